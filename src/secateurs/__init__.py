@@ -1,0 +1,22 @@
+"""Secateurs: find the redundant neurons of a PyTorch network, remove them physically, and show the evidence."""
+
+from importlib.metadata import version
+
+from secateurs.budgets import Limits, allocate
+from secateurs.costs import Cost, cost
+from secateurs.criteria import criterion, score
+from secateurs.data import random_inputs
+from secateurs.errors import SecateursError, SecateursWarning
+from secateurs.persist import load
+from secateurs.pipeline import Result, prune
+from secateurs.plan import Plan
+from secateurs.recover import finetune, recalibrate
+from secateurs.structure import Structure, trace
+from secateurs.surgery import apply
+
+__version__ = version("secateurs")
+
+__all__ = [
+    "Cost", "Limits", "Plan", "Result", "SecateursError", "SecateursWarning", "Structure", "allocate", "apply", "cost",
+    "criterion", "finetune", "load", "prune", "random_inputs", "recalibrate", "score", "trace",
+]  # fmt: skip

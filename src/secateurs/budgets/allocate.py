@@ -1,0 +1,148 @@
+"""`allocate`: from scores and a budget to a plan.
+
+Units are removed in one fixed order, worst first, and the cost is known for every prefix of that order.  The plan is
+the shortest prefix that meets the budget, found by bisection; units whose cost fits into what the last removal freed
+too much are then put back, best first.  Limits act on the widths that a prefix leaves, so the cost still only falls as
+the prefix grows.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_left
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import torch
+
+from secateurs.budgets.budget import Budget
+from secateurs.budgets.limits import Limits
+from secateurs.errors import BudgetError, CriterionError, InfeasibleBudgetError
+from secateurs.plan import GroupPlan, Plan
+from secateurs.structure import Structure
+
+
+def allocate(
+    structure: Structure,
+    scores: Mapping[str, Any],
+    budget: str = "macs:0.5",
+    limits: Limits | None = None,
+    scope: str = "global",
+) -> Plan:
+    """Choose the units to keep.
+
+    Args:
+        structure: from `trace`.
+        scores: per group, one score per unit, higher = keep. Groups without scores stay whole.
+        budget: "keep:F", "macs:F" or "params:F": at most the fraction F of the units, MACs or parameters is kept,
+            and no unit more could be kept without exceeding it.
+        limits: bounds for each group.
+        scope: "global" ranks the units of all groups together; "local" ranks each group by itself, so that all
+            keep about the same share.
+
+    Returns:
+        The plan; ties between equal scores are broken in favour of the lower index.
+
+    Raises:
+        BudgetError: the budget, the limits or the scope cannot be understood.
+        InfeasibleBudgetError: the budget cannot be reached within the limits.
+        CriterionError: a score is not finite, or the scores do not fit the structure.
+        PlanError: scores name a group that the structure does not have.
+    """
+    goal = Budget.parse(budget)
+    limits = limits or Limits()
+    values = {name: _checked(structure, name, its) for name, its in scores.items()}
+    if not values:
+        raise BudgetError("there is nothing to prune: no group has scores (see the structure's frozen list for reasons)")
+    if scope not in ("global", "local"):
+        raise BudgetError(f"scope {scope!r} is neither 'global' nor 'local'")
+    ranked = {name: np.argsort(-its, kind="stable") for name, its in values.items()}  # best first
+    ladder = _Ladder(structure, values, ranked, limits, scope)
+    dense = goal.amount(structure.cost(), sum(map(len, values.values())))
+    target = goal.fraction * dense
+    lowest = ladder.amount(goal, ladder.widths(ladder.steps))
+    if lowest > target:
+        raise InfeasibleBudgetError(
+            f"budget {budget!r} cannot be reached with {limits}: the least that can be kept is "
+            f'"{goal.quantity}:{np.ceil(lowest / dense * 1e4) / 1e4:g}"; relax the limits, or keep or freeze less'
+        )
+    step = bisect_left(range(ladder.steps), -target, key=lambda s: -ladder.amount(goal, ladder.widths(s)))
+    widths = ladder.fill(goal, target, ladder.widths(step))
+    return Plan(
+        groups={
+            name: GroupPlan(units=len(its), keep=tuple(sorted(map(int, ranked[name][: widths[name]]))))
+            for name, its in values.items()
+        },
+        budget=budget,
+        scope=scope,
+        dense=structure.cost(),
+        pruned=structure.cost(widths),
+        frozen=dict(structure.frozen),
+    )
+
+
+class _Ladder:
+    """The widths after each number of removals, worst units first."""
+
+    def __init__(self, structure: Structure, values: Any, ranked: Any, limits: Limits, scope: str):
+        self._structure, self._limits = structure, limits
+        self._units = {name: len(its) for name, its in values.items()}
+        self._bounds = {name: self._bounds_of(name) for name in values}
+        # A unit's rank from the bottom of its group, as a share, makes groups of all sizes shrink together.
+        self._keys: dict[str, np.ndarray] = {}
+        owners = []
+        for number, (name, its) in enumerate(values.items()):
+            worst_first = ranked[name][::-1]
+            share = (np.arange(len(its)) + 0.5) / len(its)
+            self._keys[name] = its[worst_first] if scope == "global" else share
+            owners.append(np.full(len(its), number))
+        order = np.argsort(np.concatenate(list(self._keys.values())), kind="stable")
+        self._owner = np.concatenate(owners)[order]
+        self.steps = len(order)
+
+    def _bounds_of(self, name: str) -> tuple[int, int]:
+        try:
+            return self._limits.bounds(self._units[name])
+        except BudgetError as error:
+            raise InfeasibleBudgetError(f"group {name!r}: {error}") from None
+
+    def widths(self, step: int) -> dict[str, int]:
+        """The widths when the `step` worst units are asked to go."""
+        gone = np.bincount(self._owner[:step], minlength=len(self._units))
+        widths = {}
+        for (name, units), removed in zip(self._units.items(), gone, strict=True):
+            low, high = self._bounds[name]
+            widths[name] = min(max(self._limits.width(units - int(removed), units), low), high)
+        return widths
+
+    def fill(self, goal: Budget, target: float, widths: dict[str, int]) -> dict[str, int]:
+        """Put back units, best first, for as long as some fit under the target."""
+        widths = dict(widths)
+        while True:
+            wider = {name: self._limits.width(width + 1, self._units[name]) for name, width in widths.items()}
+            fitting = [
+                name
+                for name, width in wider.items()
+                if widths[name] < width <= self._bounds[name][1]
+                and self.amount(goal, {**widths, name: width}) <= target
+            ]
+            if not fitting:
+                return widths
+            best = max(fitting, key=lambda name: self._keys[name][self._units[name] - widths[name] - 1])
+            widths[best] = wider[best]
+
+    def amount(self, goal: Budget, widths: dict[str, int]) -> int:
+        """The budget's quantity at these widths."""
+        return goal.amount(self._structure.cost(widths), sum(widths.values()))
+
+
+def _checked(structure: Structure, name: str, scores: Any) -> np.ndarray:
+    units = structure.group(name).size
+    values = torch.as_tensor(scores).detach().double().cpu().numpy()
+    if values.shape != (units,):
+        raise CriterionError(f"group {name!r} has {units} units but scores of shape {list(values.shape)}")
+    if not np.isfinite(values).all():
+        raise CriterionError(
+            f"group {name!r}: the scores of units {np.flatnonzero(~np.isfinite(values)).tolist()[:10]} are not finite"
+        )
+    return values

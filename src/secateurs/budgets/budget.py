@@ -1,0 +1,53 @@
+"""Budgets: what is to be left of a model, as users write it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from secateurs.costs import Cost
+from secateurs.errors import BudgetError
+
+QUANTITIES = {
+    "keep": "units of all groups",
+    "macs": "multiply-accumulate operations of the model",
+    "params": "parameters of the model",
+}
+
+
+@dataclass(frozen=True)
+class Budget:
+    """Keep at most this fraction of a quantity.
+
+    Attributes:
+        quantity: "keep" (units), "macs" or "params".
+        fraction: in (0, 1], of the dense model's.
+    """
+
+    quantity: str
+    fraction: float
+
+    @classmethod
+    def parse(cls, text: str) -> Budget:
+        """Read "macs:0.5" and the like.
+
+        Raises:
+            BudgetError: the text is no budget; the message says what one looks like.
+        """
+        quantity, _, number = str(text).partition(":")
+        try:
+            fraction = float(number)
+        except ValueError:
+            fraction = float("nan")
+        if quantity not in QUANTITIES or not 0 < fraction <= 1:
+            forms = ", ".join(f'"{name}:F"' for name in QUANTITIES)
+            raise BudgetError(
+                f"budget {text!r} is not one of {forms}, with the fraction F in (0, 1] that is kept, as in \"macs:0.5\""
+            )
+        return cls(quantity, fraction)
+
+    def amount(self, cost: Cost, units: int) -> int:
+        """The quantity that the budget is about, of a model with this cost and this many units in its groups."""
+        return {"keep": units, "macs": cost.macs, "params": cost.params}[self.quantity]
+
+    def __str__(self) -> str:
+        return f"{self.quantity}:{self.fraction:g}"

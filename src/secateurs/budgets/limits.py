@@ -1,0 +1,65 @@
+"""Limits: what a budget may not do to a single group."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from secateurs.errors import BudgetError
+
+
+@dataclass(frozen=True)
+class Limits:
+    """Bounds on the number of units kept in each group.
+
+    A fraction in (0, 1] is a share of the group's units, an integer a number of them (so 1 is one unit, 1.0 all).
+
+    Attributes:
+        floor: the least that is kept.
+        cap: the most that is kept.
+        multiple: widths are multiples of this, rounded up; a group that is not cut keeps its width.
+
+    Raises:
+        BudgetError: a limit is out of range.
+    """
+
+    floor: float | int = 1
+    cap: float | int = 1.0
+    multiple: int = 1
+
+    def __post_init__(self):
+        for name in ("floor", "cap"):
+            value = getattr(self, name)
+            if isinstance(value, bool) or not isinstance(value, (int, float)):
+                raise BudgetError(f"limit {name} must be a number, not {value!r}")
+            if value < 1 if isinstance(value, int) else not 0 < value <= 1:
+                raise BudgetError(f"limit {name}={value!r} must be a fraction in (0, 1] or a number of units ≥ 1")
+        if isinstance(self.multiple, bool) or not isinstance(self.multiple, int) or self.multiple < 1:
+            raise BudgetError(f"limit multiple={self.multiple!r} must be an integer ≥ 1")
+
+    def bounds(self, units: int) -> tuple[int, int]:
+        """The least and the most that a group of this size may keep.
+
+        Raises:
+            BudgetError: no width satisfies all limits.
+        """
+        low = self.width(_count(self.floor, units, up=True), units)
+        high = self.width(_count(self.cap, units, up=False), units)
+        if high > _count(self.cap, units, up=False):  # rounded up beyond the cap
+            high = _count(self.cap, units, up=False) // self.multiple * self.multiple
+        if low > high:
+            raise BudgetError(
+                f"no width of a group of {units} units is at least {self.floor!r} and at most {self.cap!r}"
+                + (f" and a multiple of {self.multiple}" if self.multiple > 1 else "")
+            )
+        return low, high
+
+    def width(self, wanted: int, units: int) -> int:
+        """The width allowed by `multiple` next above `wanted`."""
+        return min(-(-wanted // self.multiple) * self.multiple, units)
+
+
+def _count(limit: float | int, units: int, up: bool) -> int:
+    if isinstance(limit, int):
+        return min(limit, units)
+    share = limit * units
+    return min(max(int(-(-share // 1)) if up else int(share + 1e-9), 1), units)

@@ -1,0 +1,225 @@
+"""The command line. It prints; the library does not.
+
+Results go to standard output, progress and errors to standard error. Exit codes: 0 done, 1 a defect in Secateurs or
+in the model's own code, 2 wrong usage, 3 bad input (a model, data, budget or directory that cannot be used), 130
+interrupted.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+from secateurs.errors import SecateursError
+
+app = typer.Typer(no_args_is_help=True, add_completion=False, help="Find redundant neurons, remove them, show it.")
+errors = Console(stderr=True)
+
+Json = Annotated[bool, typer.Option("--json", help="Print JSON for machines, and no progress.")]
+Model = Annotated[str, typer.Argument(help="py:path/to/file.py:factory, a function that builds the model.")]
+Shape = Annotated[str, typer.Option("--input", help="Shape of one input without the batch dimension: 3,32,32.")]
+Keep = Annotated[list[str], typer.Option(help="Name or pattern of modules whose units stay; may be repeated.")]
+
+
+@app.command()
+def demo(
+    out: Annotated[Path, typer.Option(help="Directory for the models and the page.")] = Path("secateurs-demo"),
+    seeds: Annotated[int, typer.Option(min=1, help="Repetitions of each criterion.")] = 3,
+    as_json: Json = False,
+) -> None:
+    """Train a small network on digits and prune it to half its MACs by three criteria (about a minute)."""
+    from secateurs.demo import run
+
+    result = run(out, seeds, _progress(as_json))
+    if as_json:
+        _print_json({**result.comparison.as_dict(), "reload_difference": result.reload_difference})
+        return
+    headers, rows = result.comparison.table()
+    _print_table(result.comparison.title, headers, rows)
+    print("\n".join(result.comparison.notes))
+    print(f"\nSaved and loaded back: the largest difference of any output is {result.reload_difference:g}.")
+    print(f"Models: {', '.join(str(out / row.criterion) for row in result.comparison.rows)}")
+    print(f"Page:   {(out / 'report.html').resolve()}")
+
+
+@app.command()
+def check(
+    model: Model,
+    shape: Shape = "",
+    data: Annotated[str, typer.Option(help="npz:PATH, folder:PATH or random:N, instead of --input.")] = "",
+    keep: Keep = [],  # noqa: B006 (typer reads it)
+    as_json: Json = False,
+) -> None:
+    """List what can be removed from a model and what cannot, with the reasons. Changes nothing."""
+    from secateurs.data import first_batch
+    from secateurs.sources import build, read_data
+    from secateurs.structure import trace
+
+    spec = data or "random:1"
+    structure = trace(build(model), first_batch(read_data(spec, _shape(shape))).sample(), keep)
+    if as_json:
+        groups = [
+            {"name": g.name, "kind": g.kind, "units": g.size, "members": list(map(str, g.members)), "inexact": g.inexact}
+            for g in structure.groups.values()
+        ]
+        cost = structure.cost()
+        _print_json(
+            {"groups": groups, "frozen": dict(structure.frozen), "params": cost.params, "macs": cost.macs}
+        )
+        return
+    print(structure)
+    print(f"{structure.cost()} for one input")
+
+
+@app.command()
+def prune(
+    model: Model,
+    data: Annotated[str, typer.Option(help="npz:PATH, folder:PATH or random:N.")],
+    out: Annotated[Path, typer.Option(help="New directory for the pruned model and its page.")],
+    criterion: Annotated[str, typer.Option(help="See: secateurs list.")] = "nexp",
+    budget: Annotated[str, typer.Option(help="What is kept: macs:F, params:F or keep:F.")] = "macs:0.5",
+    shape: Shape = "",
+    keep: Keep = [],  # noqa: B006 (typer reads it)
+    scope: Annotated[str, typer.Option(help="global or local; by default what suits the criterion.")] = "",
+    floor: Annotated[str, typer.Option(help="Least kept per group: a fraction (0.1) or a number (4).")] = "1",
+    cap: Annotated[str, typer.Option(help="Most kept per group: a fraction or a number.")] = "1.0",
+    multiple: Annotated[int, typer.Option(help="Widths are multiples of this.")] = 1,
+    epochs: Annotated[int, typer.Option(min=0, help="Fine-tuning; needs data with targets.")] = 0,
+    lr: Annotated[float, typer.Option(help="Learning rate of the fine-tuning.")] = 0.01,
+    batch_size: Annotated[int, typer.Option(min=1)] = 64,
+    test: Annotated[str, typer.Option(help="Labelled data to measure accuracy on: npz:PATH or folder:PATH.")] = "",
+    image_size: Annotated[int, typer.Option(help="Resize images of folders; 0 leaves them.")] = 0,
+    mean: Annotated[str, typer.Option(help="Subtracted from images of folders, per channel.")] = "0",
+    std: Annotated[str, typer.Option(help="Images of folders are divided by this, per channel.")] = "1",
+    seed: int = 0,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace a model saved there before.")] = False,
+    as_json: Json = False,
+) -> None:
+    """Prune a model, recalibrate its batch norm, fine-tune it if asked, and save it with a page."""
+    from secateurs.budgets import Limits
+    from secateurs.job import Job
+    from secateurs.report import write_page
+    from secateurs.sources import ImageOptions
+
+    job = Job(
+        model=model,
+        data=data,
+        test=test,
+        shape=_shape(shape),
+        criterion=criterion,
+        budget=budget,
+        keep=tuple(keep),
+        scope=scope or None,
+        limits=Limits(_number(floor), _number(cap), multiple),
+        epochs=epochs,
+        lr=lr,
+        batch_size=batch_size,
+        images=ImageOptions(image_size or None, _floats(mean), _floats(std)),
+        seed=seed,
+    )
+    result, comparison = job.run(_progress(as_json), command=" ".join(["secateurs", *sys.argv[1:]]))
+    result.save(out, overwrite)
+    write_page(comparison, out / "report.html")
+    if as_json:
+        _print_json(comparison.as_dict())
+        return
+    print(result.plan)
+    _print_table(comparison.title, *comparison.table())
+    print(f"\nModel and page: {out}")
+
+
+@app.command(name="list")
+def list_(as_json: Json = False) -> None:
+    """List the criteria and the forms of a budget."""
+    from secateurs.budgets import QUANTITIES
+    from secateurs.criteria import CRITERIA
+
+    if as_json:
+        criteria = {
+            c.name: {"needs": c.needs, "comparable": c.comparable, "source": c.source, "summary": c.summary}
+            for c in CRITERIA.values()
+        }
+        _print_json({"criteria": criteria, "budgets": QUANTITIES})
+        return
+    rows = [(c.name, c.needs, "yes" if c.comparable else "no", c.summary, c.source) for c in CRITERIA.values()]
+    _print_table("Criteria", ["name", "needs", "comparable across groups", "score", "source"], rows)
+    print()
+    _print_table("Budgets", ["form", "fraction F in (0, 1] of"], [(f"{k}:F", v) for k, v in QUANTITIES.items()])
+
+
+@app.command()
+def env(as_json: Json = False) -> None:
+    """Show versions and hardware, for reports of problems."""
+    from secateurs.report import environment
+
+    if as_json:
+        _print_json(environment())
+    else:
+        _print_table("Environment", ["what", "value"], list(environment().items()))
+
+
+def main() -> None:
+    """Run the command line; errors of bad input become one line and an exit code."""
+    try:
+        app()
+    except SecateursError as error:
+        if "--json" in sys.argv:
+            print(json.dumps({"error": type(error).__name__, "message": str(error)}), file=sys.stderr)
+        else:
+            errors.print(f"[bold red]{type(error).__name__}[/]: ", end="")
+            errors.print(str(error), markup=False, highlight=False)
+        sys.exit(3)
+
+
+def _progress(quiet: bool) -> Any:
+    """Wraps iterables in a progress bar with the time left."""
+
+    def track(items: Iterable[Any], description: str) -> Iterable[Any]:
+        columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+        with Progress(*columns, console=errors, transient=True) as bar:
+            yield from bar.track(items, total=len(items) if hasattr(items, "__len__") else None, description=description)
+
+    def silent(items: Iterable[Any], description: str) -> Iterable[Any]:
+        return items
+
+    return silent if quiet else track
+
+
+def _print_table(title: str, headers: list[str], rows: Iterable[Any]) -> None:
+    from secateurs.tables import render
+
+    print(render(title, headers, list(rows)), end="")
+
+
+def _print_json(value: Any) -> None:
+    print(json.dumps(value, indent=1))
+
+
+def _shape(text: str) -> tuple[int, ...] | None:
+    if not text:
+        return None
+    try:
+        return tuple(int(size) for size in text.split(","))
+    except ValueError:
+        raise typer.BadParameter(f"{text!r} is not a shape such as 3,32,32", param_hint="--input") from None
+
+
+def _number(text: str) -> float | int:
+    try:
+        return int(text) if text.isdigit() else float(text)
+    except ValueError:
+        raise typer.BadParameter(f"{text!r} is not a number") from None
+
+
+def _floats(text: str) -> tuple[float, ...]:
+    try:
+        return tuple(float(value) for value in text.split(","))
+    except ValueError:
+        raise typer.BadParameter(f"{text!r} is not a list of numbers such as 0.485,0.456,0.406") from None

@@ -1,0 +1,80 @@
+"""What a model costs: parameters, multiply-accumulate operations, and time."""
+
+from __future__ import annotations
+
+import statistics
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+from pydantic import ConfigDict
+from torch import nn
+from torch.utils.flop_counter import FlopCounterMode
+
+from secateurs.data import as_call, device_of
+from secateurs.errors import TraceError
+from secateurs.preserve import evaluating
+
+
+@dataclass(frozen=True)
+class Cost:
+    """Attributes:
+    params: number of parameters, those shared by several modules counted once.
+    macs: multiply-accumulate operations of one forward pass on the example inputs, as a whole.
+    """
+
+    __pydantic_config__: ClassVar[ConfigDict] = ConfigDict(extra="forbid", strict=True)
+
+    params: int
+    macs: int
+
+    def __str__(self) -> str:
+        return f"{self.params:,} parameters, {self.macs:,} MACs"
+
+
+def cost(model: nn.Module, example_inputs: Any) -> Cost:
+    """Count a model's parameters, and its MACs as `torch.utils.flop_counter` does (matrix products and convolutions).
+
+    Args:
+        model: any module; it is run once, in evaluation mode.
+        example_inputs: a tensor, a tuple, or a dict of keyword arguments. The MACs are for all of it: give one sample
+            to get MACs per sample.
+
+    Raises:
+        TraceError: the model does not run on the inputs.
+    """
+    call = as_call(example_inputs).to(device_of(model))
+    counter = FlopCounterMode(display=False)
+    with evaluating(model), counter:
+        try:
+            call.run(model)
+        except Exception as error:
+            raise TraceError(f"the model does not run on the example inputs ({call.describe()}): {error}") from error
+    return Cost(params=sum(p.numel() for p in model.parameters()), macs=counter.get_total_flops() // 2)
+
+
+def latencies(models: Sequence[nn.Module], example_inputs: Any, seconds: float = 1.0) -> list[float]:
+    """Median seconds of one forward pass of each model on the same inputs.
+
+    The models take turns, so that whatever else the machine does hits them alike: compare the figures of one call
+    with each other, never with those of another.
+
+    Args:
+        models: at least one module.
+        example_inputs: as for `cost`.
+        seconds: time to spend on all of them together, after one warm-up pass each.
+    """
+    call = as_call(example_inputs)
+    times: list[list[float]] = [[] for _ in models]
+    end = float("inf")
+    while time.perf_counter() < end or len(times[0]) < 4:
+        for model, its in zip(models, times, strict=True):
+            with evaluating(model):
+                moved = call.to(device_of(model))
+                start = time.perf_counter()
+                moved.run(model)
+                its.append(time.perf_counter() - start)
+        if len(times[0]) == 1:
+            end = time.perf_counter() + seconds
+    return [statistics.median(its[1:]) for its in times]

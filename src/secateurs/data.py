@@ -1,0 +1,184 @@
+"""What models are fed: example inputs, batches, and random inputs."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.utils._pytree import tree_flatten, tree_map_only
+
+from secateurs.errors import DataError
+
+
+@dataclass(frozen=True)
+class Call:
+    """The arguments of one call of a model."""
+
+    args: tuple[Any, ...] = ()
+    kwargs: dict[str, Any] = field(default_factory=dict)
+
+    def run(self, model: nn.Module) -> Any:
+        """Call `model` with these arguments."""
+        return model(*self.args, **self.kwargs)
+
+    def tensors(self) -> list[Tensor]:
+        """Every tensor among the arguments."""
+        return [leaf for leaf in tree_flatten((self.args, self.kwargs))[0] if isinstance(leaf, Tensor)]
+
+    def map(self, change: Any) -> Call:
+        """The same call with `change` applied to every tensor."""
+        return Call(*tree_map_only(Tensor, change, (self.args, self.kwargs)))
+
+    def to(self, device: torch.device) -> Call:
+        """The same call with every tensor on `device`."""
+        return self.map(lambda t: t.to(device))
+
+    def describe(self) -> str:
+        """Types and shapes of the arguments, for messages."""
+        shapes = tree_map_only(Tensor, lambda t: f"{str(t.dtype)[6:]}{list(t.shape)}", (self.args, self.kwargs))
+        return ", ".join([str(a) for a in shapes[0]] + [f"{k}={v}" for k, v in shapes[1].items()])
+
+
+def as_call(inputs: Any) -> Call:
+    """Example inputs as a call.
+
+    Args:
+        inputs: a tensor, a tuple or list of positional arguments, a dict of keyword arguments, or a call.
+
+    Raises:
+        DataError: `inputs` is of another type or holds no tensor.
+    """
+    if isinstance(inputs, Call):
+        call = inputs
+    elif isinstance(inputs, Tensor):
+        call = Call((inputs,))
+    elif isinstance(inputs, Mapping):
+        call = Call((), dict(inputs))
+    elif isinstance(inputs, (tuple, list)):
+        call = Call(tuple(inputs))
+    else:
+        raise DataError(
+            f"example inputs must be a tensor, a tuple or a dict of keyword arguments, not {type(inputs).__name__}"
+        )
+    if not call.tensors():
+        raise DataError("the example inputs hold no tensor")
+    return call
+
+
+@dataclass(frozen=True)
+class Batch:
+    """One batch: how the model is called on it, and its targets where it has any."""
+
+    call: Call
+    targets: Any
+    index: int
+
+    @property
+    def size(self) -> int:
+        """Number of samples: the first dimension of the first tensor that has one."""
+        return next((len(t) for t in self.call.tensors() if t.ndim), 1)
+
+    def sample(self) -> Call:
+        """The call on the first sample alone."""
+        size = self.size
+        return self.call.map(lambda t: t[:1] if t.ndim and len(t) == size else t)
+
+    def to(self, device: torch.device) -> Batch:
+        """The batch with every tensor on `device`."""
+        targets = tree_map_only(Tensor, lambda t: t.to(device), self.targets)
+        return Batch(self.call.to(device), targets, self.index)
+
+    def refused(self, error: Exception) -> DataError:
+        """The error to raise when the model fails on this batch."""
+        return DataError(f"the model refused batch {self.index} ({self.call.describe()}): {error}")
+
+
+def batches(data: Iterable[Any]) -> Iterator[Batch]:
+    """Each item of `data` as a `Batch`.
+
+    An item is a tensor, a dict of keyword arguments, (inputs, targets), or (inputs,); `inputs` is what
+    `as_call` takes.
+
+    Raises:
+        DataError: `data` is not iterable, holds no batch, or holds an item of another form.
+    """
+    if isinstance(data, (Tensor, Mapping, str)) or not isinstance(data, Iterable):
+        raise DataError(
+            f"data must be an iterable of batches, not a {type(data).__name__}; put a single batch into a list"
+        )
+    index = -1
+    for index, item in enumerate(data):
+        inputs, targets = item, None
+        if isinstance(item, (tuple, list)):
+            if len(item) not in (1, 2):
+                raise DataError(
+                    f"batch {index} has {len(item)} elements; give (inputs, targets), with several inputs as a tuple: "
+                    "((a, b), targets)"
+                )
+            inputs, targets = (*item, None)[:2]
+        try:
+            yield Batch(as_call(inputs), targets, index)
+        except DataError as error:
+            raise DataError(f"batch {index}: {error}") from None
+    if index < 0:
+        raise DataError("the data set is empty: it yielded no batch (was it an iterator that had been read already?)")
+
+
+def first_batch(data: Iterable[Any]) -> Batch:
+    """The first batch of data that can be read again.
+
+    Raises:
+        DataError: `data` can be read only once, or is not data (see `batches`).
+    """
+    if isinstance(data, Iterator):
+        raise DataError(
+            "the data is an iterator, which can be read only once; give a list or a DataLoader, "
+            "or give example_inputs as well"
+        )
+    return next(batches(data))
+
+
+@dataclass(frozen=True)
+class RandomInputs:
+    """Standard normal inputs; the same numbers each time it is iterated. See `random_inputs`."""
+
+    shape: tuple[int, ...]
+    n: int
+    batch_size: int
+    seed: int
+
+    def __iter__(self) -> Iterator[Tensor]:
+        generator = torch.Generator().manual_seed(self.seed)
+        for start in range(0, self.n, self.batch_size):
+            yield torch.randn(min(self.batch_size, self.n - start), *self.shape, generator=generator)
+
+    def __len__(self) -> int:
+        return -(-self.n // self.batch_size)
+
+
+def random_inputs(shape: tuple[int, ...], n: int, batch_size: int = 64, seed: int = 0) -> RandomInputs:
+    """Data for criteria that need none of your own: `n` standard normal inputs.
+
+    Args:
+        shape: shape of one input, without the batch dimension, such as (3, 32, 32).
+        n: number of inputs.
+        batch_size: inputs per batch.
+        seed: the same seed gives the same inputs.
+
+    Raises:
+        DataError: a size is not positive.
+    """
+    shape = tuple(shape)
+    if n < 1 or batch_size < 1 or any(size < 1 for size in shape):
+        raise DataError(f"random inputs need positive sizes, not n={n}, batch_size={batch_size}, shape={shape}")
+    return RandomInputs(shape, n, batch_size, seed)
+
+
+def device_of(model: nn.Module) -> torch.device:
+    """Where the model's first parameter or buffer lives (the CPU if it has none)."""
+    tensor = next(model.parameters(), None)
+    tensor = next(model.buffers(), None) if tensor is None else tensor
+    return torch.device("cpu") if tensor is None else tensor.device

@@ -1,0 +1,46 @@
+"""Run a model without leaving a trace: modes, random states and gradients come out as they went in."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import numpy as np
+import torch
+from torch import nn
+
+
+@contextmanager
+def modes(model: nn.Module) -> Iterator[None]:
+    """Restore the training flag of every module on leaving."""
+    before = {module: module.training for module in model.modules()}
+    try:
+        yield
+    finally:
+        for module, training in before.items():
+            module.training = training
+
+
+@contextmanager
+def evaluating(model: nn.Module) -> Iterator[None]:
+    """Evaluation mode without gradients, with all random states restored on leaving."""
+    with modes(model), rng(), torch.no_grad():
+        model.eval()
+        yield
+
+
+@contextmanager
+def rng(seed: int | None = None) -> Iterator[None]:
+    """Restore the random states of torch (all devices), NumPy and Python on leaving; seed them first if asked."""
+    python, numpy = random.getstate(), np.random.get_state()
+    try:
+        with torch.random.fork_rng():
+            if seed is not None:
+                random.seed(seed)
+                np.random.seed(seed % 2**32)
+                torch.manual_seed(seed)
+            yield
+    finally:
+        random.setstate(python)
+        np.random.set_state(numpy)

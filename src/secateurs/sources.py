@@ -1,0 +1,173 @@
+"""Models and data as the command line names them."""
+
+from __future__ import annotations
+
+import importlib.util
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from PIL import Image, UnidentifiedImageError
+from torch import Tensor, nn
+from torch.utils.data import DataLoader, Dataset, TensorDataset
+
+from secateurs.data import random_inputs
+from secateurs.errors import DataError, ModelError
+
+IMAGES = {".png", ".jpg", ".jpeg", ".webp", ".bmp", ".ppm", ".pgm", ".tif", ".tiff"}
+INPUT_NAMES, TARGET_NAMES = ("x", "inputs", "images", "data"), ("y", "targets", "labels")
+
+
+def model_factory(spec: str) -> Callable[[], nn.Module]:
+    """The function that builds the model named by "py:path/to/file.py:factory".
+
+    The file is run as Python code. The factory is called with nothing and returns a module, with its weights.
+
+    Raises:
+        ModelError: the spec, the file or the factory is not usable.
+    """
+    kind, _, rest = spec.partition(":")
+    path, _, name = rest.rpartition(":")
+    if kind != "py" or not path or not name:
+        raise ModelError(f"model {spec!r} is not of the form py:path/to/file.py:factory")
+    if not Path(path).is_file():
+        raise ModelError(f"model {spec!r}: there is no file {path}")
+    try:
+        module_spec = importlib.util.spec_from_file_location(Path(path).stem, path)
+        assert module_spec and module_spec.loader
+        module = importlib.util.module_from_spec(module_spec)
+        module_spec.loader.exec_module(module)
+    except Exception as error:
+        raise ModelError(f"model {spec!r}: {path} cannot be run: {type(error).__name__}: {error}") from error
+    factory = getattr(module, name, None)
+    if not callable(factory):
+        raise ModelError(f"model {spec!r}: {path} has no function or class {name!r}")
+    return factory
+
+
+def build(spec: str) -> nn.Module:
+    """The model named by `spec`; see `model_factory`.
+
+    Raises:
+        ModelError: the factory fails, or returns something else than a module.
+    """
+    try:
+        model = model_factory(spec)()
+    except ModelError:
+        raise
+    except Exception as error:
+        raise ModelError(f"model {spec!r}: the factory failed: {type(error).__name__}: {error}") from error
+    if not isinstance(model, nn.Module):
+        raise ModelError(f"model {spec!r}: the factory returned a {type(model).__name__}, not a torch.nn.Module")
+    return model
+
+
+@dataclass(frozen=True)
+class ImageOptions:
+    """How images of a folder become inputs.
+
+    Attributes:
+        size: they are resized to size × size; None if they all have one size already.
+        mean, std: per channel, of values in [0, 1].
+    """
+
+    size: int | None = None
+    mean: tuple[float, ...] = (0.0,)
+    std: tuple[float, ...] = (1.0,)
+
+
+def read_data(
+    spec: str,
+    shape: tuple[int, ...] | None = None,
+    batch_size: int = 64,
+    images: ImageOptions | None = None,
+    shuffle: bool = False,
+    seed: int = 0,
+) -> Iterable[Any]:
+    """The data named by `spec`.
+
+    Args:
+        spec: "npz:PATH" (arrays x and, if there are targets, y; uint8 is scaled to [0, 1]), "folder:PATH" (images, or
+            one folder of images per class), or "random:N" (N standard normal inputs).
+        shape: of one input; only for random inputs.
+        batch_size: samples per batch.
+        images: how images of a folder become inputs.
+        shuffle: another order each time, from the seed.
+        seed: for shuffling and random inputs.
+
+    Raises:
+        DataError: the spec or what it names is not usable.
+    """
+    kind, _, rest = spec.partition(":")
+    if kind == "random":
+        if not rest.isdigit() or shape is None:
+            raise DataError(f"data {spec!r}: give the number of inputs as in random:64, and their shape (--input)")
+        return random_inputs(shape, int(rest), batch_size, seed)
+    if kind == "npz":
+        dataset: Dataset[Any] = _read_npz(Path(rest))
+    elif kind == "folder":
+        dataset = ImageFolder(Path(rest), images or ImageOptions())
+    else:
+        raise DataError(f"data {spec!r} is not one of npz:PATH, folder:PATH, random:N")
+    return DataLoader(dataset, batch_size, shuffle=shuffle, generator=torch.Generator().manual_seed(seed))
+
+
+class ImageFolder(Dataset[Any]):
+    """Images of a folder, or of one folder per class, in alphabetical order, as float32 [3, height, width]."""
+
+    def __init__(self, root: Path, options: ImageOptions):
+        if not root.is_dir():
+            raise DataError(f"there is no folder {root}")
+        self.classes = sorted(p.name for p in root.iterdir() if p.is_dir() and not p.name.startswith("."))
+        folders = [root / name for name in self.classes] or [root]
+        self.items = [
+            (path, number if self.classes else None)
+            for number, folder in enumerate(folders)
+            for path in sorted(folder.iterdir())
+            if path.suffix.lower() in IMAGES
+        ]
+        if not self.items:
+            raise DataError(f"folder {root} holds no images ({', '.join(sorted(IMAGES))})")
+        self.options = options
+
+    def __len__(self) -> int:
+        return len(self.items)
+
+    def __getitem__(self, index: int) -> tuple[Any, ...]:
+        path, label = self.items[index]
+        try:
+            with Image.open(path) as image:
+                rgb = image.convert("RGB")
+                size = self.options.size
+                pixels = np.asarray(rgb.resize((size, size), Image.Resampling.BILINEAR) if size else rgb)
+        except (OSError, UnidentifiedImageError) as error:
+            raise DataError(f"{path} is not a readable image: {error}") from error
+        x = torch.tensor(pixels).permute(2, 0, 1).float() / 255
+        mean, std = (torch.tensor(values).reshape(-1, 1, 1) for values in (self.options.mean, self.options.std))
+        x = (x - mean) / std
+        return (x,) if label is None else (x, label)
+
+
+def _read_npz(path: Path) -> TensorDataset:
+    try:
+        with np.load(path, allow_pickle=False) as archive:
+            arrays = {name: archive[name] for name in archive.files}
+    except (OSError, ValueError, AttributeError) as error:
+        raise DataError(f"{path} is not a readable .npz file: {error}") from error
+    inputs = next((arrays[name] for name in INPUT_NAMES if name in arrays), None)
+    targets = next((arrays[name] for name in TARGET_NAMES if name in arrays), None)
+    if inputs is None:
+        raise DataError(f"{path} has arrays {sorted(arrays)}; name the inputs {' or '.join(INPUT_NAMES)}")
+    if targets is not None and len(targets) != len(inputs):
+        raise DataError(f"{path} has {len(inputs)} inputs but {len(targets)} targets")
+    x = torch.from_numpy(inputs)
+    x = x.float() / 255 if x.dtype == torch.uint8 else x.float() if x.is_floating_point() else x
+    return TensorDataset(x) if targets is None else TensorDataset(x, _targets(targets))
+
+
+def _targets(values: np.ndarray) -> Tensor:
+    y = torch.from_numpy(values)
+    return y.float() if y.is_floating_point() else y.long()

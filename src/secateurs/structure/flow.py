@@ -1,0 +1,222 @@
+"""The tracer: axes flow through the operators of one forward pass.
+
+`Flow` is what a rule gets as its first argument.  A rule looks up the axes of its tensors, says which must be
+equal, which may not be cut, which are contracted, and returns the axes of its result.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor, nn
+from torch.utils._pytree import tree_flatten
+from torch.utils.weak import WeakTensorKeyDictionary
+
+from secateurs.structure import axis as ax
+from secateurs.structure.axis import Axis, Var
+from secateurs.structure.rules import RULES
+from secateurs.structure.rules.registry import ACTIVATIONS, name_of
+from secateurs.structure.sites import Site, Watcher
+from secateurs.structure.unify import unify
+
+OUTPUT = -1
+CONSTANT = "a tensor that is neither a parameter nor a buffer nor made from one"
+
+
+class Source(NamedTuple):
+    """A tensor that can be observed: an argument (by position) of the operator at `site`, or its output."""
+
+    site: Site
+    slot: int
+    axes: tuple[Axis, ...]
+
+
+class Activation(NamedTuple):
+    """What goes into a non-linearity and what comes out of it."""
+
+    before: Source
+    after: Source
+
+
+class Consumption(NamedTuple):
+    """A contraction of `axis`: where its operand can be read, and the non-linearity that it came from, if any."""
+
+    axis: Axis
+    operand: Source
+    activation: Activation | None
+
+
+class SizeUse(NamedTuple):
+    """A module used the size of `axis`: as its attribute `name` or, where that is None, in its own code."""
+
+    module: str
+    name: str | None
+    axis: Axis
+
+
+@dataclass
+class Seen:
+    """What is known of one tensor: its axes, whether it depends on the inputs, and its latest non-linearity."""
+
+    axes: tuple[Axis, ...]
+    constant: bool
+    activation: Activation | None = None
+
+
+class Flow(Watcher):
+    """Lets axes flow through one forward pass and records what the structure is made of.
+
+    Attributes:
+        home: the axes that the dimensions of each parameter and buffer started with.
+        first_name: for each parameter and buffer, the first name of that tensor, which differs where it is shared.
+        used: parameters and buffers in the order in which operators first saw them.
+        contracted: those (name, dimension) that some operator summed over.
+        macs: for each contraction, the axes whose sizes multiply to its multiply-accumulate operations.
+        sizes, consumptions, activations: see the classes.
+        produced: the results of convolutions and matrix products, before anything else happens to them.
+        operator: the name of the operator whose rule is being applied.
+    """
+
+    def __init__(self, model: nn.Module):
+        super().__init__(model)
+        self.home: dict[str, tuple[Axis, ...]] = {}
+        self.first_name: dict[str, str] = {}
+        self.used: dict[str, None] = {}
+        self.contracted: set[tuple[str, int]] = set()
+        self.macs: list[tuple[Axis, ...]] = []
+        self.sizes: list[SizeUse] = []
+        self.consumptions: list[Consumption] = []
+        self.activations: list[Activation] = []
+        self.produced: list[Source] = []
+        self.operator = ""
+        self._seen: Any = WeakTensorKeyDictionary()
+        self._parameter: Any = WeakTensorKeyDictionary()
+        self._origin: dict[Axis, tuple[str, int]] = {}
+        self._site = Site("", "", 0)
+        self._args: tuple[Any, ...] = ()
+        for named in (model.named_parameters, model.named_buffers):
+            for name, tensor in named(remove_duplicate=False):
+                self._register(name, tensor)
+
+    def enter(self, inputs: Sequence[Tensor], reason: str) -> None:
+        """Make known the tensors that the model is called on; their axes are frozen."""
+        for tensor in inputs:
+            if tensor not in self._seen:
+                self._seen[tensor] = Seen(tuple(ax.new(size, reason) for size in tensor.shape), constant=False)
+            self.freeze(self.axes(tensor), reason)
+
+    # What rules use.
+
+    def axes(self, tensor: Tensor) -> tuple[Axis, ...]:
+        """The axes of a tensor, one per dimension."""
+        return self._look(tensor).axes
+
+    def is_constant(self, tensor: Tensor) -> bool:
+        """Whether the tensor depends on parameters and buffers only, not on the model's inputs."""
+        return self._look(tensor).constant
+
+    def freeze(self, axes: Axis | Sequence[Axis], reason: str) -> None:
+        """Forbid removal along one or more axes."""
+        for axis in axes if isinstance(axes, Sequence) else (axes,):
+            ax.freeze(axis, reason)
+
+    def contract(self, x: Tensor, axis: Axis, home: Axis | None = None) -> None:
+        """Note that `x` is summed over `axis` against another operand, of whose dimension `home` it is (part of) the axis.
+
+        The caller has unified the two operands' axes.
+        """
+        home = axis if home is None else home
+        if home in self._origin:
+            self.contracted.add(self._origin[home])
+        seen = self._look(x)
+        if not seen.constant:
+            slot = next(i for i, arg in enumerate(self._args) if arg is x)
+            self.consumptions.append(Consumption(axis, Source(self._site, slot, seen.axes), seen.activation))
+
+    def produce(self, *axes: Axis) -> None:
+        """Note that the running operator makes a tensor with these axes out of weights."""
+        self.produced.append(Source(self._site, OUTPUT, axes))
+
+    def sized(self, axis: Axis, name: str | None = None, weight: Tensor | None = None) -> None:
+        """Note that the running module, or the one that owns `weight`, may hold the size of `axis` in an attribute."""
+        modules = {self._site.module}
+        for its in self.axes(weight) if weight is not None else ():
+            if its in self._origin:
+                modules.add(self._origin[its][0].rpartition(".")[0])
+        self.sizes.extend(SizeUse(module, name, axis) for module in sorted(modules))
+
+    # The walk itself.
+
+    def visit(self, site: Site, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        out = func(*args, **kwargs)
+        self._site, self._args = site, args
+        inputs = _tensors((args, kwargs))
+        outputs = _tensors(out)
+        seen = [self._look(tensor) for tensor in inputs]
+        axes = self._apply_rule(func, args, kwargs, inputs, outputs)
+        activation = self._activation(func, seen, axes)
+        for tensor, its_axes in zip(outputs, axes, strict=True):
+            self._seen[tensor] = Seen(its_axes, all(s.constant for s in seen), activation)
+        self._args = ()
+        return out
+
+    def _apply_rule(
+        self,
+        func: Any,
+        args: tuple[Any, ...],
+        kwargs: dict[str, Any],
+        inputs: list[Tensor],
+        outputs: list[Tensor],
+    ) -> list[tuple[Axis, ...]]:
+        name = self.operator = name_of(func)
+        rule = RULES.get(name) or (RULES["pointwise"] if torch.Tag.pointwise in func.tags else None)
+        reason = f"no rule for operator {name}" if inputs else f"its size is set where {name} makes it"
+        if rule is not None and outputs and outputs[0].numel():
+            try:
+                result = rule(self, outputs if len(outputs) > 1 else outputs[0], *args, **kwargs)
+            except Exception as error:  # a rule may be a user's; the model itself has run
+                result, reason = [], f"the rule for operator {name} failed: {error}"
+            else:
+                reason = f"the rule for operator {name} does not cover this use of it"
+            axes = [tuple(its) for its in (result if isinstance(result, list) else [result])]
+            if [[a.size for a in its] for its in axes] == [list(tensor.shape) for tensor in outputs]:
+                return axes
+        for tensor in inputs:
+            self.freeze(self.axes(tensor), reason)
+        return [tuple(ax.new(size, reason) for size in tensor.shape) for tensor in outputs]
+
+    def _activation(self, func: Any, seen: list[Seen], axes: list[tuple[Axis, ...]]) -> Activation | None:
+        """The non-linearity that the outputs come from: this operator, or that of its only moving input."""
+        moving = [s for s in seen if not s.constant]
+        if len(moving) != 1:
+            return None
+        if name_of(func) in ACTIVATIONS:
+            activation = Activation(Source(self._site, 0, moving[0].axes), Source(self._site, OUTPUT, axes[0]))
+            self.activations.append(activation)
+            return activation
+        made_here = self.produced and self.produced[-1].site == self._site
+        return None if made_here else moving[0].activation
+
+    def _register(self, name: str, tensor: Tensor) -> None:
+        if tensor not in self._seen:
+            reason = None if tensor.is_floating_point() or tensor.is_complex() else "integer or boolean buffer"
+            axes = tuple(ax.new(size, reason) for size in tensor.shape)
+            self._seen[tensor] = Seen(axes, constant=True)
+            self._parameter[tensor] = name
+            self._origin.update({axis: (name, dim) for dim, axis in enumerate(axes) if isinstance(axis, Var)})
+        self.home[name] = self._seen[tensor].axes
+        self.first_name[name] = self._parameter[tensor]
+
+    def _look(self, tensor: Tensor) -> Seen:
+        if tensor not in self._seen:
+            self._seen[tensor] = Seen(tuple(ax.new(size, CONSTANT) for size in tensor.shape), constant=True)
+        if tensor in self._parameter:
+            self.used.setdefault(self._parameter[tensor])
+        return self._seen[tensor]
+
+
+def _tensors(tree: Any) -> list[Tensor]:
+    return [leaf for leaf in tree_flatten(tree)[0] if isinstance(leaf, Tensor)]

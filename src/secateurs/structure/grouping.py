@@ -1,0 +1,97 @@
+"""From the axes that a trace left behind to groups with names, members and taps."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable
+from math import prod
+
+from torch import nn
+
+from secateurs.structure.axis import Axis, Var, leaves, resolve
+from secateurs.structure.flow import Activation, Flow, Source
+from secateurs.structure.structure import Group, Member, Structure, Tap
+
+
+def build(model: nn.Module, flow: Flow, counted_macs: int) -> Structure:
+    """Turn what `flow` recorded into a structure; `counted_macs` are the operations that torch counted."""
+    axes = {name: tuple(map(resolve, its)) for name, its in flow.home.items()}
+    parameters = frozenset(flow.first_name[name] for name, _ in model.named_parameters())
+    members = _members(flow, axes)
+    taps = _taps(flow)
+    groups: dict[str, Group] = {}
+    frozen: dict[str, str] = {}
+    for var, its in members.items():
+        if not any(member.tensor in parameters for member in its) or var.frozen == "kernel tap":
+            continue
+        namesake = _namesake(its, axes)
+        name = _name(namesake, var, axes, {*groups, *frozen})
+        if var.frozen:
+            frozen[name] = var.frozen
+            continue
+        kind = "channel" if len(axes[namesake.tensor]) > 2 else "neuron"
+        after, before = taps(var)
+        groups[name] = Group(name, kind, var.size, tuple(its), after, before, var.inexact, var)
+    macs = tuple(tuple(map(resolve, its)) for its in flow.macs)
+    return Structure(
+        groups=groups,
+        frozen=frozen,
+        axes=axes,
+        parameters=parameters,
+        macs=macs,
+        other_macs=counted_macs - sum(prod(axis.size for axis in its) for its in macs),
+        sizes=tuple((use.module, use.name, resolve(use.axis)) for use in flow.sizes),
+    )
+
+
+def _members(flow: Flow, axes: dict[str, tuple[Axis, ...]]) -> dict[Var, list[Member]]:
+    """Where each variable lies, in the order in which the model uses the tensors."""
+    first_names = dict.fromkeys(flow.first_name.values())
+    members: dict[Var, list[Member]] = defaultdict(list)
+    for name in {**flow.used, **first_names}:
+        for dim, axis in enumerate(axes[name]):
+            for var in dict.fromkeys(leaves(axis)):
+                members[var].append(Member(name, dim, (name, dim) in flow.contracted))
+    return members
+
+
+def _namesake(members: list[Member], axes: dict[str, tuple[Axis, ...]]) -> Member:
+    """The member that a group is named after: the first weight that makes its units."""
+    makers = [member for member in members if not member.consumed]
+    weights = [member for member in makers if len(axes[member.tensor]) > 1]
+    return (weights or makers or members)[0]
+
+
+def _name(member: Member, var: Var, axes: dict[str, tuple[Axis, ...]], taken: Iterable[str]) -> str:
+    """The module's name; with an index where several variables share the dimension; the tensor's where it is taken."""
+    module = member.tensor.rpartition(".")[0]
+    together = list(dict.fromkeys(leaves(axes[member.tensor][member.dim])))
+    index = f":{together.index(var)}" if len(together) > 1 else ""
+    names = [] if member.consumed or not module else [module + index]
+    names += [member.tensor + index] if not member.consumed else []
+    return next(name for name in [*names, f"{member}{index}"] if name not in taken)
+
+
+def _taps(flow: Flow):
+    """A function that finds the taps (after, before) of a variable."""
+    after: dict[Var, dict[Source, Activation | None]] = defaultdict(dict)
+    for use in flow.consumptions:
+        for var in leaves(use.axis):
+            activated = use.activation and _tap(use.activation.after, var)
+            after[var][use.activation.after if activated else use.operand] = use.activation if activated else None
+    made = [(a.after, a) for a in flow.activations] + [(source, None) for source in flow.produced]
+
+    def find(var: Var) -> tuple[tuple[Tap, ...], tuple[Tap, ...]]:
+        sources = list(after[var].items()) or [pair for pair in made if _tap(pair[0], var)][:1]
+        found = [(_tap(source, var), activation and _tap(activation.before, var)) for source, activation in sources]
+        return tuple(tap for tap, _ in found if tap), tuple(tap for _, tap in found if tap)
+
+    return find
+
+
+def _tap(source: Source, var: Var) -> Tap | None:
+    """Where `var` lies in a tensor; never along the first dimension, which holds the samples."""
+    for dim, axis in enumerate(source.axes[1:], start=1):
+        if var in leaves(axis):
+            return Tap(source.site, source.slot, dim, resolve(axis), var)
+    return None

@@ -1,0 +1,66 @@
+"""Read sizes, keep masks and index lists off a resolved axis, once widths or masks of its variables are known."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+
+import torch
+from torch import Tensor
+
+from secateurs.structure.axis import Axis, Product, Var
+
+
+def size_of(axis: Axis, widths: Mapping[Var, int]) -> int:
+    """Number of indices left on `axis` when each variable in `widths` has that many left."""
+    if isinstance(axis, Var):
+        return widths.get(axis, axis.size)
+    if isinstance(axis, Product):
+        return math.prod(size_of(f, widths) for f in axis.factors)
+    return sum(size_of(p, widths) for p in axis.parts)
+
+
+def keep_mask(axis: Axis, masks: Mapping[Var, Tensor]) -> Tensor:
+    """Which indices of `axis` stay: bool [axis.size], from bool [var.size] per variable (absent = all)."""
+    if isinstance(axis, Var):
+        mask = masks.get(axis)
+        return torch.ones(axis.size, dtype=torch.bool) if mask is None else mask
+    if isinstance(axis, Product):
+        keep = torch.ones(1, dtype=torch.bool)
+        for factor in axis.factors:
+            keep = (keep[:, None] & keep_mask(factor, masks)[None, :]).flatten()
+        return keep
+    return torch.cat([keep_mask(p, masks) for p in axis.parts] or [torch.ones(0, dtype=torch.bool)])
+
+
+def unit_of(axis: Axis, var: Var) -> Tensor:
+    """The index of `var` that each index of `axis` belongs to, -1 for none: int64 [axis.size].
+
+    Where a product holds `var` twice, its first occurrence counts.
+    """
+    if isinstance(axis, Var):
+        return torch.arange(axis.size) if axis is var else torch.full((axis.size,), -1)
+    if isinstance(axis, Product):
+        owner = torch.full((1,), -1)
+        for factor in axis.factors:
+            inner = unit_of(factor, var)[None, :]
+            owner = torch.where(owner[:, None] >= 0, owner[:, None], inner).flatten()
+        return owner
+    return torch.cat([unit_of(p, var) for p in axis.parts])
+
+
+def indices_of_units(axis: Axis, var: Var) -> Tensor:
+    """Where on `axis` each unit of `var` lies: int64 [var.size, occurrences per unit], ascending."""
+    owner = unit_of(axis, var)
+    order = torch.argsort(owner, stable=True)
+    return order[int((owner < 0).sum()) :].reshape(var.size, -1)
+
+
+def take_units(x: Tensor, dim: int, axis: Axis, var: Var) -> Tensor:
+    """`x` with dimension `dim`, described by `axis`, replaced by [var.size, occurrences]; a view where possible."""
+    if axis is var:
+        return x.unsqueeze(dim + 1)
+    index = indices_of_units(axis, var)
+    if index.numel() == axis.size and bool((index.flatten() == torch.arange(axis.size)).all()):
+        return x.unflatten(dim, tuple(index.shape))
+    return x.index_select(dim, index.flatten().to(x.device)).unflatten(dim, tuple(index.shape))

@@ -1,0 +1,76 @@
+"""Convolutions and matrix products: what is summed over must be the same on both sides."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from secateurs.structure import axis as ax
+from secateurs.structure.rules.registry import rule
+from secateurs.structure.unify import split, unify
+
+if TYPE_CHECKING:
+    from secateurs.structure.flow import Flow
+
+
+@rule("aten::convolution")
+def convolution(
+    flow: Flow, out: Any, x: Any, weight: Any, bias: Any, stride: Any, padding: Any, dilation: Any,
+    transposed: bool, output_padding: Any, groups: int,
+) -> Any:  # fmt: skip
+    """Input [N, G × I, ...]; weight [G × O, I, taps], or [G × I, O, taps] transposed; output [N, G × O, ...]."""
+    inputs, weights = flow.axes(x), flow.axes(weight)
+    flow.freeze(weights[2:], "kernel tap")
+    flow.freeze(inputs[2:], "spatial dimension of a convolution")
+    group, inside = split(weights[0], groups) or _fixed(flow, weights[0], groups)
+    contracted, made = (inside, weights[1]) if transposed else (weights[1], inside)
+    unify(inputs[1], ax.product([group, contracted]))
+    outputs = ax.product([group, made])
+    if bias is not None:
+        unify(flow.axes(bias)[0], outputs)
+    flow.contract(x, contracted, weights[0] if transposed else weights[1])
+    spatial = [ax.new(size, "spatial dimension of a convolution") for size in out.shape[2:]]
+    swept = inputs[2:] if transposed else spatial
+    flow.macs.append((inputs[0], *swept, *weights))
+    flow.produce(inputs[0], outputs, *spatial)
+    for name, axis in (("in_channels", inputs[1]), ("out_channels", outputs), ("groups", group)):
+        flow.sized(axis, name, weight)
+    return inputs[0], outputs, *spatial
+
+
+@rule("aten::mm", "aten::bmm")
+def matrix_product(flow: Flow, out: Any, a: Any, b: Any) -> Any:
+    """[..., n, k] × [..., k, m], with at most one batch dimension."""
+    (*batch, n, k), (*batch_b, k_b, m) = flow.axes(a), flow.axes(b)
+    for mine, other in zip(batch, batch_b, strict=True):
+        unify(mine, other)
+    unify(k, k_b)
+    flow.contract(a, k_b)
+    flow.contract(b, k)
+    flow.macs.append((*batch, n, k, m))
+    result = (*batch, n, m)
+    if flow.is_constant(a) or flow.is_constant(b):
+        flow.produce(*result)
+        _sized_linear(flow, a, b, k, m)
+    return result
+
+
+@rule("aten::addmm", "aten::baddbmm")
+def matrix_product_and_sum(flow: Flow, out: Any, bias: Any, a: Any, b: Any, *, beta: Any = 1, alpha: Any = 1) -> Any:
+    """A matrix product plus something that broadcasts against it."""
+    result = matrix_product(flow, out, a, b)
+    for mine, other in zip(reversed(flow.axes(bias)), reversed(result), strict=False):
+        if mine.size > 1:
+            unify(mine, other)
+    return result
+
+
+def _sized_linear(flow: Flow, a: Any, b: Any, k: Any, m: Any) -> None:
+    weight = b if flow.is_constant(b) else a
+    flow.sized(k, "in_features", weight)
+    flow.sized(m, "out_features", weight)
+
+
+def _fixed(flow: Flow, axis: Any, groups: int) -> tuple[Any, Any]:
+    reason = f"its channels do not divide into {groups} groups of one kind"
+    flow.freeze(axis, reason)
+    return ax.new(groups, reason), ax.new(axis.size // groups, reason)

@@ -1,0 +1,59 @@
+"""Normalisations: weights follow the axis they scale; statistics taken over an axis make removal inexact."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from secateurs.structure import axis as ax
+from secateurs.structure.rules.registry import rule
+from secateurs.structure.unify import split, unify
+
+if TYPE_CHECKING:
+    from secateurs.structure.flow import Flow
+
+
+@rule("aten::native_batch_norm", "aten::_native_batch_norm_legit_no_training", "aten::cudnn_batch_norm")
+def batch_norm(flow: Flow, out: Any, x: Any, *args: Any, **kwargs: Any) -> Any:
+    """Each channel by its own statistics."""
+    axes = flow.axes(x)
+    for tensor in args[:4]:
+        if hasattr(tensor, "shape"):
+            unify(flow.axes(tensor)[0], axes[1])
+            flow.sized(axes[1], "num_features", tensor)
+    flow.sized(axes[1], "num_features")
+    return [axes] + [axes[1:2] if t.numel() == axes[1].size else (ax.NONE,) * t.ndim for t in out[1:]]
+
+
+@rule("aten::native_layer_norm")
+def layer_norm(flow: Flow, out: Any, x: Any, shape: Any, weight: Any = None, bias: Any = None, eps: float = 1e-5) -> Any:
+    """Statistics over the last dimensions."""
+    axes = flow.axes(x)
+    kept, normalised = axes[: -len(shape)], axes[-len(shape) :]
+    for axis in normalised:
+        ax.mark_inexact(axis, "layer norm takes its statistics over these units")
+        flow.sized(axis, "normalized_shape", weight)
+    for tensor in (weight, bias):
+        for axis, other in zip(normalised, flow.axes(tensor) if tensor is not None else (), strict=False):
+            unify(axis, other)
+    statistics = (*kept, *[ax.ONE] * len(shape))
+    return [axes, statistics, statistics]
+
+
+@rule("aten::native_group_norm")
+def group_norm(
+    flow: Flow, out: Any, x: Any, weight: Any, bias: Any, n: int, c: int, hw: int, groups: int, eps: float
+) -> Any:
+    """Channels are (groups × channels of a group): whole groups go exactly, channels inside one do not."""
+    axes = flow.axes(x)
+    for tensor in (weight, bias):
+        if tensor is not None:
+            unify(flow.axes(tensor)[0], axes[1])
+    both = split(axes[1], groups)
+    if both is None:
+        flow.freeze(axes[1], f"its channels do not divide into {groups} groups of one kind")
+        both = ax.new(groups, "normalisation groups"), ax.ONE
+    ax.mark_inexact(both[1], "group norm takes its statistics over these units")
+    flow.sized(axes[1], "num_channels", weight)
+    flow.sized(both[0], "num_groups", weight)
+    statistics = (axes[0], both[0])
+    return [axes, statistics, statistics]

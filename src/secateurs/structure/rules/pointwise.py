@@ -1,0 +1,47 @@
+"""Operators that treat every element alike: aligned dimensions stand for the same indices."""
+
+from __future__ import annotations
+
+from itertools import zip_longest
+from typing import TYPE_CHECKING, Any
+
+from torch import Tensor
+from torch.utils._pytree import tree_flatten
+
+from secateurs.structure.axis import ONE, Axis
+from secateurs.structure.rules.registry import rule
+from secateurs.structure.unify import unify
+
+if TYPE_CHECKING:
+    from secateurs.structure.flow import Flow
+
+
+@rule(
+    "pointwise",  # whatever carries torch.Tag.pointwise
+    "aten::hardswish",
+    "aten::_prelu_kernel",
+    "aten::copy",
+    "aten::_to_copy",
+    "aten::native_dropout",
+    "aten::zeros_like",
+    "aten::ones_like",
+    "aten::empty_like",
+    "aten::full_like",
+    "aten::rand_like",
+    "aten::randn_like",
+    "aten::bernoulli",
+    "aten::fill",
+    "aten::zero",
+    "aten::log_sigmoid_forward",
+)
+def pointwise(flow: Flow, out: Any, *args: Any, **kwargs: Any) -> Any:
+    """Align from the right, as broadcasting does; a dimension of size one yields to the other."""
+    tensors = [leaf for leaf in tree_flatten((args, kwargs))[0] if isinstance(leaf, Tensor)]
+    result: list[Axis] = []
+    for aligned in zip_longest(*(reversed(flow.axes(t)) for t in tensors), fillvalue=ONE):
+        wide = [axis for axis in aligned if axis.size > 1] or [ONE]
+        for other in wide[1:]:
+            unify(wide[0], other)
+        result.append(wide[0])
+    axes = tuple(reversed(result))
+    return [axes for _ in out] if isinstance(out, list) else axes

@@ -1,0 +1,87 @@
+"""Pooling and reductions: some dimensions shrink or go, the others pass on."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING, Any
+
+from secateurs.structure import axis as ax
+from secateurs.structure.rules.registry import rule
+
+if TYPE_CHECKING:
+    from secateurs.structure.flow import Flow
+
+POOLS = (
+    [f"aten::{kind}_pool{n}d" for kind in ("avg", "_adaptive_avg", "adaptive_avg") for n in (1, 2, 3)]
+    + [f"aten::max_pool{n}d_with_indices" for n in (1, 2, 3)]
+    + [f"aten::adaptive_max_pool{n}d" for n in (1, 2, 3)]
+    + [f"aten::{kind}_pad{n}d" for kind in ("reflection", "replication") for n in (1, 2, 3)]
+)
+UPSAMPLING = [
+    f"aten::{name}"
+    for name in (
+        "upsample_nearest1d upsample_nearest2d upsample_nearest3d _upsample_nearest_exact1d _upsample_nearest_exact2d "
+        "_upsample_nearest_exact3d upsample_linear1d upsample_bilinear2d upsample_bicubic2d upsample_trilinear3d "
+        "_upsample_bilinear2d_aa _upsample_bicubic2d_aa"
+    ).split()
+]
+
+
+@rule(*POOLS, *UPSAMPLING)
+def resample(flow: Flow, out: Any, x: Any, *_: Any, **__: Any) -> Any:
+    """The last dimensions are positions, which stay whole; those before pass on."""
+    outs = out if isinstance(out, list) else [out]
+    axes = flow.axes(x)
+    spatial = int(re.findall(r"(\d)d", flow.operator)[0])
+    reason = f"positions that {flow.operator} runs over"
+    flow.freeze(axes[-spatial:], reason)
+    passed = axes[:-spatial]
+    results = [(*passed, *(ax.new(n, reason) for n in t.shape[-spatial:])) for t in outs]
+    return results if isinstance(out, list) else results[0]
+
+
+@rule("aten::sum", "aten::linalg_vector_norm")
+def total(flow: Flow, out: Any, x: Any, *args: Any, **kwargs: Any) -> Any:
+    """Removed units that are zero add nothing; whether they are is left to the verification."""
+    dims = next((a for a in args if isinstance(a, (list, tuple))), None)
+    return _reduce(flow, out, x, dims)[0]
+
+
+@rule("aten::mean", "aten::var", "aten::std", "aten::var_mean")
+def average(flow: Flow, out: Any, x: Any, dims: Any = None, *_: Any, **__: Any) -> Any:
+    """The divisor counts the units, so their removal is not exact."""
+    axes, reduced = _reduce(flow, out, x, dims)
+    for axis in reduced:
+        ax.mark_inexact(axis, f"{flow.operator} averages over these units")
+    return [axes for _ in out] if isinstance(out, list) else axes
+
+
+@rule("aten::amax", "aten::amin", "aten::max", "aten::min", "aten::argmax", "aten::argmin", "aten::prod")
+def extreme(flow: Flow, out: Any, x: Any, dims: Any = None, *args: Any, **kwargs: Any) -> Any:
+    """A removed unit would have taken part, so the dimension stays whole."""
+    if hasattr(dims, "shape"):  # max(x, other), an elementwise form without the tag
+        return ()
+    axes, reduced = _reduce(flow, out, x, dims)
+    flow.freeze(reduced, f"{flow.operator} is taken over it")
+    return [axes for _ in out] if isinstance(out, list) else axes
+
+
+@rule("aten::_softmax", "aten::_log_softmax", "aten::cumsum", "aten::cumprod", "aten::sort", "aten::logcumsumexp")
+def along(flow: Flow, out: Any, x: Any, dim: Any = -1, *_: Any, **__: Any) -> Any:
+    """Every index depends on the others along this dimension, which stays whole."""
+    axes = flow.axes(x)
+    flow.freeze(axes[dim] if axes else [], f"{flow.operator} runs along it")
+    return [axes for _ in out] if isinstance(out, list) else axes
+
+
+def _reduce(flow: Flow, out: Any, x: Any, dims: Any) -> tuple[tuple[Any, ...], list[Any]]:
+    """The axes that a reduction over `dims` (all where None or empty) leaves, and those that it takes away."""
+    axes = flow.axes(x)
+    dims = [dims] if isinstance(dims, int) else dims or range(len(axes))
+    gone = {d % len(axes) for d in dims} if axes else set()
+    first = out[0] if isinstance(out, list) else out
+    if first.ndim == len(axes):
+        left = tuple(ax.ONE if d in gone else axis for d, axis in enumerate(axes))
+    else:
+        left = tuple(axis for d, axis in enumerate(axes) if d not in gone)
+    return left, [axes[d] for d in sorted(gone)]

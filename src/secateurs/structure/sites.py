@@ -1,0 +1,65 @@
+"""Watch every operator that a model runs, and name each place where one runs.
+
+A site is (module, operator, how many times that module ran that operator before in this forward pass).  The
+tracer and the observer both extend `Watcher`, so what one finds the other finds again.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import Any, NamedTuple
+
+from torch import nn
+from torch.nn.modules.module import register_module_forward_hook, register_module_forward_pre_hook
+from torch.utils._python_dispatch import TorchDispatchMode
+
+
+class Site(NamedTuple):
+    """One place where an operator runs: `call` counts the operator's earlier runs in that module."""
+
+    module: str
+    operator: str
+    call: int
+
+    def __str__(self) -> str:
+        return f"{self.module or 'model'}: {self.operator} #{self.call}"
+
+
+class Watcher(TorchDispatchMode):
+    """Calls `visit` for every ATen operator that runs inside the context; use it around one forward pass."""
+
+    def __init__(self, model: nn.Module):
+        super().__init__()
+        self._names = {id(module): name for name, module in model.named_modules()}
+        self._hooks: list[Any] = []
+        self._stack: list[str] = []
+        self._calls: Counter[tuple[str, Any]] = Counter()
+
+    def visit(self, site: Site, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        """Run `func` and return its result."""
+        raise NotImplementedError
+
+    def __enter__(self) -> Any:
+        self._stack, self._calls = [""], Counter()
+        self._hooks = [
+            register_module_forward_pre_hook(self._enter_module),
+            register_module_forward_hook(self._leave_module, always_call=True),
+        ]
+        return super().__enter__()
+
+    def __exit__(self, *exc: Any) -> None:
+        for hook in self._hooks:
+            hook.remove()
+        super().__exit__(*exc)
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        module = self._stack[-1]
+        call = self._calls[module, func]
+        self._calls[module, func] = call + 1
+        return self.visit(Site(module, func.name(), call), func, args, kwargs or {})
+
+    def _enter_module(self, module: nn.Module, args: Any) -> None:
+        self._stack.append(self._names.get(id(module), self._stack[-1]))
+
+    def _leave_module(self, module: nn.Module, args: Any, output: Any) -> None:
+        self._stack.pop()

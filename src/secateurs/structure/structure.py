@@ -1,0 +1,160 @@
+"""What tracing a model yields: its groups of removable units, and everything needed to cut and to count."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from math import prod
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from secateurs.costs import Cost
+from secateurs.errors import PlanError
+from secateurs.structure.axis import Axis, Var
+from secateurs.structure.indexing import keep_mask, size_of, take_units
+from secateurs.structure.sites import Site
+from secateurs.tables import render
+
+
+class Member(NamedTuple):
+    """One dimension of one parameter or buffer along which the units of a group lie.
+
+    `consumed` says that the units are what that dimension sums over, as the columns of a linear layer do.
+    """
+
+    tensor: str
+    dim: int
+    consumed: bool
+
+    def __str__(self) -> str:
+        return f"{self.tensor}[{self.dim}]"
+
+
+@dataclass(frozen=True, eq=False)
+class Tap:
+    """A place where a group's units can be observed while the model runs.
+
+    Attributes:
+        site: the operator.
+        slot: which of its arguments holds the units, or -1 for its output.
+        dim: the dimension along which they lie.
+        axis: what that dimension's indices stand for.
+        unit: the group's variable on `axis`.
+    """
+
+    site: Site
+    slot: int
+    dim: int
+    axis: Axis
+    unit: Var
+
+    def read(self, x: Tensor, samples: int) -> Tensor:
+        """The units in the tensor seen there: [samples, units, positions], a view where possible."""
+        units_second = take_units(x, self.dim, self.axis, self.unit).movedim(self.dim, 1)
+        return units_second.unflatten(0, (samples, -1)).movedim(1, 2).flatten(2)
+
+
+@dataclass(frozen=True, eq=False)
+class Group:
+    """Units that compete: one per index of one axis, each removed whole from every member.
+
+    Attributes:
+        name: the module that makes the units, such as "layer1.0.conv1".
+        kind: "channel" (made by a convolution) or "neuron".
+        size: number of units.
+        members: where they lie in parameters and buffers.
+        after: where they can be seen after their non-linearity (where they are used, if they pass none).
+        before: where they can be seen before it.
+        inexact: why removal changes what the remaining units compute, or None if it does not.
+        var: the group's variable in the axes of the structure.
+    """
+
+    name: str
+    kind: str
+    size: int
+    members: tuple[Member, ...]
+    after: tuple[Tap, ...]
+    before: tuple[Tap, ...]
+    inexact: str | None
+    var: Var
+
+    def modules(self, consumed: bool) -> str:
+        """The modules that use the units (consumed) or make and transform them, for people to read."""
+        names = (member.tensor.rpartition(".")[0] for member in self.members if member.consumed == consumed)
+        return ", ".join(dict.fromkeys(name or "model" for name in names))
+
+
+@dataclass(frozen=True, eq=False)
+class Structure:
+    """The result of `trace`: which slices of which tensors go together, and what they cost.
+
+    Attributes:
+        groups: the groups that can be pruned, by name, in the order in which the model runs.
+        frozen: what cannot be pruned, by name, and why.
+        axes: the axes of every parameter and buffer.
+        parameters: the names among `axes` that are parameters, each tensor under its first name only.
+        macs: axes whose sizes multiply to the multiply-accumulate operations of one operator, per operator.
+        other_macs: operations of operators that are counted but never change.
+        sizes: (module, attribute or None, axis): sizes that modules may hold in attributes.
+    """
+
+    groups: Mapping[str, Group]
+    frozen: Mapping[str, str]
+    axes: Mapping[str, tuple[Axis, ...]]
+    parameters: frozenset[str]
+    macs: tuple[tuple[Axis, ...], ...]
+    other_macs: int
+    sizes: tuple[tuple[str, str | None, Axis], ...]
+
+    def cost(self, widths: Mapping[str, int] | None = None) -> Cost:
+        """What the model costs when each group named in `widths` has that many units left.
+
+        Raises:
+            PlanError: a name is not that of a group.
+        """
+        left = {self.group(name).var: width for name, width in (widths or {}).items()}
+        params = sum(prod(size_of(axis, left) for axis in self.axes[name]) for name in self.parameters)
+        macs = sum(prod(size_of(axis, left) for axis in axes) for axes in self.macs)
+        return Cost(params=params, macs=macs + self.other_macs)
+
+    def group(self, name: str) -> Group:
+        """The group of that name.
+
+        Raises:
+            PlanError: there is none; the message says so, or why it is frozen.
+        """
+        if name not in self.groups:
+            why = f"is frozen ({self.frozen[name]})" if name in self.frozen else "does not exist in this model"
+            raise PlanError(f"group {name!r} {why}; its groups are: {', '.join(self.groups) or 'none'}")
+        return self.groups[name]
+
+    def keep_masks(self, keep: Mapping[str, tuple[int, ...]]) -> dict[str, list[Tensor]]:
+        """Which indices of each dimension of every parameter and buffer stay, when groups keep only these units.
+
+        Args:
+            keep: indices of the units to keep, per group; groups not named stay whole.
+
+        Returns:
+            For each tensor name, one bool mask per dimension.
+        """
+        masks = {}
+        for name, kept in keep.items():
+            mask = torch.zeros(self.group(name).size, dtype=torch.bool)
+            mask[list(kept)] = True
+            masks[self.group(name).var] = mask
+        return {name: [keep_mask(axis, masks) for axis in axes] for name, axes in self.axes.items()}
+
+    def freeze(self, reasons: Mapping[str, str]) -> Structure:
+        """The same structure with these groups frozen, for these reasons."""
+        groups = {name: group for name, group in self.groups.items() if name not in reasons}
+        return replace(self, groups=groups, frozen={**self.frozen, **reasons})
+
+    def __str__(self) -> str:
+        groups = [
+            (g.name, g.kind, g.size, g.modules(consumed=False), g.modules(consumed=True), g.inexact or "exact")
+            for g in self.groups.values()
+        ]
+        text = render(f"{len(groups)} groups", ("group", "kind", "units", "made by", "used by", "removal"), groups)
+        return text + "\n" + render(f"{len(self.frozen)} frozen", ("name", "reason"), list(self.frozen.items()))

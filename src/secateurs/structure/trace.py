@@ -1,0 +1,103 @@
+"""`trace`: run a model once and find out which slices of which tensors must go together."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterable, Mapping, Sequence
+from fnmatch import fnmatchcase
+from typing import Any
+
+from torch import Tensor, nn
+from torch.utils._pytree import tree_leaves
+from torch.utils.flop_counter import FlopCounterMode
+
+from secateurs.data import as_call, device_of
+from secateurs.errors import ModelError, NoMatchError, TraceError
+from secateurs.preserve import evaluating
+from secateurs.structure import axis as ax
+from secateurs.structure.flow import Flow
+from secateurs.structure.grouping import build
+from secateurs.structure.structure import Structure
+
+
+def trace(model: nn.Module, example_inputs: Any, keep: Sequence[str] = ()) -> Structure:
+    """Find the groups of units that can be removed from a model.
+
+    The model is run once on the example inputs, in evaluation mode and without gradients; it is not changed.
+
+    Args:
+        model: any module.
+        example_inputs: a tensor, a tuple of positional arguments, or a dict of keyword arguments.
+        keep: names or patterns (`*`, `?`, `[...]`) of modules or parameters whose units stay. A module's name stands
+            for all that is inside it. What such a module takes in may still shrink.
+
+    Returns:
+        The structure: `groups`, and what is `frozen`, with the reason.
+
+    Raises:
+        ModelError: `model` is not a module, or has no parameters.
+        NoMatchError: an entry of `keep` matches nothing.
+        TraceError: the model does not run on the inputs, or its outputs cannot be looked into.
+    """
+    if not isinstance(model, nn.Module):
+        raise ModelError(f"expected a torch.nn.Module, not {type(model).__name__}")
+    if next(model.parameters(), None) is None:
+        raise ModelError(f"{type(model).__name__} has no parameters, so there is nothing to prune")
+    kept = _matching(model, [keep] if isinstance(keep, str) else keep)
+    flow, counted = _run(model, as_call(example_inputs).to(device_of(model)))
+    for name, axes in flow.home.items():
+        first = flow.first_name[name]
+        if first not in flow.used:
+            flow.freeze(axes, "not used in the forward pass")
+        for dim, axis in enumerate(axes):
+            if name in kept and (first, dim) not in flow.contracted:
+                ax.freeze(axis, f"kept: {kept[name]!r}")
+    return build(model, flow, counted)
+
+
+def _run(model: nn.Module, call: Any) -> tuple[Flow, int]:
+    """One forward pass with axes flowing; also the multiply-accumulate operations that torch counts."""
+    flow, counter = Flow(model), FlopCounterMode(display=False)
+    flow.enter(call.tensors(), "model input")
+    with evaluating(model):
+        try:
+            with counter, flow:
+                output = call.run(model)
+        except Exception as error:
+            raise TraceError(f"the model does not run on the example inputs ({call.describe()}): {error}") from error
+    for tensor in outputs_of(output):
+        flow.freeze(flow.axes(tensor), "model output")
+    return flow, counter.get_total_flops() // 2
+
+
+def outputs_of(output: Any) -> Iterable[Tensor]:
+    """Every tensor in a model's output, through the containers that pytree knows, dataclasses and mappings."""
+    for leaf in tree_leaves(output):
+        if isinstance(leaf, Tensor):
+            yield leaf
+        elif dataclasses.is_dataclass(leaf) and not isinstance(leaf, type):
+            yield from outputs_of([getattr(leaf, field.name) for field in dataclasses.fields(leaf)])
+        elif isinstance(leaf, Mapping):
+            yield from outputs_of(list(leaf.values()))
+        elif leaf is not None and not isinstance(leaf, (bool, int, float, complex, str)):
+            raise TraceError(
+                f"the model's output holds a {type(leaf).__name__}, in which tensors cannot be looked for; "
+                "wrap the model so that it returns tensors, tuples, lists, dicts or dataclasses of them"
+            )
+
+
+def _matching(model: nn.Module, patterns: Sequence[str]) -> dict[str, str]:
+    """Each parameter and buffer that a pattern keeps, with the pattern."""
+    modules = [name for name, _ in model.named_modules() if name]
+    tensors = [name for name, _ in [*model.named_parameters(remove_duplicate=False), *model.named_buffers()]]
+    kept: dict[str, str] = {}
+    for pattern in patterns:
+        inside = tuple(f"{name}." for name in modules if fnmatchcase(name, pattern))
+        found = [name for name in tensors if fnmatchcase(name, pattern) or name.startswith(inside)]
+        if not inside and not found:
+            raise NoMatchError(
+                f"keep: {pattern!r} matches no module or parameter of {type(model).__name__}; "
+                f"its modules are: {', '.join(modules[:20])}{' ...' if len(modules) > 20 else ''}"
+            )
+        kept.update((name, pattern) for name in found if name not in kept)
+    return kept

@@ -1,0 +1,194 @@
+"""Unification of axes: make two descriptions of the same indices into one.
+
+`unify` never guesses.  Where two axes of equal size cannot be brought into one form, both are frozen,
+which is always sound: a frozen axis loses no index, so it stays equal to the other whatever happens.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Sequence
+
+from secateurs.structure import axis as ax
+from secateurs.structure.axis import Axis, Concat, Product, Var
+
+
+def unify(a: Axis, b: Axis) -> None:
+    """Make `a` and `b` stand for the same indices in the same order.
+
+    Args:
+        a, b: axes of equal size.
+
+    Raises:
+        ValueError: the sizes differ, which is a bug in the caller.
+    """
+    a, b = ax.walk(a), ax.walk(b)
+    if a.size != b.size:
+        raise ValueError(f"axes of sizes {a.size} and {b.size} cannot be the same")
+    if a is b:
+        return
+    if isinstance(a, Var):
+        _bind(a, b)
+    elif isinstance(b, Var):
+        _bind(b, a)
+    elif isinstance(a, Product) and isinstance(b, Product):
+        _unify_products(a, b)
+    elif isinstance(a, Concat) and isinstance(b, Concat):
+        _unify_concats(a, b)
+    elif isinstance(a, Product):
+        _distribute(a, b)
+    else:
+        _distribute(b, a)
+
+
+def split(axis: Axis, outer: int) -> tuple[Axis, Axis] | None:
+    """`axis` as a product (outer, inner) with `outer` indices in the first factor, if it can be one."""
+    axis = ax.walk(axis)
+    if outer in (1, axis.size):
+        return (ax.ONE, axis) if outer == 1 else (axis, ax.ONE)
+    if axis.size % outer:
+        return None
+    if isinstance(axis, Product):
+        return _split_factors(axis, outer)
+    first, second = ax.new(outer), ax.new(axis.size // outer)
+    unify(axis, ax.product([first, second]))
+    # A concatenation that could not be distributed is frozen by now, and so are both factors.
+    return first, second
+
+
+def cut(axis: Axis, at: int) -> tuple[Axis, Axis] | None:
+    """`axis` as a concatenation (left, right) with `at` indices in the left part, if it can be one."""
+    if at in (0, axis.size):
+        return (ax.NONE, axis) if at == 0 else (axis, ax.NONE)
+    axis = ax.walk(axis)
+    if isinstance(axis, Var):
+        pieces = ax.new(at), ax.new(axis.size - at)
+        _bind(axis, Concat(pieces))
+        return pieces
+    if isinstance(axis, Concat):
+        return _cut_parts(axis, at)
+    first, rest = ax.walk(axis.factors[0]), ax.product(axis.factors[1:])
+    pieces = cut(first, at // rest.size) if at % rest.size == 0 else None
+    return pieces and (ax.product([pieces[0], rest]), ax.product([pieces[1], rest]))
+
+
+def pieces(axis: Axis, sizes: Sequence[int]) -> list[Axis] | None:
+    """`axis` cut into consecutive pieces of the given sizes, if it can be."""
+    result, rest = [], axis
+    for size in sizes:
+        both = cut(rest, size)
+        if both is None:
+            return None
+        piece, rest = both
+        result.append(piece)
+    return result
+
+
+def reshape(axes: Sequence[Axis], sizes: Sequence[int]) -> list[Axis] | None:
+    """The axes of a tensor viewed with other sizes (row-major), if they can be told."""
+    todo = deque(f for axis in axes for f in ax.factors_of(axis))
+    result = []
+    for size in sizes:
+        taken: list[Axis] = []
+        missing = size
+        while missing > 1:
+            if not todo:
+                return None
+            factor = ax.walk(todo.popleft())
+            if isinstance(factor, Product):
+                todo.extendleft(reversed(ax.factors_of(factor)))
+                continue
+            if missing % factor.size:
+                both = split(factor, missing) if factor.size % missing == 0 else None
+                if both is None:
+                    return None
+                factor, rest = both
+                todo.appendleft(rest)
+            taken.append(factor)
+            missing //= factor.size
+        result.append(ax.product(taken))
+    return result
+
+
+def _bind(var: Var, target: Axis) -> None:
+    var.bound = target
+    if var.frozen:
+        ax.freeze(target, var.frozen)
+    if var.inexact:
+        ax.mark_inexact(target, var.inexact)
+
+
+def _give_up(a: Axis, b: Axis) -> None:
+    reason = f"cannot align {ax.resolve(a)} with {ax.resolve(b)}"
+    ax.freeze(a, reason)
+    ax.freeze(b, reason)
+
+
+def _unify_products(a: Product, b: Product) -> None:
+    left, right = deque(ax.factors_of(a)), deque(ax.factors_of(b))
+    while left and right:
+        # Binding one factor may have turned another into a product.
+        if isinstance(ax.walk(left[0]), Product):
+            left.extendleft(reversed(ax.factors_of(left.popleft())))
+        elif isinstance(ax.walk(right[0]), Product):
+            right.extendleft(reversed(ax.factors_of(right.popleft())))
+        elif left[0].size == right[0].size:
+            unify(left.popleft(), right.popleft())
+        else:
+            big, small = (left, right) if left[0].size > right[0].size else (right, left)
+            both = split(big[0], small[0].size)
+            if both is None:
+                return _give_up(a, b)
+            big.popleft()
+            big.appendleft(both[1])
+            unify(both[0], small.popleft())
+    return None
+
+
+def _unify_concats(a: Concat, b: Concat) -> None:
+    left, right = deque(ax.parts_of(a)), deque(ax.parts_of(b))
+    while left and right:
+        if left[0].size == right[0].size:
+            unify(left.popleft(), right.popleft())
+            continue
+        big, small = (left, right) if left[0].size > right[0].size else (right, left)
+        both = cut(big[0], small[0].size)
+        if both is None:
+            return _give_up(a, b)
+        big.popleft()
+        big.appendleft(both[1])
+        unify(both[0], small.popleft())
+    return None
+
+
+def _distribute(a: Product, b: Concat) -> None:
+    """(o × i) = [p + q + ...] holds when o = [o₁ + o₂ + ...] with p = (o₁ × i), q = (o₂ × i), ..."""
+    first, inner = a.factors[0], ax.product(a.factors[1:])
+    parts = ax.parts_of(b)
+    if any(part.size % inner.size for part in parts):
+        return _give_up(a, b)
+    outers = pieces(first, [part.size // inner.size for part in parts])
+    if outers is None:
+        return _give_up(a, b)
+    for outer, part in zip(outers, parts, strict=True):
+        unify(ax.product([outer, inner]), part)
+    return None
+
+
+def _split_factors(axis: Product, outer: int) -> tuple[Axis, Axis] | None:
+    both = reshape([axis], [outer, axis.size // outer])
+    return None if both is None else (both[0], both[1])
+
+
+def _cut_parts(axis: Concat, at: int) -> tuple[Axis, Axis] | None:
+    left, parts = [], deque(ax.parts_of(axis))
+    while parts and at >= parts[0].size:
+        at -= parts[0].size
+        left.append(parts.popleft())
+    if at:
+        both = cut(parts[0], at)
+        if both is None:
+            return None
+        left.append(both[0])
+        parts[0] = both[1]
+    return ax.concat(left), ax.concat(list(parts))

@@ -1,0 +1,6 @@
+"""Removing units physically, with verification."""
+
+from secateurs.surgery.apply import Cut, apply, operate
+from secateurs.surgery.attributes import Attributes, assign
+
+__all__ = ["Attributes", "Cut", "apply", "assign", "operate"]

@@ -1,0 +1,61 @@
+"""Stale sizes: modules keep sizes in attributes, which must follow the cut.
+
+Where a rule knows the attribute's name (`in_channels` of a convolution) the new value is certain.  Elsewhere an integer
+attribute of a module is taken for a size if it equals the old size of an axis that the module's own shape operators
+used.  That is a guess, so it is tried, and kept only if the cut model computes what the masked one does.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Mapping
+from typing import Any
+
+from torch import nn
+
+from secateurs.structure import Structure
+from secateurs.structure.indexing import size_of
+
+Attributes = dict[str, dict[str, Any]]
+"""New values of attributes, per module name."""
+
+
+def certain(model: nn.Module, structure: Structure, widths: Mapping[str, int]) -> Attributes:
+    """New values of the attributes that rules know by name."""
+    changes: Attributes = defaultdict(dict)
+    left = {structure.group(name).var: width for name, width in widths.items()}
+    for module, name, axis in structure.sizes:
+        new = size_of(axis, left)
+        if name is None or new == axis.size:
+            continue
+        old = getattr(model.get_submodule(module), name, None)
+        if isinstance(old, int) and old == axis.size:
+            changes[module][name] = new
+        elif isinstance(old, tuple) and old.count(axis.size) == 1:
+            changes[module][name] = tuple(new if size == axis.size else size for size in old)
+    return dict(changes)
+
+
+def guessed(model: nn.Module, structure: Structure, widths: Mapping[str, int]) -> Attributes:
+    """New values of integer attributes that equal the old size of axes which the module used and which all changed alike."""
+    left = {structure.group(name).var: width for name, width in widths.items()}
+    used: dict[str, dict[int, set[int]]] = defaultdict(lambda: defaultdict(set))
+    for module, name, axis in structure.sizes:
+        if name is None:
+            used[module][axis.size].add(size_of(axis, left))
+    known = {(module, name) for module, name, _ in structure.sizes}
+    changes: Attributes = defaultdict(dict)
+    for module, sizes in used.items():
+        for name, value in vars(model.get_submodule(module)).items():
+            if type(value) is int and not name.startswith("_") and (module, name) not in known:
+                news = sizes[value] - {value}
+                if len(news) == 1:
+                    changes[module][name] = news.pop()
+    return dict(changes)
+
+
+def assign(model: nn.Module, changes: Attributes) -> None:
+    """Set the attributes."""
+    for module, values in changes.items():
+        for name, value in values.items():
+            setattr(model.get_submodule(module), name, value)
