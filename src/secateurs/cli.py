@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Sized
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -66,13 +66,17 @@ def check(
     structure = trace(build(model), first_batch(read_data(spec, _shape(shape))).sample(), keep)
     if as_json:
         groups = [
-            {"name": g.name, "kind": g.kind, "units": g.size, "members": list(map(str, g.members)), "inexact": g.inexact}
+            {
+                "name": g.name,
+                "kind": g.kind,
+                "units": g.size,
+                "members": list(map(str, g.members)),
+                "inexact": g.inexact,
+            }
             for g in structure.groups.values()
         ]
         cost = structure.cost()
-        _print_json(
-            {"groups": groups, "frozen": dict(structure.frozen), "params": cost.params, "macs": cost.macs}
-        )
+        _print_json({"groups": groups, "frozen": dict(structure.frozen), "params": cost.params, "macs": cost.macs})
         return
     print(structure)
     print(f"{structure.cost()} for one input")
@@ -183,8 +187,9 @@ def _progress(quiet: bool) -> Any:
 
     def track(items: Iterable[Any], description: str) -> Iterable[Any]:
         columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+        total = len(items) if isinstance(items, Sized) else None
         with Progress(*columns, console=errors, transient=True) as bar:
-            yield from bar.track(items, total=len(items) if hasattr(items, "__len__") else None, description=description)
+            yield from bar.track(items, total=total, description=description)
 
     def silent(items: Iterable[Any], description: str) -> Iterable[Any]:
         return items

@@ -46,13 +46,14 @@ class Job:
         Raises:
             SecateursError: anything named cannot be used.
         """
-        Budget.parse(self.budget), find(self.criterion)  # before anything slow
+        Budget.parse(self.budget)  # this and the criterion's name are checked before anything slow
+        criterion = find(self.criterion)
         dense = build(self.model)
         data, test = self._data(self.data), self._data(self.test) if self.test else None
         result = prune(
             dense,
             data,
-            self.criterion,
+            criterion,
             self.budget,
             seed=self.seed,
             keep=self.keep,
@@ -90,7 +91,9 @@ class Job:
             frozen=result.structure.frozen,
             rows=[row],
             command=command,
-            notes=[f"MACs are of one input; latency is of a batch of {first_batch(data).size}, the models taking turns."]
+            notes=[
+                f"MACs are of one input; latency is of a batch of {first_batch(data).size}, the models taking turns."
+            ]
             + [f"Not exact: {name}: {why}." for name, why in result.inexact.items()],
         )
         return result, comparison

@@ -35,9 +35,13 @@ def loss_of(outputs: Any, batch: Batch, loss: Loss | None) -> Tensor:
             )
         return own
     try:
-        value = (loss or functional.cross_entropy)(outputs, batch.targets)
+        value = (loss or _cross_entropy)(outputs, batch.targets)
     except Exception as error:
         raise DataError(f"the loss does not fit the targets of batch {batch.index}: {error}") from error
     if not isinstance(value, Tensor) or value.numel() != 1:
         raise DataError("the loss must return a scalar tensor")
     return value
+
+
+def _cross_entropy(outputs: Any, targets: Any) -> Tensor:
+    return functional.cross_entropy(outputs, targets)

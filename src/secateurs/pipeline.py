@@ -13,7 +13,6 @@ from secateurs.budgets import Limits, allocate
 from secateurs.costs import Cost, cost
 from secateurs.criteria import Criterion, find, score
 from secateurs.data import first_batch
-from secateurs.errors import BudgetError
 from secateurs.persist import save
 from secateurs.plan import Plan
 from secateurs.preserve import rng

@@ -21,7 +21,7 @@ IMAGES = {".png", ".jpg", ".jpeg", ".webp", ".bmp", ".ppm", ".pgm", ".tif", ".ti
 INPUT_NAMES, TARGET_NAMES = ("x", "inputs", "images", "data"), ("y", "targets", "labels")
 
 
-def model_factory(spec: str) -> Callable[[], nn.Module]:
+def model_factory(spec: str) -> Callable[[], Any]:
     """The function that builds the model named by "py:path/to/file.py:factory".
 
     The file is run as Python code. The factory is called with nothing and returns a module, with its weights.
@@ -37,9 +37,8 @@ def model_factory(spec: str) -> Callable[[], nn.Module]:
         raise ModelError(f"model {spec!r}: there is no file {path}")
     try:
         module_spec = importlib.util.spec_from_file_location(Path(path).stem, path)
-        assert module_spec and module_spec.loader
-        module = importlib.util.module_from_spec(module_spec)
-        module_spec.loader.exec_module(module)
+        module = importlib.util.module_from_spec(module_spec)  # type: ignore[arg-type]
+        module_spec.loader.exec_module(module)  # type: ignore[union-attr]
     except Exception as error:
         raise ModelError(f"model {spec!r}: {path} cannot be run: {type(error).__name__}: {error}") from error
     factory = getattr(module, name, None)

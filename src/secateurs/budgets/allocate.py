@@ -53,7 +53,9 @@ def allocate(
     limits = limits or Limits()
     values = {name: _checked(structure, name, its) for name, its in scores.items()}
     if not values:
-        raise BudgetError("there is nothing to prune: no group has scores (see the structure's frozen list for reasons)")
+        raise BudgetError(
+            "there is nothing to prune: no group has scores (see the structure's frozen list for reasons)"
+        )
     if scope not in ("global", "local"):
         raise BudgetError(f"scope {scope!r} is neither 'global' nor 'local'")
     ranked = {name: np.argsort(-its, kind="stable") for name, its in values.items()}  # best first

@@ -41,7 +41,7 @@ class Budget:
         if quantity not in QUANTITIES or not 0 < fraction <= 1:
             forms = ", ".join(f'"{name}:F"' for name in QUANTITIES)
             raise BudgetError(
-                f"budget {text!r} is not one of {forms}, with the fraction F in (0, 1] that is kept, as in \"macs:0.5\""
+                f'budget {text!r} is not one of {forms}, with the fraction F in (0, 1] that is kept, as in "macs:0.5"'
             )
         return cls(quantity, fraction)
 

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import warnings
 from typing import cast
 
 import torch
 from torch import Tensor
 
 from secateurs.criteria.registry import Evidence, criterion
-from secateurs.errors import CriterionError
+from secateurs.errors import CriterionError, DeadUnitsWarning
 from secateurs.observe import FiringCounts, Request
 
 FIRING = Request("after", FiringCounts)
@@ -22,7 +23,15 @@ def nexp(evidence: Evidence) -> Tensor:
     so the mean over pairs is 2 k (N - k) / (N (N - 1)), from counts alone. Averaged over positions, then over the
     places where the units are seen. Lies in [0, 1/2] for many inputs; 0 for units that are always on or always off.
     """
-    return torch.stack([_expressiveness(cast(FiringCounts, s)) for s in evidence.statistics(FIRING)]).mean(0)
+    scores = torch.stack([_expressiveness(cast(FiringCounts, s)) for s in evidence.statistics(FIRING)]).mean(0)
+    if not scores.any():
+        warnings.warn(
+            f"every unit of group {evidence.group.name!r} is always on or always off, so nexp says nothing (dead "
+            "non-linearities, or a batch norm far from zero); give more or other inputs, or keep the group",
+            DeadUnitsWarning,
+            stacklevel=2,
+        )
+    return scores
 
 
 def _expressiveness(firing: FiringCounts) -> Tensor:

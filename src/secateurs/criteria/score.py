@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from secateurs.criteria.registry import Criterion, Evidence, find
 from secateurs.data import first_batch
 from secateurs.errors import CriterionError
+from secateurs.losses import Loss
 from secateurs.observe import observe
 from secateurs.progress import Progress, silent
 from secateurs.structure import Structure, trace
@@ -21,6 +22,7 @@ def score(
     data: Iterable[Any] | None,
     criterion: str | Criterion = "nexp",
     structure: Structure | None = None,
+    loss: Loss | None = None,
     *,
     seed: int = 0,
     progress: Progress = silent,
@@ -32,6 +34,8 @@ def score(
         data: see `secateurs.data.batches`; read once. May be None for a criterion of weights.
         criterion: a name from `secateurs list`, or a criterion.
         structure: from `trace`; by default the model is traced on the first sample of the data.
+        loss: for criteria that need gradients. None of those that come with this version does, and giving a loss to
+            a criterion that does not need it is an error.
         seed: for criteria that draw random numbers.
         progress: wraps the iteration over the data.
 
@@ -43,6 +47,8 @@ def score(
         DataError: see `secateurs.observe.observe`.
     """
     chosen = find(criterion)
+    if loss is not None:
+        raise CriterionError(f"criterion {chosen.name!r} needs no gradients: leave `loss` out")
     if data is None and (chosen.requests or structure is None):
         raise CriterionError(f"criterion {chosen.name!r} needs data" if chosen.requests else "give data or a structure")
     if structure is None:

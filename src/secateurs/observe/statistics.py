@@ -52,7 +52,7 @@ class FiringCounts(Statistic):
         merged = self.merge(FiringCounts(len(x), torch.count_nonzero(x > 0, dim=0)))
         self.samples, self.counts = merged.samples, merged.counts
 
-    def merge(self, other: FiringCounts) -> FiringCounts:
+    def merge(self, other: FiringCounts) -> FiringCounts:  # pyright: ignore[reportIncompatibleMethodOverride]
         """Counts add up."""
         if self.counts is None or other.counts is None:
             return other if self.counts is None else self

@@ -5,17 +5,20 @@ from __future__ import annotations
 import re
 from io import StringIO
 from statistics import mean, stdev
+from typing import Any
 
 import numpy as np
 from matplotlib import rc_context
 from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+from matplotlib.patches import Patch
 
 from secateurs.report.comparison import Comparison
 
 INK = "#010203"  # replaced by currentColor, so that one picture serves a light and a dark page
 COLOURS = ("#2a9d8f", "#e9873d", "#5b7fd1", "#c44f7b", "#8a8f3c", "#7a5cc0")
 REMOVED = "#b9bec6"
-STYLE = {
+STYLE: dict[Any, Any] = {
     "svg.fonttype": "none",
     "svg.hashsalt": "secateurs",
     "font.family": "sans-serif",
@@ -62,13 +65,15 @@ def scores(comparison: Comparison) -> str:
                 for unit, value in enumerate(values):
                     (kept if unit in stays else removed).append(value)
             bins = list(np.linspace(min(kept + removed), max(kept + removed) + 1e-12, 31))
-            axes.hist([removed, kept], bins, stacked=True, color=[REMOVED, _colour(number)], label=["removed", "kept"])
+            axes.hist([removed, kept], bins, stacked=True, color=[REMOVED, _colour(number)])
             if removed:
-                axes.axvline(max(removed), color=INK, lw=1, ls="--", label="highest removed")
+                axes.axvline(max(removed), color=INK, lw=1, ls="--")
             axes.set_title(row.criterion, fontsize=10)
             axes.set_xlabel("score")
-            axes.legend(fontsize=7, frameon=False)
         panels[0].set_ylabel("units")
+        handles = [Patch(color=REMOVED), Patch(color=INK, alpha=0.6), Line2D([], [], color=INK, lw=1, ls="--")]
+        labels = ["removed", "kept (in the criterion's colour)", "highest score removed"]
+        figure.legend(handles, labels, loc="lower left", bbox_to_anchor=(0.1, 1), ncols=3, frameon=False)
         return _svg(figure, "Distribution of scores, kept and removed")
 
 

@@ -20,7 +20,6 @@ from secateurs.structure.axis import Axis, Var
 from secateurs.structure.rules import RULES
 from secateurs.structure.rules.registry import ACTIVATIONS, name_of
 from secateurs.structure.sites import Site, Watcher
-from secateurs.structure.unify import unify
 
 OUTPUT = -1
 CONSTANT = "a tensor that is neither a parameter nor a buffer nor made from one"
@@ -124,9 +123,10 @@ class Flow(Watcher):
             ax.freeze(axis, reason)
 
     def contract(self, x: Tensor, axis: Axis, home: Axis | None = None) -> None:
-        """Note that `x` is summed over `axis` against another operand, of whose dimension `home` it is (part of) the axis.
+        """Note that `x` is summed over `axis` against another operand.
 
-        The caller has unified the two operands' axes.
+        `axis` is, or is part of, the axis `home` of a dimension of that operand. The caller has unified the two
+        operands' axes.
         """
         home = axis if home is None else home
         if home in self._origin:
@@ -151,6 +151,7 @@ class Flow(Watcher):
     # The walk itself.
 
     def visit(self, site: Site, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        """Run the operator and let the axes of its inputs flow to its outputs."""
         out = func(*args, **kwargs)
         self._site, self._args = site, args
         inputs = _tensors((args, kwargs))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from math import prod
 
 from torch import nn
@@ -72,13 +72,15 @@ def _name(member: Member, var: Var, axes: dict[str, tuple[Axis, ...]], taken: It
     return next(name for name in [*names, f"{member}{index}"] if name not in taken)
 
 
-def _taps(flow: Flow):
+def _taps(flow: Flow) -> Callable[[Var], tuple[tuple[Tap, ...], tuple[Tap, ...]]]:
     """A function that finds the taps (after, before) of a variable."""
     after: dict[Var, dict[Source, Activation | None]] = defaultdict(dict)
     for use in flow.consumptions:
         for var in leaves(use.axis):
-            activated = use.activation and _tap(use.activation.after, var)
-            after[var][use.activation.after if activated else use.operand] = use.activation if activated else None
+            if use.activation and _tap(use.activation.after, var):
+                after[var][use.activation.after] = use.activation
+            else:
+                after[var][use.operand] = None
     made = [(a.after, a) for a in flow.activations] + [(source, None) for source in flow.produced]
 
     def find(var: Var) -> tuple[tuple[Tap, ...], tuple[Tap, ...]]:

@@ -35,9 +35,9 @@ def unify(a: Axis, b: Axis) -> None:
         _unify_products(a, b)
     elif isinstance(a, Concat) and isinstance(b, Concat):
         _unify_concats(a, b)
-    elif isinstance(a, Product):
+    elif isinstance(a, Product) and isinstance(b, Concat):
         _distribute(a, b)
-    else:
+    elif isinstance(a, Concat) and isinstance(b, Product):
         _distribute(b, a)
 
 

@@ -28,22 +28,20 @@ def certain(model: nn.Module, structure: Structure, widths: Mapping[str, int]) -
         new = size_of(axis, left)
         if name is None or new == axis.size:
             continue
-        old = getattr(model.get_submodule(module), name, None)
-        if isinstance(old, int) and old == axis.size:
-            changes[module][name] = new
-        elif isinstance(old, tuple) and old.count(axis.size) == 1:
-            changes[module][name] = tuple(new if size == axis.size else size for size in old)
+        if _holds(model, module, name, axis.size):
+            old = getattr(model.get_submodule(module), name)
+            changes[module][name] = new if old == axis.size else tuple(new if n == axis.size else n for n in old)
     return dict(changes)
 
 
 def guessed(model: nn.Module, structure: Structure, widths: Mapping[str, int]) -> Attributes:
-    """New values of integer attributes that equal the old size of axes which the module used and which all changed alike."""
+    """New values of integer attributes that equal the old size of axes which the module used, all changed alike."""
     left = {structure.group(name).var: width for name, width in widths.items()}
     used: dict[str, dict[int, set[int]]] = defaultdict(lambda: defaultdict(set))
     for module, name, axis in structure.sizes:
         if name is None:
             used[module][axis.size].add(size_of(axis, left))
-    known = {(module, name) for module, name, _ in structure.sizes}
+    known = {(module, name) for module, name, axis in structure.sizes if name and _holds(model, module, name, axis.size)}
     changes: Attributes = defaultdict(dict)
     for module, sizes in used.items():
         for name, value in vars(model.get_submodule(module)).items():
@@ -52,6 +50,12 @@ def guessed(model: nn.Module, structure: Structure, widths: Mapping[str, int]) -
                 if len(news) == 1:
                     changes[module][name] = news.pop()
     return dict(changes)
+
+
+def _holds(model: nn.Module, module: str, name: str, size: int) -> bool:
+    """Whether the attribute is that size, or a tuple in which it occurs once."""
+    value = getattr(model.get_submodule(module), name, None)
+    return value == size if isinstance(value, int) else isinstance(value, tuple) and value.count(size) == 1
 
 
 def assign(model: nn.Module, changes: Attributes) -> None:

@@ -25,7 +25,9 @@ def batch_norm(flow: Flow, out: Any, x: Any, *args: Any, **kwargs: Any) -> Any:
 
 
 @rule("aten::native_layer_norm")
-def layer_norm(flow: Flow, out: Any, x: Any, shape: Any, weight: Any = None, bias: Any = None, eps: float = 1e-5) -> Any:
+def layer_norm(
+    flow: Flow, out: Any, x: Any, shape: Any, weight: Any = None, bias: Any = None, eps: float = 1e-5
+) -> Any:
     """Statistics over the last dimensions."""
     axes = flow.axes(x)
     kept, normalised = axes[: -len(shape)], axes[-len(shape) :]

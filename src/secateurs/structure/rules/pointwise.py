@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from torch import Tensor
 from torch.utils._pytree import tree_flatten
 
+from secateurs.structure import axis as ax
 from secateurs.structure.axis import ONE, Axis
 from secateurs.structure.rules.registry import rule
 from secateurs.structure.unify import unify
@@ -45,3 +46,9 @@ def pointwise(flow: Flow, out: Any, *args: Any, **kwargs: Any) -> Any:
         result.append(wide[0])
     axes = tuple(reversed(result))
     return [axes for _ in out] if isinstance(out, list) else axes
+
+
+@rule("aten::new_zeros", "aten::new_ones", "aten::new_empty", "aten::new_full", "aten::new_empty_strided")
+def new_tensor(flow: Flow, out: Any, x: Any, *_: Any, **__: Any) -> Any:
+    """Takes only type and device from its input; its size is in the code that asks for it."""
+    return tuple(ax.new(size, f"its size is set where {flow.operator} makes it") for size in out.shape)

@@ -80,9 +80,7 @@ def repeat(flow: Flow, out: Any, x: Any, times: Any) -> Any:
     """Tile: index (repetition, original)."""
     axes = flow.axes(x)
     axes = (ax.ONE,) * (out.ndim - len(axes)) + axes
-    return tuple(
-        ax.product([ax.new(n, "number of repetitions"), axis]) for n, axis in zip(times, axes, strict=True)
-    )
+    return tuple(ax.product([ax.new(n, "number of repetitions"), axis]) for n, axis in zip(times, axes, strict=True))
 
 
 @rule("aten::cat")
@@ -112,7 +110,7 @@ def stack(flow: Flow, out: Any, tensors: Any, dim: int = 0) -> Any:
 
 @rule("aten::split", "aten::split_with_sizes", "aten::chunk", "aten::unsafe_split", "aten::unsafe_chunk")
 def split_apart(flow: Flow, out: Any, x: Any, size: Any, dim: int = 0) -> Any:
-    """Cut one dimension into pieces."""
+    """Cut one dimension into pieces; code that asks for equal pieces will ask so again, so they shrink alike."""
     outs = out if isinstance(out, list) else [out]
     axes = flow.axes(x)
     dim %= len(axes)
@@ -121,6 +119,8 @@ def split_apart(flow: Flow, out: Any, x: Any, size: Any, dim: int = 0) -> Any:
         return [()]
     for part in parts:
         flow.sized(part)
+        if isinstance(size, int) and part.size == parts[0].size:
+            unify(part, parts[0])
     return [(*axes[:dim], part, *axes[dim + 1 :]) for part in parts]
 
 

@@ -1,0 +1,1 @@
+"""Benchmarks of Secateurs: trace, prune and compare many models."""

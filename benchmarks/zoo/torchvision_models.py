@@ -1,0 +1,134 @@
+"""Models of torchvision: classification, segmentation, detection, video and optical flow."""
+
+from __future__ import annotations
+
+from functools import partial
+from importlib import import_module
+
+import torch
+from torch import nn
+
+from benchmarks.zoo.entry import Entry
+
+# Detectors keep few candidates, and whatever they score: with random weights a threshold would leave nothing to compare.
+_DENSE = {"min_size": 96, "max_size": 96, "score_thresh": 0.0, "topk_candidates": 20, "detections_per_img": 10}
+_TWO_STAGE = {
+    "min_size": 96,
+    "max_size": 96,
+    "rpn_pre_nms_top_n_test": 50,
+    "rpn_post_nms_top_n_test": 10,
+    "rpn_score_thresh": 0.0,
+    "box_score_thresh": 0.0,
+    "box_detections_per_img": 5,
+}
+_VIT = {"image_size": 64, "patch_size": 16, "num_layers": 3, "num_heads": 4, "hidden_dim": 64, "mlp_dim": 128}
+_MAXVIT = {
+    "input_size": (64, 64),
+    "stem_channels": 16,
+    "partition_size": 2,
+    "block_channels": [16, 32, 64, 128],
+    "block_layers": [1, 1, 2, 1],
+    "head_dim": 16,
+    "stochastic_depth_prob": 0.0,
+}
+
+
+def _build(path: str, options: dict) -> nn.Module:
+    """Call the constructor at ``path`` below ``torchvision.models``."""
+    import benchmarks.torchvision_ops  # noqa: F401  (first: it makes torchvision importable)
+
+    module, name = f"torchvision.models.{path}".rsplit(".", 1)
+    return getattr(import_module(module), name)(**options).eval()
+
+
+def _images(*size: int) -> tuple:
+    """One batch of two images, or videos, of the given (channels, ..., height, width)."""
+    return (torch.randn(2, *size),)
+
+
+def _image_list(*size: int) -> tuple:
+    """A list of two images, as detectors take them."""
+    return ([torch.rand(size), torch.rand(size)],)
+
+
+def _image_pair(*size: int) -> tuple:
+    """Two batches of images, as optical flow takes them."""
+    return torch.rand(2, *size), torch.rand(2, *size)
+
+
+def _rows(kind, size: tuple, table: dict[str, dict], **common) -> list[Entry]:
+    """Make an entry of each ``path: options``, named by the path's last part."""
+    return [
+        Entry(path.rsplit(".", 1)[-1], "torchvision", partial(_build, path, {**common, **options}), partial(kind, *size))
+        for path, options in table.items()
+    ]
+
+
+ENTRIES: list[Entry] = [
+    *_rows(
+        _images,
+        (3, 64, 64),
+        {
+            "alexnet": {},
+            "vgg11": {"init_weights": False},
+            "vgg11_bn": {"init_weights": False},
+            "squeezenet1_1": {},
+            "resnet18": {},
+            "resnet50": {},
+            "resnext50_32x4d": {},
+            "wide_resnet50_2": {},
+            "densenet121": {},
+            "googlenet": {"aux_logits": False, "init_weights": False},
+            "mobilenet_v2": {},
+            "mobilenet_v3_small": {},
+            "mobilenet_v3_large": {},
+            "mnasnet0_5": {},
+            "shufflenet_v2_x0_5": {},
+            "efficientnet_b0": {},
+            "efficientnet_v2_s": {},
+            "regnet_x_400mf": {},
+            "regnet_y_400mf": {},
+            "convnext_tiny": {},
+            "vision_transformer.VisionTransformer": _VIT,
+            "swin_t": {},
+            "swin_v2_t": {},
+            "maxvit.MaxVit": _MAXVIT,
+        },
+        num_classes=10,
+    ),
+    *_rows(
+        _images,
+        (3, 96, 96),
+        {"inception_v3": {"aux_logits": False, "init_weights": False}},
+        num_classes=10,
+    ),
+    *_rows(
+        _images,
+        (3, 64, 64),
+        {
+            "segmentation.fcn_resnet50": {"aux_loss": True},
+            "segmentation.deeplabv3_resnet50": {},
+            "segmentation.deeplabv3_mobilenet_v3_large": {},
+            "segmentation.lraspp_mobilenet_v3_large": {},
+        },
+        num_classes=5,
+        weights_backbone=None,
+    ),
+    *_rows(
+        _image_list,
+        (3, 96, 96),
+        {
+            "detection.retinanet_resnet50_fpn": _DENSE,
+            "detection.fcos_resnet50_fpn": _DENSE,
+            "detection.ssdlite320_mobilenet_v3_large": {"topk_candidates": 20, "detections_per_img": 10},
+            "detection.fasterrcnn_mobilenet_v3_large_320_fpn": _TWO_STAGE,
+            "detection.fasterrcnn_resnet50_fpn": _TWO_STAGE,
+            "detection.maskrcnn_resnet50_fpn": _TWO_STAGE,
+            "detection.keypointrcnn_resnet50_fpn": _TWO_STAGE,
+        },
+        num_classes=5,
+        weights_backbone=None,
+    ),
+    *_rows(_images, (3, 8, 32, 32), {"video.r3d_18": {}, "video.r2plus1d_18": {}}, num_classes=10),
+    *_rows(_image_pair, (3, 128, 128), {"optical_flow.raft_small": {"num_flow_updates": 2}}),
+]

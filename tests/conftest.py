@@ -1,0 +1,44 @@
+from __future__ import annotations
+
+import pytest
+import torch
+from torch import nn
+
+import secateurs as sc
+
+
+@pytest.fixture(autouse=True)
+def _seeded():
+    torch.manual_seed(0)
+
+
+@pytest.fixture
+def net():
+    """A small trained-looking convolutional network and example inputs for it."""
+    model = nn.Sequential(
+        nn.Conv2d(3, 8, 3, padding=1), nn.BatchNorm2d(8), nn.ReLU(),
+        nn.Conv2d(8, 12, 3, padding=1), nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten(),
+        nn.Linear(12, 16), nn.ReLU(), nn.Linear(16, 4),
+    )  # fmt: skip
+    return model
+
+
+@pytest.fixture
+def images():
+    return torch.randn(2, 3, 6, 6)
+
+
+@pytest.fixture
+def batches():
+    """Three labelled batches."""
+    generator = torch.Generator().manual_seed(1)
+    return [
+        (torch.randn(8, 3, 6, 6, generator=generator), torch.randint(4, (8,), generator=generator)) for _ in range(3)
+    ]
+
+
+def random_plan(structure, budget="keep:0.5", seed=0, **options):
+    """A plan that removes units at random from every group of the structure."""
+    generator = torch.Generator().manual_seed(seed)
+    scores = {name: torch.rand(group.size, generator=generator) for name, group in structure.groups.items()}
+    return sc.allocate(structure, scores, budget, scope="local", **options)

@@ -1,0 +1,215 @@
+"""Cutting: the cut model computes what the masked dense model computes, by bookkeeping and without it."""
+
+import copy
+import warnings
+
+import pytest
+import torch
+from conftest import random_plan
+from models import FAMILIES, PARTLY, build
+from torch import nn
+from torch.utils._pytree import tree_leaves
+
+import secateurs as sc
+from secateurs.errors import PlanError, PutBackWarning, VerificationError
+from secateurs.surgery import operate
+
+INEXACT = {"layer norm", "group norm"}
+
+
+def outputs(model, inputs):
+    with torch.no_grad():
+        return [t for t in tree_leaves(model(*inputs)) if isinstance(t, torch.Tensor)]
+
+
+def zero_what_is_gone(dense, small):
+    """A copy of `dense` in which every parameter entry whose value does not occur in `small` is zero.
+
+    Every weight is different, so values alone tell which entries were kept. No index of any plan is looked at.
+    """
+    masked = copy.deepcopy(dense)
+    kept = torch.cat([p.detach().flatten() for p in small.parameters()])
+    with torch.no_grad():
+        for p in masked.parameters():
+            p[~torch.isin(p, kept)] = 0
+    return masked
+
+
+@pytest.mark.parametrize("name", FAMILIES)
+@pytest.mark.parametrize("budget", ["keep:0.75", "keep:0.4"])
+def test_cut_model_equals_masked_model_without_bookkeeping(name, budget):
+    model, inputs = build(name)
+    structure = sc.trace(model, inputs)
+    exact = structure.freeze({n: "not exact" for n, g in structure.groups.items() if g.inexact})
+    plan = random_plan(exact, budget) if exact.groups else pytest.skip("no group of it is exact")
+    cut = operate(model, plan, inputs, exact)
+    small = cut.model
+    assert sc.cost(small, inputs).params < sc.cost(model, inputs).params
+    for a, b in zip(outputs(small, inputs), outputs(zero_what_is_gone(model, small), inputs), strict=True):
+        assert a.shape == b.shape
+        torch.testing.assert_close(a, b, rtol=1e-10, atol=1e-10)
+
+
+@pytest.mark.parametrize("name", FAMILIES)
+def test_everything_that_can_go_goes_and_costs_what_was_predicted(name):
+    model, inputs = build(name)
+    structure = sc.trace(model, inputs)
+    assert sc.cost(model, inputs) == structure.cost()
+    assert structure.groups
+    cut = operate(model, random_plan(structure), inputs, structure)
+    assert sc.cost(cut.model, inputs) == cut.plan.pruned
+    assert bool(cut.put_back) == (name in PARTLY)
+    assert bool(cut.inexact) == (name in INEXACT)
+    assert not any("failed" in reason or "no rule" in reason for reason in structure.frozen.values())
+    loss = sum(out.sum() for out in tree_leaves(cut.model.train()(*inputs)) if isinstance(out, torch.Tensor))
+    loss.backward()
+    assert all(p.grad is not None for n, p in cut.model.named_parameters() if n != "unused")
+
+
+@pytest.mark.parametrize("name", FAMILIES)
+def test_attributes_follow_the_cut(name):
+    """A standard module that says it has n channels has n channels."""
+    model, inputs = build(name)
+    structure = sc.trace(model, inputs)
+    cut = operate(model, random_plan(structure), inputs, structure)
+    for module in cut.model.modules():
+        if isinstance(module, nn.Linear):
+            assert (module.out_features, module.in_features) == tuple(module.weight.shape)
+        elif isinstance(module, (nn.Conv1d, nn.Conv2d, nn.Conv3d, nn.ConvTranspose2d)):
+            first, second = module.weight.shape[:2]
+            made, taken = (second, first) if module.transposed else (first, second)
+            groups_in, groups_out = (1, module.groups) if module.transposed else (module.groups, 1)
+            assert (module.out_channels, module.in_channels) == (made * groups_out, taken * groups_in)
+        elif isinstance(module, (nn.BatchNorm1d, nn.BatchNorm2d, nn.InstanceNorm2d)):
+            size = module.weight if module.affine else module.running_mean
+            assert module.num_features == len(size)
+        elif isinstance(module, nn.GroupNorm):
+            assert module.num_channels == len(module.weight)
+        elif isinstance(module, nn.LayerNorm):
+            assert module.normalized_shape == tuple(module.weight.shape)
+
+
+def test_the_input_model_is_untouched(net, images):
+    net.train()
+    net[0].weight.requires_grad_(False)
+    net[3].eval()
+    before = {name: tensor.clone() for name, tensor in net.state_dict().items()}
+    flags = [m.training for m in net.modules()]
+    hooks = [len(m._forward_hooks) + len(m._forward_pre_hooks) for m in net.modules()]
+    state = torch.get_rng_state()
+    small = sc.apply(net, random_plan(sc.trace(net, images)), images)
+    assert all(torch.equal(tensor, before[name]) for name, tensor in net.state_dict().items())
+    assert [m.training for m in net.modules()] == flags == [m.training for m in small.modules()]
+    assert [len(m._forward_hooks) + len(m._forward_pre_hooks) for m in net.modules()] == hooks
+    assert torch.equal(torch.get_rng_state(), state)
+    assert not net[0].weight.requires_grad
+    assert not small[0].weight.requires_grad
+    assert small[3].weight.requires_grad
+
+
+def test_tied_parameters_are_cut_once_and_stay_tied():
+    model, inputs = build("shared")
+    small = sc.apply(model, random_plan(sc.trace(model, inputs)), inputs)
+    assert small.also.weight is small.twice.weight
+    assert len(small.twice.weight) == 4
+
+
+def test_a_stale_attribute_is_set_right():
+    model, inputs = build("stale size")
+    cut = operate(model, random_plan(sc.trace(model, inputs)), inputs)
+    assert cut.model.width == 3
+    assert cut.attributes[""] == {"width": 3}
+
+
+def test_a_hard_coded_size_keeps_its_group_and_lets_the_others_go():
+    model, inputs = build("hard-coded")
+    plan = random_plan(sc.trace(model, inputs))
+    with pytest.warns(PutBackWarning, match="first"):
+        small = sc.apply(model, plan, inputs)
+    assert small.first.out_features == 12
+    assert small.second.out_features < 8
+
+
+def test_groups_that_only_fail_together_are_found():
+    class Together(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.a, self.b, self.c = nn.Linear(4, 6), nn.Linear(4, 6), nn.Linear(12, 3)
+
+        def forward(self, x):
+            a, b = self.a(x), self.b(x)
+            if a.shape[-1] < 6 and b.shape[-1] < 6:
+                raise RuntimeError("one of them must be whole")
+            return self.c(torch.cat([a, b], -1))
+
+    model, x = Together(), torch.randn(2, 4)
+    cut = operate(model, random_plan(sc.trace(model, x)), x)
+    assert list(cut.put_back) == ["b"]
+    assert "one of them must be whole" in cut.put_back["b"]
+    assert cut.model.a.out_features == 3
+
+
+def test_wrong_numbers_with_right_shapes_are_caught():
+    class Sneaky(nn.Module):
+        """Divides by a width that only its code knows: the cut model runs, and is wrong."""
+
+        def __init__(self):
+            super().__init__()
+            self.a, self.b = nn.Linear(4, 6), nn.Linear(6, 3)
+
+        def forward(self, x):
+            h = self.a(x).relu()
+            return self.b(h / h.shape[-1])
+
+    model, x = Sneaky(), torch.randn(2, 4)
+    with pytest.warns(PutBackWarning, match="output 0 differs"):
+        small = sc.apply(model, random_plan(sc.trace(model, x)), x)
+    assert small.a.out_features == 6
+
+
+def test_a_model_that_changes_each_time_cannot_be_verified():
+    class Counting(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.a, self.b, self.calls = nn.Linear(4, 6), nn.Linear(6, 3), 0
+
+        def forward(self, x):
+            self.calls += 1
+            return self.b(self.a(x)) * self.calls
+
+    model, x = Counting(), torch.randn(2, 4)
+    with pytest.raises(VerificationError, match="something else each time"):
+        sc.apply(model, random_plan(sc.trace(model, x)), x)
+
+
+def test_random_numbers_in_evaluation_do_not_disturb_the_verification():
+    class Noisy(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.a, self.b = nn.Linear(4, 6), nn.Linear(6, 3)
+
+        def forward(self, x):
+            return self.b(self.a(x + torch.rand_like(x)).relu())
+
+    model, x = Noisy(), torch.randn(2, 4)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert sc.apply(model, random_plan(sc.trace(model, x)), x).a.out_features == 3
+
+
+def test_half_precision_models_are_cut_and_stay_half():
+    model, inputs = build("residual")
+    model, inputs = model.bfloat16(), tuple(x.bfloat16() for x in inputs)
+    small = sc.apply(model, random_plan(sc.trace(model, inputs)), inputs)
+    assert {p.dtype for p in small.parameters()} == {torch.bfloat16}
+
+
+def test_a_plan_for_another_model_is_refused(net, images):
+    plan = random_plan(sc.trace(net, images))
+    other = nn.Sequential(nn.Conv2d(3, 8, 3), nn.ReLU(), nn.Conv2d(8, 4, 3))
+    with pytest.raises(PlanError, match="'3' does not exist"):
+        sc.apply(other, plan, images)
+    wider = copy.deepcopy(net)
+    wider[0], wider[1], wider[3] = nn.Conv2d(3, 10, 3, padding=1), nn.BatchNorm2d(10), nn.Conv2d(10, 12, 3, padding=1)
+    with pytest.raises(PlanError, match="8 units, the model's 10"):
+        sc.apply(wider, plan, images)
