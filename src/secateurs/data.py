@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from torch.utils._pytree import tree_flatten, tree_map_only
 
 from secateurs.errors import DataError
+from secateurs.preserve import rng
 
 
 @dataclass(frozen=True)
@@ -138,7 +139,8 @@ def first_batch(data: Iterable[Any]) -> Batch:
             "the data is an iterator, which can be read only once; give a list or a DataLoader, "
             "or give example_inputs as well"
         )
-    return next(batches(data))
+    with rng():  # a loader may draw random numbers to shuffle
+        return next(batches(data))
 
 
 @dataclass(frozen=True)

@@ -49,11 +49,12 @@ def score(
     chosen = find(criterion)
     if loss is not None:
         raise CriterionError(f"criterion {chosen.name!r} needs no gradients: leave `loss` out")
-    if data is None and (chosen.requests or structure is None):
-        raise CriterionError(f"criterion {chosen.name!r} needs data" if chosen.requests else "give data or a structure")
+    if data is None and chosen.requests:
+        raise CriterionError(f"criterion {chosen.name!r} needs data")
+    data = () if data is None else data
     if structure is None:
-        structure = trace(model, first_batch(data or ()).sample())
-    observations = observe(model, data or (), structure, chosen.requests, progress) if chosen.requests else {}
+        structure = trace(model, first_batch(data).sample())
+    observations = observe(model, data, structure, chosen.requests, progress) if chosen.requests else {}
     tensors = dict([*model.named_parameters(remove_duplicate=False), *model.named_buffers(remove_duplicate=False)])
     generator = torch.Generator().manual_seed(seed)
     return {

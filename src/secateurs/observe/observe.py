@@ -118,12 +118,10 @@ class _Observer(Watcher):
         return out
 
     def _feed(self, place: _Place, x: Tensor) -> None:
-        if x.shape[place.tap.dim] != place.tap.axis.size or len(x) % self._samples:
-            raise DataError(
-                f"group {place.group!r}: {place.tap.site} met a tensor of shape {list(x.shape)} for "
-                f"{self._samples} samples, which does not fit what was traced"
-            )
-        units = place.tap.read(x, self._samples)
+        try:
+            units = place.tap.read(x, self._samples)
+        except ValueError as error:
+            raise DataError(f"group {place.group!r}: {place.tap.site} does not fit what was traced: {error}") from error
         before = self._sums[id(place)][1] if id(place) in self._sums else 0
         self._sums[id(place)] = place, before + x.sum(dtype=torch.promote_types(x.dtype, torch.float32))
         self._reached.add(id(place))

@@ -20,6 +20,7 @@ from secateurs.structure.axis import Axis, Var
 from secateurs.structure.rules import RULES
 from secateurs.structure.rules.registry import ACTIVATIONS, name_of
 from secateurs.structure.sites import Site, Watcher
+from secateurs.structure.unify import unify
 
 OUTPUT = -1
 CONSTANT = "a tensor that is neither a parameter nor a buffer nor made from one"
@@ -76,6 +77,7 @@ class Flow(Watcher):
         macs: for each contraction, the axes whose sizes multiply to its multiply-accumulate operations.
         sizes, consumptions, activations: see the classes.
         produced: the results of convolutions and matrix products, before anything else happens to them.
+        batch: the axis of the samples.
         operator: the name of the operator whose rule is being applied.
     """
 
@@ -91,6 +93,7 @@ class Flow(Watcher):
         self.activations: list[Activation] = []
         self.produced: list[Source] = []
         self.operator = ""
+        self.batch: Axis = ax.ONE
         self._seen: Any = WeakTensorKeyDictionary()
         self._parameter: Any = WeakTensorKeyDictionary()
         self._origin: dict[Axis, tuple[str, int]] = {}
@@ -101,11 +104,19 @@ class Flow(Watcher):
                 self._register(name, tensor)
 
     def enter(self, inputs: Sequence[Tensor], reason: str) -> None:
-        """Make known the tensors that the model is called on; their axes are frozen."""
+        """Make known the tensors that the model is called on; their axes are frozen.
+
+        The first dimension of the first one, and of all that are as long, is taken to hold the samples.
+        """
         for tensor in inputs:
             if tensor not in self._seen:
                 self._seen[tensor] = Seen(tuple(ax.new(size, reason) for size in tensor.shape), constant=False)
             self.freeze(self.axes(tensor), reason)
+        firsts = [self.axes(tensor)[0] for tensor in inputs if tensor.ndim]
+        self.batch = firsts[0] if firsts else ax.ONE
+        for axis in firsts:
+            if axis.size == self.batch.size:
+                unify(axis, self.batch)
 
     # What rules use.
 

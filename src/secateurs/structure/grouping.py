@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Callable, Iterable
+from functools import partial
 from math import prod
 
 from torch import nn
 
-from secateurs.structure.axis import Axis, Var, leaves, resolve
+from secateurs.structure.axis import Axis, Product, Var, leaves, resolve
 from secateurs.structure.flow import Activation, Flow, Source
 from secateurs.structure.structure import Group, Member, Structure, Tap
 
@@ -74,26 +75,30 @@ def _name(member: Member, var: Var, axes: dict[str, tuple[Axis, ...]], taken: It
 
 def _taps(flow: Flow) -> Callable[[Var], tuple[tuple[Tap, ...], tuple[Tap, ...]]]:
     """A function that finds the taps (after, before) of a variable."""
+    batch = resolve(flow.batch)
+    tap = partial(_tap, batch=batch if isinstance(batch, Var) else None)
     after: dict[Var, dict[Source, Activation | None]] = defaultdict(dict)
     for use in flow.consumptions:
         for var in leaves(use.axis):
-            if use.activation and _tap(use.activation.after, var):
+            if use.activation and tap(use.activation.after, var):
                 after[var][use.activation.after] = use.activation
             else:
                 after[var][use.operand] = None
     made = [(a.after, a) for a in flow.activations] + [(source, None) for source in flow.produced]
 
     def find(var: Var) -> tuple[tuple[Tap, ...], tuple[Tap, ...]]:
-        sources = list(after[var].items()) or [pair for pair in made if _tap(pair[0], var)][:1]
-        found = [(_tap(source, var), activation and _tap(activation.before, var)) for source, activation in sources]
-        return tuple(tap for tap, _ in found if tap), tuple(tap for _, tap in found if tap)
+        sources = [pair for pair in after[var].items() if tap(pair[0], var)]
+        sources = sources or [pair for pair in made if tap(pair[0], var)][:1]
+        found = [tap(source, var) for source, _ in sources]
+        befores = [tap(activation.before, var) for _, activation in sources if activation]
+        return tuple(filter(None, found)), tuple(filter(None, befores))
 
     return find
 
 
-def _tap(source: Source, var: Var) -> Tap | None:
-    """Where `var` lies in a tensor; never along the first dimension, which holds the samples."""
-    for dim, axis in enumerate(source.axes[1:], start=1):
-        if var in leaves(axis):
-            return Tap(source.site, source.slot, dim, resolve(axis), var)
-    return None
+def _tap(source: Source, var: Var, batch: Var | None) -> Tap | None:
+    """Where `var` lies in a tensor that also holds the samples."""
+    axes = tuple(map(resolve, source.axes))
+    held = batch is None or any(batch in (axis.factors if isinstance(axis, Product) else (axis,)) for axis in axes)
+    dim = next((dim for dim, axis in enumerate(axes) if var in leaves(axis)), None)
+    return None if dim is None or not held else Tap(source.site, source.slot, dim, axes, var, batch)

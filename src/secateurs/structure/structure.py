@@ -12,7 +12,7 @@ from torch import Tensor
 
 from secateurs.costs import Cost
 from secateurs.errors import PlanError
-from secateurs.structure.axis import Axis, Var
+from secateurs.structure.axis import Axis, Product, Var
 from secateurs.structure.indexing import keep_mask, size_of, take_units
 from secateurs.structure.sites import Site
 from secateurs.tables import render
@@ -40,20 +40,44 @@ class Tap:
         site: the operator.
         slot: which of its arguments holds the units, or -1 for its output.
         dim: the dimension along which they lie.
-        axis: what that dimension's indices stand for.
-        unit: the group's variable on `axis`.
+        axes: what the indices of every dimension stand for.
+        unit: the group's variable on `axes[dim]`.
+        batch: the variable of the samples, if the model was traced on more than one.
     """
 
     site: Site
     slot: int
     dim: int
-    axis: Axis
+    axes: tuple[Axis, ...]
     unit: Var
+    batch: Var | None
 
     def read(self, x: Tensor, samples: int) -> Tensor:
-        """The units in the tensor seen there: [samples, units, positions], a view where possible."""
-        units_second = take_units(x, self.dim, self.axis, self.unit).movedim(self.dim, 1)
-        return units_second.unflatten(0, (samples, -1)).movedim(1, 2).flatten(2)
+        """The units in the tensor seen there: [samples, units, positions], a view where possible.
+
+        Raises:
+            ValueError: the shape of `x` is not what this number of samples makes of the shape that was traced.
+        """
+        dim, outer = self._samples(x, samples)
+        units = take_units(x, self.dim, self.axes[self.dim], self.unit).movedim((self.dim, self.dim + 1), (-2, -1))
+        dim -= dim > self.dim
+        return units.unflatten(dim, (outer, samples, -1)).movedim(dim + 1, 0).movedim(-2, 1).flatten(2)
+
+    def _samples(self, x: Tensor, samples: int) -> tuple[int, int]:
+        """The dimension that holds the samples, and how many indices of it come before one step from sample to sample.
+
+        Traced on several samples, the axes tell.  Traced on one, it is the dimension that grows with their number.
+        """
+        traced = self.batch.size if self.batch else 1
+        for dim, (axis, size) in enumerate(zip(self.axes, x.shape, strict=True)):
+            if dim == self.dim or size * traced != axis.size * samples:
+                continue
+            factors = axis.factors if isinstance(axis, Product) else (axis,)
+            if self.batch is None:
+                return dim, 1
+            if self.batch in factors:
+                return dim, prod(factor.size for factor in factors[: factors.index(self.batch)])
+        raise ValueError(f"shape {list(x.shape)} for {samples} samples, traced as {[a.size for a in self.axes]}")
 
 
 @dataclass(frozen=True, eq=False)

@@ -41,7 +41,8 @@ def guessed(model: nn.Module, structure: Structure, widths: Mapping[str, int]) -
     for module, name, axis in structure.sizes:
         if name is None:
             used[module][axis.size].add(size_of(axis, left))
-    known = {(module, name) for module, name, axis in structure.sizes if name and _holds(model, module, name, axis.size)}
+    named = [use for use in structure.sizes if use[1] is not None]
+    known = {(module, name) for module, name, axis in named if _holds(model, module, name, axis.size)}
     changes: Attributes = defaultdict(dict)
     for module, sizes in used.items():
         for name, value in vars(model.get_submodule(module)).items():

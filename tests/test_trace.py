@@ -1,0 +1,251 @@
+"""What tracing finds, freezes, names and leaves alone."""
+
+from dataclasses import dataclass
+
+import pytest
+import torch
+import torch.nn.functional as F
+from models import FAMILIES, Apply, build
+from torch import nn
+
+import secateurs as sc
+from secateurs.errors import ModelError, NoMatchError, TraceError
+from secateurs.structure.rules import rule
+from secateurs.structure.rules.registry import RULES
+
+
+def test_groups_of_a_residual_network():
+    model, inputs = build("residual")
+    s = sc.trace(model, inputs)
+    assert {name: group.size for name, group in s.groups.items()} == {"0": 8, "1.conv1": 8, "2.conv1": 12, "2.conv2": 12}
+    stream = [str(m) for m in s.groups["2.conv2"].members if m.tensor.endswith("weight")]
+    assert stream == ["2.conv2.weight[0]", "2.bn2.weight[0]", "2.down.weight[0]", "5.weight[1]"]
+    assert s.frozen == {"0.weight[1]": "model input", "5": "model output"}
+    assert [m.consumed for m in s.groups["1.conv1"].members if m.tensor == "1.conv2.weight"] == [True]
+
+
+def test_a_concatenation_cuts_each_consumer_where_its_parts_lie():
+    model, inputs = build("dense")
+    s = sc.trace(model, inputs)
+    assert {name: group.size for name, group in s.groups.items()} == {"stem": 6, "convs.0": 4, "convs.1": 4, "convs.2": 4}
+    masks = s.keep_masks({"convs.0": (0, 3), "convs.2": (1,)})
+    assert masks["head.weight"][1].tolist() == [True] * 6 + [True, False, False, True] + [True] * 4 + [
+        False, True, False, False]  # fmt: skip
+
+
+def test_padded_shortcut_ties_the_stages_where_they_overlap():
+    model, inputs = build("padded shortcut")
+    s = sc.trace(model, inputs)
+    masks = s.keep_masks({"stem": (0, 1, 2, 3)})
+    assert masks["conv.weight"][0].tolist() == [True] * 8 + [False] * 4 + [True] * 4
+    assert "padding" in s.frozen.values()
+
+
+@pytest.mark.parametrize("name", FAMILIES)
+def test_names_and_groups_do_not_depend_on_what_is_kept(name):
+    """A plan made with `keep` applies to a structure traced without."""
+    model, inputs = build(name)
+    first, *others = sc.trace(model, inputs).groups
+    module = first.partition(":")[0]
+    kept = sc.trace(model, inputs, keep=[module if module in dict(model.named_modules()) else "*"])
+    assert first not in kept.groups
+    assert kept.frozen[first].startswith("kept: ")
+    assert set(kept.groups) <= set(others)
+
+
+def test_keep_takes_names_patterns_and_parameters(net, images):
+    def groups(*keep):
+        return set(sc.trace(net, images, keep=keep).groups)
+
+    assert groups() == {"0", "3", "7"}
+    assert groups("7") == {"0", "3"}
+    assert groups("[03]") == {"7"}
+    assert groups("1.weight") == {"3", "7"}  # the batch norm behind the first convolution
+    assert set(sc.trace(net, images, keep="3").groups) == {"0", "7"}
+    nested = nn.Sequential(net, nn.ReLU())
+    assert set(sc.trace(nested, images, keep=("0",)).groups) == set()
+
+
+@pytest.mark.parametrize("pattern", ["head", "layer4.*", ""])
+def test_a_pattern_that_matches_nothing_is_an_error(net, images, pattern):
+    with pytest.raises(NoMatchError, match=r"matches no module.*its modules are: 0, 1"):
+        sc.trace(net, images, keep=(pattern,))
+
+
+def test_taps_are_before_and_after_the_non_linearity(net, images):
+    s = sc.trace(net, images)
+    (after,), (before,) = s.groups["0"].after, s.groups["0"].before
+    assert (after.site.module, after.site.operator, after.slot, after.dim) == ("2", "aten::relu", -1, 1)
+    assert (before.site, before.slot) == (after.site, 0)
+    (pooled,) = s.groups["3"].after  # seen after its ReLU, not where the linear layer reads the pooled map
+    assert (pooled.site.module, pooled.site.operator) == ("4", "aten::relu")
+
+
+def test_functional_activations_need_no_module():
+    model = Apply(lambda m, x: m.b(F.relu(m.a(x))), a=nn.Linear(4, 6), b=nn.Linear(6, 3))
+    (tap,) = sc.trace(model, torch.randn(2, 4)).groups["a"].after
+    assert (tap.site.module, tap.site.operator, tap.slot) == ("", "aten::relu", -1)
+
+
+def test_units_without_a_non_linearity_are_seen_where_they_are_used():
+    model = nn.Sequential(nn.Linear(4, 6), nn.Linear(6, 3))
+    group = sc.trace(model, torch.randn(2, 4)).groups["0"]
+    assert [(tap.site.module, tap.site.operator, tap.slot) for tap in group.after] == [("1", "aten::addmm", 1)]
+    assert group.before == ()
+
+
+def test_an_operator_without_a_rule_freezes_with_its_name():
+    model = Apply(lambda m, x: m.b(torch.cummax(m.a(x), 0).values), a=nn.Linear(4, 6), b=nn.Linear(6, 3))
+    s = sc.trace(model, torch.randn(2, 4))
+    assert s.groups == {}
+    assert s.frozen["a"] == "no rule for operator aten::cummax"
+
+
+def test_a_users_own_operator_takes_a_rule():
+    @torch.library.custom_op("secateurs_test::halve", mutates_args=())
+    def halve(x: torch.Tensor) -> torch.Tensor:
+        return x / 2
+
+    model = Apply(lambda m, x: m.b(halve(m.a(x))), a=nn.Linear(4, 6), b=nn.Linear(6, 3))
+    x = torch.randn(2, 4)
+    assert sc.trace(model, x).frozen["a"] == "no rule for operator secateurs_test::halve"
+    try:
+
+        @rule("secateurs_test::halve")
+        def follow(flow, out, x):
+            return flow.axes(x)
+
+        assert sc.trace(model, x).groups["a"].size == 6
+    finally:
+        RULES.pop("secateurs_test::halve", None)
+
+
+def test_a_rule_that_fails_freezes_and_says_so():
+    model = Apply(lambda m, x: m.b(torch.cummax(m.a(x), 0).values), a=nn.Linear(4, 6), b=nn.Linear(6, 3))
+    try:
+
+        @rule("aten::cummax")
+        def broken(flow, out, x, dim):
+            raise KeyError("oops")
+
+        assert sc.trace(model, torch.randn(2, 4)).frozen["a"] == "the rule for operator aten::cummax failed: 'oops'"
+    finally:
+        RULES.pop("aten::cummax", None)
+
+
+@pytest.mark.parametrize(
+    ("run", "reason"),
+    [
+        (lambda m, x: m.b(m.a(x).softmax(-1)), "runs along it"),
+        (lambda m, x: m.b(m.a(x) * m.a(x).amax(-1, keepdim=True)), "is taken over it"),
+        (lambda m, x: m.b(m.a(x).flip(-1)), "reordered"),
+        (lambda m, x: m.b(m.a(x)) * m.a(x)[:, :1], None),
+        (lambda m, x: m.b(m.a(x)) + m.a(x)[:, 2:3], None),
+        (lambda m, x: m.b(m.a(x)[:, ::2].repeat(1, 2)), "with a step"),
+        (lambda m, x: m.b(m.a(x) + x[:, :1] * torch.arange(6.0)), "its size is set where"),
+    ],
+)
+def test_what_freezes_and_what_does_not(run, reason):
+    model, x = Apply(run, a=nn.Linear(4, 6), b=nn.Linear(6, 1)), torch.randn(2, 4)
+    s = sc.trace(model, x)
+    if reason:
+        assert s.groups == {}
+        assert reason in s.frozen["a"]
+    else:  # what is left is exact or is caught
+        assert s.groups
+        sc.prune(model, [x], "l1", "keep:0.6")
+
+
+def test_integer_buffers_and_outputs_of_every_form_are_frozen():
+    @dataclass
+    class Answer:
+        scores: torch.Tensor
+        parts: dict
+
+    class Odd(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.a, self.b, self.c = nn.Linear(4, 6), nn.Linear(6, 3), nn.Linear(6, 2)
+            self.register_buffer("table", torch.arange(6))
+
+        def forward(self, x):
+            h = self.a(x).relu()
+            return Answer(self.b(h), {"c": [self.c(h)], "n": 3, "none": None})
+
+    s = sc.trace(Odd(), torch.randn(2, 4))
+    assert (s.frozen["b"], s.frozen["c"]) == ("model output", "model output")
+    assert list(s.groups) == ["a"]
+    indexed = Apply(lambda m, x: m.b(m.a(x)[:, m.table]), a=nn.Linear(4, 6), b=nn.Linear(6, 3))
+    indexed.register_buffer("table", torch.arange(6).flip(0))
+    assert "aten::index" in sc.trace(indexed, torch.randn(2, 4)).frozen["a"]
+
+
+def test_an_output_that_cannot_be_looked_into_is_an_error():
+    class Box:
+        def __init__(self, x):
+            self.x = x
+
+    model = Apply(lambda m, x: Box(m.a(x)), a=nn.Linear(4, 6))
+    with pytest.raises(TraceError, match="holds a Box"):
+        sc.trace(model, torch.randn(2, 4))
+
+
+def test_unused_parameters_are_frozen_as_unused():
+    model, inputs = build("bare parameters")
+    assert sc.trace(model, inputs).frozen["unused"] == "not used in the forward pass"
+
+
+@pytest.mark.parametrize(
+    ("model", "inputs", "error", "message"),
+    [
+        ("not a model", torch.randn(2, 4), ModelError, "not str"),
+        (nn.ReLU(), torch.randn(2, 4), ModelError, "no parameters"),
+        (nn.Linear(4, 2), torch.randn(2, 5), TraceError, r"float32\[2, 5\]"),
+        (nn.Linear(4, 2), 3, sc.errors.DataError, "not int"),
+        (nn.Linear(4, 2), (), sc.errors.DataError, "no tensor"),
+    ],
+)
+def test_bad_models_and_inputs(model, inputs, error, message):
+    with pytest.raises(error, match=message):
+        sc.trace(model, inputs)
+
+
+def test_keyword_inputs():
+    class Named(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.a, self.b = nn.Linear(4, 6), nn.Linear(6, 3)
+
+        def forward(self, *, x, scale=1.0):
+            return self.b(self.a(x).relu()) * scale
+
+    model = Named()
+    example = {"x": torch.randn(2, 4), "scale": 2.0}
+    s = sc.trace(model, example)
+    plan = sc.allocate(s, sc.score(model, [example], "l1", s), "keep:0.5")
+    assert sc.apply(model, plan, example).a.out_features == 3
+
+
+def test_nothing_is_left_behind_after_an_error(net, images):
+    from torch.nn.modules import module as m
+
+    before = len(m._global_forward_hooks), len(m._global_forward_pre_hooks)
+    net.train()
+    state = torch.get_rng_state()
+    for broken in (images[:, :2], torch.zeros(2, 3, 6, 6, dtype=torch.int64)):
+        with pytest.raises(TraceError):
+            sc.trace(net, broken)
+    net.register_forward_hook(lambda *_: (_ for _ in ()).throw(KeyboardInterrupt()))
+    with pytest.raises(KeyboardInterrupt):
+        sc.trace(net, images)
+    assert (len(m._global_forward_hooks), len(m._global_forward_pre_hooks)) == before
+    assert all(module.training for module in net.modules())
+    assert torch.equal(torch.get_rng_state(), state)
+    assert torch.is_grad_enabled()
+
+
+def test_the_table_names_every_group_and_reason(net, images):
+    text = str(sc.trace(net, images, keep=("7",)))
+    assert "2 groups" in text
+    assert "kept: '7'" in text
+    assert "exact" in text
