@@ -147,7 +147,7 @@ def _import_with_own_operators() -> None:
     )
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # its image reader does not load either; no model needs it
-        import torchvision.ops
+        import torchvision  # noqa: F401
     for module in ("torchvision.extension", "torchvision.ops.roi_align"):
         sys.modules[module]._has_ops = lambda: True
 

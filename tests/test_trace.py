@@ -17,7 +17,12 @@ from secateurs.structure.rules.registry import RULES
 def test_groups_of_a_residual_network():
     model, inputs = build("residual")
     s = sc.trace(model, inputs)
-    assert {name: group.size for name, group in s.groups.items()} == {"0": 8, "1.conv1": 8, "2.conv1": 12, "2.conv2": 12}
+    assert {name: group.size for name, group in s.groups.items()} == {
+        "0": 8,
+        "1.conv1": 8,
+        "2.conv1": 12,
+        "2.conv2": 12,
+    }
     stream = [str(m) for m in s.groups["2.conv2"].members if m.tensor.endswith("weight")]
     assert stream == ["2.conv2.weight[0]", "2.bn2.weight[0]", "2.down.weight[0]", "5.weight[1]"]
     assert s.frozen == {"0.weight[1]": "model input", "5": "model output"}
@@ -27,7 +32,12 @@ def test_groups_of_a_residual_network():
 def test_a_concatenation_cuts_each_consumer_where_its_parts_lie():
     model, inputs = build("dense")
     s = sc.trace(model, inputs)
-    assert {name: group.size for name, group in s.groups.items()} == {"stem": 6, "convs.0": 4, "convs.1": 4, "convs.2": 4}
+    assert {name: group.size for name, group in s.groups.items()} == {
+        "stem": 6,
+        "convs.0": 4,
+        "convs.1": 4,
+        "convs.2": 4,
+    }
     masks = s.keep_masks({"convs.0": (0, 3), "convs.2": (1,)})
     assert masks["head.weight"][1].tolist() == [True] * 6 + [True, False, False, True] + [True] * 4 + [
         False, True, False, False]  # fmt: skip

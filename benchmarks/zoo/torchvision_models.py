@@ -8,37 +8,26 @@ from importlib import import_module
 import torch
 from torch import nn
 
-from benchmarks.zoo.entry import Entry
+from benchmarks.zoo.entry import Entry, entry
 
-# Detectors keep few candidates, and whatever they score: with random weights a threshold would leave nothing to compare.
-_DENSE = {"min_size": 96, "max_size": 96, "score_thresh": 0.0, "topk_candidates": 20, "detections_per_img": 10}
+# Detectors keep few candidates, whatever they score: with random weights a threshold would leave nothing to compare.
+_SINGLE_STAGE = {"score_thresh": 0.0, "topk_candidates": 20, "detections_per_img": 10}
 _TWO_STAGE = {
-    "min_size": 96,
-    "max_size": 96,
     "rpn_pre_nms_top_n_test": 50,
     "rpn_post_nms_top_n_test": 10,
     "rpn_score_thresh": 0.0,
     "box_score_thresh": 0.0,
     "box_detections_per_img": 5,
 }
-_VIT = {"image_size": 64, "patch_size": 16, "num_layers": 3, "num_heads": 4, "hidden_dim": 64, "mlp_dim": 128}
-_MAXVIT = {
-    "input_size": (64, 64),
-    "stem_channels": 16,
-    "partition_size": 2,
-    "block_channels": [16, 32, 64, 128],
-    "block_layers": [1, 1, 2, 1],
-    "head_dim": 16,
-    "stochastic_depth_prob": 0.0,
-}
+_RESIZE = {"min_size": 96, "max_size": 96}
 
 
-def _build(path: str, options: dict) -> nn.Module:
+def _construct(path: str, **options) -> nn.Module:
     """Call the constructor at ``path`` below ``torchvision.models``."""
     import benchmarks.torchvision_ops  # noqa: F401  (first: it makes torchvision importable)
 
     module, name = f"torchvision.models.{path}".rsplit(".", 1)
-    return getattr(import_module(module), name)(**options).eval()
+    return getattr(import_module(module), name)(**options)
 
 
 def _images(*size: int) -> tuple:
@@ -57,11 +46,16 @@ def _image_pair(*size: int) -> tuple:
 
 
 def _rows(kind, size: tuple, table: dict[str, dict], **common) -> list[Entry]:
-    """Make an entry of each ``path: options``, named by the path's last part."""
+    """Make an entry of each ``name: options``; ``path`` among the options says where a constructor is."""
     return [
-        Entry(path.rsplit(".", 1)[-1], "torchvision", partial(_build, path, {**common, **options}), partial(kind, *size))
-        for path, options in table.items()
+        entry(name, "torchvision", partial(_construct, **{"path": name, **common, **options}), partial(kind, *size))
+        for name, options in table.items()
     ]
+
+
+def _section(module: str, table: dict[str, dict]) -> dict[str, dict]:
+    """Say that the constructors of ``table`` are in ``module``."""
+    return {name: {"path": f"{module}.{name}", **options} for name, options in table.items()}
 
 
 ENTRIES: list[Entry] = [
@@ -70,7 +64,6 @@ ENTRIES: list[Entry] = [
         (3, 64, 64),
         {
             "alexnet": {},
-            "vgg11": {"init_weights": False},
             "vgg11_bn": {"init_weights": False},
             "squeezenet1_1": {},
             "resnet18": {},
@@ -89,46 +82,70 @@ ENTRIES: list[Entry] = [
             "regnet_x_400mf": {},
             "regnet_y_400mf": {},
             "convnext_tiny": {},
-            "vision_transformer.VisionTransformer": _VIT,
             "swin_t": {},
             "swin_v2_t": {},
-            "maxvit.MaxVit": _MAXVIT,
+            "vit_small": {
+                "path": "vision_transformer.VisionTransformer",
+                "image_size": 64,
+                "patch_size": 16,
+                "num_layers": 3,
+                "num_heads": 4,
+                "hidden_dim": 64,
+                "mlp_dim": 128,
+            },
+            "maxvit_small": {
+                "path": "maxvit.MaxVit",
+                "input_size": (64, 64),
+                "stem_channels": 16,
+                "partition_size": 2,
+                "block_channels": [16, 32, 64, 128],
+                "block_layers": [1, 1, 2, 1],
+                "head_dim": 16,
+                "stochastic_depth_prob": 0.0,
+            },
         },
         num_classes=10,
     ),
-    *_rows(
-        _images,
-        (3, 96, 96),
-        {"inception_v3": {"aux_logits": False, "init_weights": False}},
-        num_classes=10,
-    ),
+    *_rows(_images, (3, 96, 96), {"inception_v3": {"aux_logits": False, "init_weights": False}}, num_classes=10),
     *_rows(
         _images,
         (3, 64, 64),
-        {
-            "segmentation.fcn_resnet50": {"aux_loss": True},
-            "segmentation.deeplabv3_resnet50": {},
-            "segmentation.deeplabv3_mobilenet_v3_large": {},
-            "segmentation.lraspp_mobilenet_v3_large": {},
-        },
+        _section(
+            "segmentation",
+            {
+                "fcn_resnet50": {"aux_loss": True},
+                "deeplabv3_resnet50": {},
+                "deeplabv3_mobilenet_v3_large": {},
+                "lraspp_mobilenet_v3_large": {},
+            },
+        ),
         num_classes=5,
         weights_backbone=None,
     ),
     *_rows(
         _image_list,
         (3, 96, 96),
-        {
-            "detection.retinanet_resnet50_fpn": _DENSE,
-            "detection.fcos_resnet50_fpn": _DENSE,
-            "detection.ssdlite320_mobilenet_v3_large": {"topk_candidates": 20, "detections_per_img": 10},
-            "detection.fasterrcnn_mobilenet_v3_large_320_fpn": _TWO_STAGE,
-            "detection.fasterrcnn_resnet50_fpn": _TWO_STAGE,
-            "detection.maskrcnn_resnet50_fpn": _TWO_STAGE,
-            "detection.keypointrcnn_resnet50_fpn": _TWO_STAGE,
-        },
+        _section(
+            "detection",
+            {
+                "retinanet_resnet50_fpn": {**_SINGLE_STAGE, **_RESIZE},
+                "fcos_resnet50_fpn": {**_SINGLE_STAGE, **_RESIZE},
+                "ssd300_vgg16": _SINGLE_STAGE,
+                "ssdlite320_mobilenet_v3_large": _SINGLE_STAGE,
+                "fasterrcnn_mobilenet_v3_large_320_fpn": {**_TWO_STAGE, **_RESIZE},
+                "fasterrcnn_resnet50_fpn": {**_TWO_STAGE, **_RESIZE},
+                "maskrcnn_resnet50_fpn": {**_TWO_STAGE, **_RESIZE},
+                "keypointrcnn_resnet50_fpn": {**_TWO_STAGE, **_RESIZE},
+            },
+        ),
         num_classes=5,
         weights_backbone=None,
     ),
-    *_rows(_images, (3, 8, 32, 32), {"video.r3d_18": {}, "video.r2plus1d_18": {}}, num_classes=10),
-    *_rows(_image_pair, (3, 128, 128), {"optical_flow.raft_small": {"num_flow_updates": 2}}),
+    *_rows(
+        _images,
+        (3, 8, 32, 32),
+        _section("video", {"r3d_18": {}, "r2plus1d_18": {}, "swin3d_t": {}}),
+        num_classes=10,
+    ),
+    *_rows(_image_pair, (3, 128, 128), _section("optical_flow", {"raft_small": {}})),
 ]

@@ -166,7 +166,7 @@ def run(out: Path, seeds: int = 3, progress: Progress = silent) -> Demo:
                 criterion=criterion,
                 cost=result.cost,
                 latency=time,
-                accuracy=accuracies[criterion],
+                accuracy=dict(accuracies[criterion]),
                 widths=result.plan.widths,
                 scores={name: scores.tolist() for name, scores in result.scores.items()},
                 keep=result.plan.keep,

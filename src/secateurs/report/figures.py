@@ -20,7 +20,6 @@ COLOURS = ("#2a9d8f", "#e9873d", "#5b7fd1", "#c44f7b", "#8a8f3c", "#7a5cc0")
 REMOVED = "#b9bec6"
 STYLE: dict[Any, Any] = {
     "svg.fonttype": "none",
-    "svg.hashsalt": "secateurs",
     "font.family": "sans-serif",
     "font.size": 9,
     "text.color": INK,
@@ -117,8 +116,9 @@ def _legend_above(axes, columns: int) -> None:
 def _svg(figure: Figure, title: str) -> str:
     """The figure as an <svg> element that scales with the page and names itself to screen readers."""
     text = StringIO()
-    figure.savefig(text, format="svg", bbox_inches="tight", transparent=True, metadata={"Date": None})
-    svg = text.getvalue()
+    with rc_context({"svg.hashsalt": title}):  # makes ids that differ between the pictures of a page, not between runs
+        figure.savefig(text, format="svg", bbox_inches="tight", transparent=True, metadata={"Date": None})
+    svg = re.sub(r"<metadata>.*?</metadata>", "", text.getvalue(), flags=re.DOTALL)
     svg = svg[svg.index("<svg") :].replace(INK, "currentColor")
     svg = re.sub(r'(<svg[^>]*?) width="[^"]*"', r"\1", svg, count=1)
     svg = re.sub(r'(<svg[^>]*?) height="[^"]*"', r"\1", svg, count=1)

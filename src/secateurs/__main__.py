@@ -1,0 +1,5 @@
+"""`python -m secateurs` is the command `secateurs`."""
+
+from secateurs.cli import main
+
+main()

@@ -1,0 +1,165 @@
+"""Allocation: targets are hit, limits hold, and what cannot be reached is said."""
+
+import pytest
+import torch
+from conftest import random_plan
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from models import FAMILIES, build
+
+import secateurs as sc
+from secateurs.errors import BudgetError, CriterionError, InfeasibleBudgetError, PlanError
+
+
+@pytest.fixture(scope="module")
+def structure():
+    model, inputs = build("residual")
+    return sc.trace(model, inputs)
+
+
+def scores_of(structure, seed=0):
+    generator = torch.Generator().manual_seed(seed)
+    return {name: torch.rand(group.size, generator=generator) for name, group in structure.groups.items()}
+
+
+QUANTITY = {
+    "macs": lambda s, widths: s.cost(widths).macs,
+    "params": lambda s, widths: s.cost(widths).params,
+    "keep": lambda s, widths: sum({**{n: g.size for n, g in s.groups.items()}, **widths}.values()),
+}
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.sampled_from(["macs", "params", "keep"]), st.floats(0.15, 1), st.sampled_from(["global", "local"]),
+       st.integers(0, 99))  # fmt: skip
+def test_targets_are_not_exceeded_and_not_one_unit_more_would_fit(structure, quantity, fraction, scope, seed):
+    plan = sc.allocate(structure, scores_of(structure, seed), f"{quantity}:{fraction}", scope=scope)
+    measure = QUANTITY[quantity]
+    target = fraction * measure(structure, {})
+    assert measure(structure, plan.widths) <= target
+    for name, width in plan.widths.items():
+        if width < structure.groups[name].size:
+            assert measure(structure, {**plan.widths, name: width + 1}) > target
+    assert plan.pruned == structure.cost(plan.widths)
+    assert plan.dense == structure.cost()
+
+
+@pytest.mark.parametrize("name", sorted(set(FAMILIES) - {"split with sizes", "hard-coded", "channel shuffle"}))
+@pytest.mark.parametrize("quantity", ["macs", "params"])
+def test_predicted_cost_is_the_measured_cost(name, quantity):
+    model, inputs = build(name)
+    s = sc.trace(model, inputs)
+    plan = random_plan(s, f"{quantity}:0.7")
+    assert sc.cost(sc.apply(model, plan, inputs, s), inputs) == plan.pruned
+
+
+@pytest.mark.parametrize("scope", ["global", "local"])
+def test_the_best_units_of_each_group_stay(structure, scope):
+    scores = scores_of(structure)
+    plan = sc.allocate(structure, scores, "keep:0.6", scope=scope)
+    for name, kept in plan.keep.items():
+        best = scores[name].argsort(descending=True)[: len(kept)]
+        assert set(kept) == set(best.tolist())
+
+
+def ranked_groups(structure):
+    """Scores in which every unit of a later group is better than every unit of an earlier one."""
+    return {name: torch.full((g.size,), float(rank)) for rank, (name, g) in enumerate(structure.groups.items())}
+
+
+def test_global_scope_ranks_all_units_together(structure):
+    scores = {
+        name: torch.full((group.size,), float(rank)) for rank, (name, group) in enumerate(structure.groups.items())
+    }
+    plan = sc.allocate(structure, scores, "keep:0.5")
+    widths = list(plan.widths.values())
+    assert widths[0] == 1  # the floor: no group is emptied
+    assert widths[-1] == 12
+    assert sum(widths) == 20
+
+
+def test_local_scope_keeps_the_same_share_of_each_group(structure):
+    scores = {
+        name: torch.full((group.size,), float(rank)) for rank, (name, group) in enumerate(structure.groups.items())
+    }
+    plan = sc.allocate(structure, scores, "keep:0.5", scope="local")
+    assert all(abs(len(g.keep) / g.units - 0.5) <= 0.5 / g.units + 1e-9 for g in plan.groups.values())
+
+
+def test_ties_go_to_the_lower_index(structure):
+    scores = {name: torch.zeros(group.size) for name, group in structure.groups.items()}
+    for kept in sc.allocate(structure, scores, "keep:0.5", scope="local").keep.values():
+        assert list(kept) == list(range(len(kept)))
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.sampled_from([1, 3, 0.25, 0.5]), st.sampled_from([1.0, 0.9, 7]), st.sampled_from([1, 2, 4]),
+       st.floats(0.5, 1), st.integers(0, 99))  # fmt: skip
+def test_limits_hold(structure, floor, cap, multiple, fraction, seed):
+    limits = sc.Limits(floor=floor, cap=cap, multiple=multiple)
+    try:
+        plan = sc.allocate(structure, scores_of(structure, seed), f"macs:{fraction}", limits)
+    except InfeasibleBudgetError:
+        return
+    for name, width in plan.widths.items():
+        units = structure.groups[name].size
+        assert width >= (floor if isinstance(floor, int) else floor * units)
+        assert width <= (cap if isinstance(cap, int) else cap * units)
+        assert width % multiple == 0 or width == units
+
+
+def test_a_cap_takes_from_every_group(structure):
+    plan = sc.allocate(structure, scores_of(structure), "keep:1", sc.Limits(cap=0.75))
+    assert plan.widths == {name: int(0.75 * group.size) for name, group in structure.groups.items()}
+
+
+def test_an_infeasible_budget_names_the_closest_that_works(structure):
+    limits = sc.Limits(floor=0.5)
+    with pytest.raises(InfeasibleBudgetError, match=r'"macs:0\.\d+"') as caught:
+        sc.allocate(structure, scores_of(structure), "macs:0.05", limits)
+    closest = str(caught.value).split('"')[1]
+    assert sc.allocate(structure, scores_of(structure), closest, limits).widths == {
+        name: group.size // 2 for name, group in structure.groups.items()
+    }
+    with pytest.raises(InfeasibleBudgetError, match="group '0': no width of a group of 8"):
+        sc.allocate(structure, scores_of(structure), "macs:0.5", sc.Limits(floor=6, cap=0.5))
+
+
+@pytest.mark.parametrize(
+    "budget", [*"mac:0.5 macs macs: macs:half macs:0 macs:1.5 macs:-1 macs:nan 0.5 keep:50%".split(), "", None]
+)
+def test_budgets_with_typos(structure, budget):
+    with pytest.raises(BudgetError, match="is not one of"):
+        sc.allocate(structure, scores_of(structure), budget)
+
+
+@pytest.mark.parametrize("limits", [{"floor": 0}, {"floor": 0.0}, {"cap": 1.5}, {"multiple": 0}, {"multiple": 2.0},
+                                    {"floor": "1"}, {"floor": -0.1}, {"cap": True}])  # fmt: skip
+def test_limits_out_of_range(limits):
+    with pytest.raises(BudgetError, match=next(iter(limits))):
+        sc.Limits(**limits)
+
+
+def test_scores_that_do_not_fit(structure):
+    good = scores_of(structure)
+    name = next(iter(good))
+    with pytest.raises(CriterionError, match=rf"group '{name}'.*units \[2\].*not finite"):
+        sc.allocate(structure, {**good, name: good[name].index_fill(0, torch.tensor([2]), float("nan"))}, "keep:0.5")
+    with pytest.raises(CriterionError, match="8 units but scores of shape"):
+        sc.allocate(structure, {**good, name: torch.zeros(3)}, "keep:0.5")
+    with pytest.raises(PlanError, match="'nowhere' does not exist"):
+        sc.allocate(structure, {"nowhere": torch.zeros(3)}, "keep:0.5")
+    with pytest.raises(PlanError, match="'5' is frozen \\(model output\\)"):
+        sc.allocate(structure, {"5": torch.zeros(5)}, "keep:0.5")
+    with pytest.raises(BudgetError, match="nothing to prune"):
+        sc.allocate(structure, {}, "keep:0.5")
+    with pytest.raises(BudgetError, match="scope 'everywhere'"):
+        sc.allocate(structure, good, "keep:0.5", scope="everywhere")
+
+
+def test_groups_without_scores_stay_whole(structure):
+    scores = scores_of(structure)
+    name, values = scores.popitem()
+    plan = sc.allocate(structure, scores, "keep:0.5")
+    assert name not in plan.groups
+    assert len(values) == structure.groups[name].size
