@@ -41,8 +41,7 @@ def guessed(model: nn.Module, structure: Structure, widths: Mapping[str, int]) -
     for module, name, axis in structure.sizes:
         if name is None:
             used[module][axis.size].add(size_of(axis, left))
-    named = [use for use in structure.sizes if use[1] is not None]
-    known = {(module, name) for module, name, axis in named if _holds(model, module, name, axis.size)}
+    known = {(module, name) for module, name, axis in structure.sizes if _holds(model, module, name, axis.size)}
     changes: Attributes = defaultdict(dict)
     for module, sizes in used.items():
         for name, value in vars(model.get_submodule(module)).items():
@@ -53,9 +52,9 @@ def guessed(model: nn.Module, structure: Structure, widths: Mapping[str, int]) -
     return dict(changes)
 
 
-def _holds(model: nn.Module, module: str, name: str, size: int) -> bool:
+def _holds(model: nn.Module, module: str, name: str | None, size: int) -> bool:
     """Whether the attribute is that size, or a tuple in which it occurs once."""
-    value = getattr(model.get_submodule(module), name, None)
+    value = getattr(model.get_submodule(module), name, None) if name else None
     return value == size if isinstance(value, int) else isinstance(value, tuple) and value.count(size) == 1
 
 

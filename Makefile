@@ -1,0 +1,35 @@
+# `make demo` and `make test` set up what they need; nothing else has to be done first.
+PYTHON ?= python3
+VENV := .venv
+STAMP := $(VENV)/.ready
+
+.PHONY: setup demo test lint constraints clean
+
+setup: $(STAMP)
+
+$(STAMP): pyproject.toml constraints.txt
+	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 10) and "Secateurs needs Python 3.10 or later: make PYTHON=...")'
+	$(PYTHON) -m venv $(VENV)
+	$(VENV)/bin/python -m pip install -q -c constraints.txt torch==2.13.0
+	$(VENV)/bin/python -m pip install -q -c constraints.txt -e '.[dev,zoo]'
+	touch $@
+
+demo: setup
+	$(VENV)/bin/secateurs demo
+
+test: setup lint
+	$(VENV)/bin/python -m pytest -n auto
+
+lint: setup
+	$(VENV)/bin/ruff check src tests benchmarks
+	$(VENV)/bin/ruff format --check src tests benchmarks
+	$(VENV)/bin/pyright
+
+# The pinned versions, for every Python and platform at once.
+constraints: setup
+	$(VENV)/bin/python -m pip install -q uv
+	echo torch==2.13.0 | $(VENV)/bin/uv pip compile --universal --python-version 3.10 --all-extras --no-annotate \
+	    --custom-compile-command 'make constraints' -o constraints.txt pyproject.toml -
+
+clean:
+	rm -rf $(VENV) secateurs-demo build dist
