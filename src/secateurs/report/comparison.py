@@ -87,8 +87,8 @@ class Comparison:
         for row in self.rows:
             cells = [
                 row.criterion,
-                change(self.dense.macs, row.cost.macs, f"{self.dense.macs:,} → {row.cost.macs:,}"),
-                change(self.dense.params, row.cost.params, f"{self.dense.params:,} → {row.cost.params:,}"),
+                change(self.dense.macs, row.cost.macs, f"{count(self.dense.macs)} → {count(row.cost.macs)}"),
+                change(self.dense.params, row.cost.params, f"{count(self.dense.params)} → {count(row.cost.params)}"),
                 change(self.latency, row.latency, f"{self.latency * 1e3:.2f} → {row.latency * 1e3:.2f} ms"),
             ]
             if self.stages:
@@ -101,6 +101,14 @@ class Comparison:
 def change(before: float, after: float, text: str) -> str:
     """A change with its ratio."""
     return f"{text} (×{after / before:.2f})" if before else text
+
+
+def count(number: int) -> str:
+    """A number to three digits, with k, M, G or T for thousands and so on."""
+    value, unit = float(number), 0
+    while value >= 999.5:
+        value, unit = value / 1000, unit + 1
+    return f"{value:.3g}" + (f" {' kMGT'[unit]}" if unit else "")
 
 
 def spread(values: Sequence[float]) -> str:
