@@ -28,6 +28,8 @@ def measure(name: str) -> dict[str, Any]:
     """Everything about one model, ours first."""
     torch.set_num_threads(1)
     torch.manual_seed(0)
+    tiny = nn.Sequential(nn.Linear(2, 4), nn.Linear(4, 2))
+    sc.prune(tiny, [torch.ones(1, 2)], "l1", "keep:0.5")  # the first trace of a process imports parts of torch
     entry = BY_NAME[name]
     model = entry.build().eval()
     inputs = entry.inputs()
@@ -54,7 +56,7 @@ def _ours(model: nn.Module, inputs: Any, structure: Structure, trace_s: float) -
         "prunable": _share_in_groups(left),
         "in_the_way": _in_the_way(left),
         "backward": _backward(cut.model, inputs),
-        "wrong": _wrong(model, inputs, lambda twin: operate(twin, _exact(left, cut.plan), inputs, left).model),
+        "wrong": _wrong(model, inputs, lambda twin, x: operate(twin, _exact(left, cut.plan), x, left).model),
     }
 
 
@@ -66,13 +68,15 @@ def _torch_pruning(model: nn.Module, inputs: Any, structure: Structure) -> dict[
     if shapes != [t.shape for t in _run(model, inputs)]:
         raise ValueError("other output shapes")
     params = sum(p.numel() for p in small.parameters()) / sum(p.numel() for p in model.parameters())
-    exact = {member.tensor.rpartition(".")[0] for g in structure.groups.values() if not g.inexact for member in g.members}
+    exact = {
+        member.tensor.rpartition(".")[0] for g in structure.groups.values() if not g.inexact for member in g.members
+    }
     others = {name for name, module in model.named_modules() if name not in exact and not list(module.children())}
     return {
         "seconds": seconds,
         "kept_params": params,
         "backward": _backward(small, inputs),
-        "wrong": _wrong(model, inputs, lambda twin: _prune_by_torch_pruning(twin, inputs, others | outputs)),
+        "wrong": _wrong(model, inputs, lambda twin, x: _prune_by_torch_pruning(twin, x, others | outputs)),
     }
 
 
@@ -92,7 +96,7 @@ def _prune_by_torch_pruning(model: nn.Module, inputs: Any, ignored: set[str]) ->
     return model
 
 
-def _wrong(model: nn.Module, inputs: Any, prune: Callable[[nn.Module], nn.Module]) -> str | None:
+def _wrong(model: nn.Module, inputs: Any, prune: Callable[[nn.Module, Any], nn.Module]) -> str | None:
     """Prune a float64 twin whose weights all differ; say how it differs from the dense twin with the rest set to zero.
 
     Trusts no bookkeeping: which weights were kept is read from the pruned model's values.
@@ -104,7 +108,7 @@ def _wrong(model: nn.Module, inputs: Any, prune: Callable[[nn.Module], nn.Module
         for p in twin.parameters():
             p.add_(torch.rand(p.shape, generator=generator, dtype=torch.float64) * 1e-6)
     dense = copy.deepcopy(twin)
-    small = prune(twin)
+    small = prune(twin, inputs)
     kept = torch.cat([p.detach().flatten() for p in small.parameters()]).unique()
     with torch.no_grad():
         for p in dense.parameters():

@@ -25,9 +25,20 @@ def modes(model: nn.Module) -> Iterator[None]:
 @contextmanager
 def evaluating(model: nn.Module) -> Iterator[None]:
     """Evaluation mode without gradients, with all random states restored on leaving."""
-    with modes(model), rng(), torch.no_grad():
+    with modes(model), rng(), torch.no_grad(), _plain_attention():
         model.eval()
         yield
+
+
+@contextmanager
+def _plain_attention() -> Iterator[None]:
+    """Keep `nn.MultiheadAttention` from its fused form, which hides the operators that it is made of."""
+    before = torch.backends.mha.get_fastpath_enabled()
+    torch.backends.mha.set_fastpath_enabled(False)
+    try:
+        yield
+    finally:
+        torch.backends.mha.set_fastpath_enabled(before)
 
 
 @contextmanager

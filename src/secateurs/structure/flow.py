@@ -77,6 +77,7 @@ class Flow(Watcher):
         macs: for each contraction, the axes whose sizes multiply to its multiply-accumulate operations.
         sizes, consumptions, activations: see the classes.
         produced: the results of convolutions and matrix products, before anything else happens to them.
+        repeated: axes made by repeating something.
         batch: the axis of the samples.
         operator: the name of the operator whose rule is being applied.
     """
@@ -92,6 +93,7 @@ class Flow(Watcher):
         self.consumptions: list[Consumption] = []
         self.activations: list[Activation] = []
         self.produced: list[Source] = []
+        self.repeated: list[Axis] = []
         self.operator = ""
         self.batch: Axis = ax.ONE
         self._seen: Any = WeakTensorKeyDictionary()

@@ -52,6 +52,7 @@ def trace(model: nn.Module, example_inputs: Any, keep: Sequence[str] = ()) -> St
         for dim, axis in enumerate(axes):
             if name in kept and (first, dim) not in flow.contracted:
                 ax.freeze(axis, f"kept: {kept[name]!r}")
+    _freeze_repetitions(flow)
     return build(model, flow, counted)
 
 
@@ -68,6 +69,17 @@ def _run(model: nn.Module, call: Any) -> tuple[Flow, int]:
     for tensor in outputs_of(output):
         flow.freeze(flow.axes(tensor), "model output")
     return flow, counter.get_total_flops() // 2
+
+
+def _freeze_repetitions(flow: Flow) -> None:
+    """Freeze how often something is repeated, as the key/value heads of grouped-query attention are.
+
+    A repetition that is a whole dimension of some tensor (a gate expanded over channels) follows that dimension.
+    """
+    whole = {ax.walk(axis) for axes in flow.home.values() for axis in axes}
+    for axis in flow.repeated:
+        if ax.walk(axis) not in whole:
+            ax.freeze(axis, "number of repetitions")
 
 
 def outputs_of(output: Any) -> Iterable[Tensor]:

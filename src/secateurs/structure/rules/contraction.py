@@ -54,6 +54,16 @@ def matrix_product(flow: Flow, out: Any, a: Any, b: Any) -> Any:
     return result
 
 
+@rule("aten::mv")
+def matrix_vector(flow: Flow, out: Any, a: Any, x: Any) -> Any:
+    """[n, k] × [k]."""
+    (n, k), (k_x,) = flow.axes(a), flow.axes(x)
+    unify(k, k_x)
+    flow.contract(a, k_x)
+    flow.contract(x, k)
+    return (n,)
+
+
 @rule("aten::addmm", "aten::baddbmm")
 def matrix_product_and_sum(flow: Flow, out: Any, bias: Any, a: Any, b: Any, *, beta: Any = 1, alpha: Any = 1) -> Any:
     """A matrix product plus something that broadcasts against it."""

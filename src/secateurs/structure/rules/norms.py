@@ -16,6 +16,9 @@ if TYPE_CHECKING:
 def batch_norm(flow: Flow, out: Any, x: Any, *args: Any, **kwargs: Any) -> Any:
     """Each channel by its own statistics."""
     axes = flow.axes(x)
+    if len(args) > 4 and args[4] is True:  # statistics of this batch, as instance norm and weight standardisation use
+        for axis in (axes[0], *axes[2:]):
+            ax.mark_inexact(axis, "batch norm takes its statistics over these units")
     for tensor in args[:4]:
         if hasattr(tensor, "shape"):
             unify(flow.axes(tensor)[0], axes[1])
@@ -59,3 +62,16 @@ def group_norm(
     flow.sized(both[0], "num_groups", weight)
     statistics = (axes[0], both[0])
     return [axes, statistics, statistics]
+
+
+@rule("aten::_weight_norm_interface", "aten::_weight_norm")
+def weight_norm(flow: Flow, out: Any, v: Any, g: Any, dim: int = 0) -> Any:
+    """g · v / ‖v‖, the norm taken over all dimensions but one."""
+    axes = flow.axes(v)
+    for axis, other in zip(axes, flow.axes(g), strict=True):
+        if other.size > 1:
+            unify(axis, other)
+    for d, axis in enumerate(axes):
+        if d != dim % len(axes):
+            ax.mark_inexact(axis, "weight norm takes its norm over these units")
+    return [axes, flow.axes(g)] if isinstance(out, list) else axes

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from secateurs.structure import axis as ax
 from secateurs.structure.rules.registry import rule
+from secateurs.structure.unify import unify
 
 if TYPE_CHECKING:
     from secateurs.structure.flow import Flow
@@ -25,6 +26,15 @@ UPSAMPLING = [
         "_upsample_bilinear2d_aa _upsample_bicubic2d_aa"
     ).split()
 ]
+
+
+@rule("aten::grid_sampler_2d", "aten::grid_sampler_3d")
+def sample_grid(flow: Flow, out: Any, x: Any, grid: Any, *_: Any, **__: Any) -> Any:
+    """Values read at positions that a grid says."""
+    axes, places = flow.axes(x), flow.axes(grid)
+    flow.freeze([*axes[2:], *places[1:]], "positions that are sampled")
+    unify(axes[0], places[0])
+    return (*axes[:2], *(ax.new(n, "positions that are sampled") for n in out.shape[2:]))
 
 
 @rule(*POOLS, *UPSAMPLING)
@@ -56,7 +66,7 @@ def average(flow: Flow, out: Any, x: Any, dims: Any = None, *_: Any, **__: Any) 
     return [axes for _ in out] if isinstance(out, list) else axes
 
 
-@rule("aten::amax", "aten::amin", "aten::max", "aten::min", "aten::argmax", "aten::argmin", "aten::prod")
+@rule(*(f"aten::{name}" for name in "amax amin max min argmax argmin prod any all logsumexp median".split()))
 def extreme(flow: Flow, out: Any, x: Any, dims: Any = None, *args: Any, **kwargs: Any) -> Any:
     """A removed unit would have taken part, so the dimension stays whole."""
     if hasattr(dims, "shape"):  # max(x, other), an elementwise form without the tag

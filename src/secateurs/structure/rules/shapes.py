@@ -27,6 +27,15 @@ def view(flow: Flow, out: Any, x: Any, size: Any, *_: Any) -> Any:
     return tuple(axes or ())
 
 
+@rule("aten::as_strided")
+def as_strided(flow: Flow, out: Any, x: Any, *_: Any) -> Any:
+    """Only where it changes nothing but the strides of dimensions of size one."""
+    same = [s for s, n in zip(out.stride(), out.shape, strict=True) if n > 1] == [
+        s for s, n in zip(x.stride(), x.shape, strict=True) if n > 1
+    ]
+    return flow.axes(x) if same and out.shape == x.shape and out.storage_offset() == x.storage_offset() else ()
+
+
 @rule("aten::t")
 def transpose_matrix(flow: Flow, out: Any, x: Any) -> Any:
     """Reverse at most two dimensions."""
@@ -66,12 +75,14 @@ def squeeze(flow: Flow, out: Any, x: Any, dim: Any = None) -> Any:
 
 @rule("aten::expand")
 def expand(flow: Flow, out: Any, x: Any, size: Any, **_: Any) -> Any:
-    """Repeat dimensions of size one: a fresh axis, to follow whatever it is combined with."""
+    """Repeat dimensions of size one: a fresh axis, to follow whatever it is combined with as a whole."""
     axes = flow.axes(x)
     axes = (ax.ONE,) * (out.ndim - len(axes)) + axes
     result = tuple(a if a.size == n else ax.new(n) for a, n in zip(axes, out.shape, strict=True))
-    for axis in result:
+    for axis, old in zip(result, axes, strict=True):
         flow.sized(axis)
+        if axis is not old:
+            flow.repeated.append(axis)
     return result
 
 
@@ -197,16 +208,6 @@ def constant_pad(flow: Flow, out: Any, x: Any, pad: Any, value: float = 0) -> An
     return tuple(axes)
 
 
-@rule("aten::embedding")
-def embedding(flow: Flow, out: Any, weight: Any, indices: Any, *_: Any, **__: Any) -> Any:
-    """Rows of a table; which rows there are is the vocabulary."""
-    rows, width = flow.axes(weight)
-    flow.freeze(rows, "vocabulary rows")
-    flow.produce(*flow.axes(indices), width)
-    flow.sized(width, "embedding_dim", weight)
-    return (*flow.axes(indices), width)
-
-
 @rule("aten::glu")
 def glu(flow: Flow, out: Any, x: Any, dim: int = -1) -> Any:
     """The first half of a dimension gated by the second: both halves go together."""
@@ -217,3 +218,23 @@ def glu(flow: Flow, out: Any, x: Any, dim: int = -1) -> Any:
     unify(*halves)
     axes[dim] = halves[0]
     return tuple(axes)
+
+
+@rule("aten::im2col")
+def im2col(flow: Flow, out: Any, x: Any, *_: Any) -> Any:
+    """Patches: [N, C, H, W] becomes [N, C × taps, positions]."""
+    axes = flow.axes(x)
+    flow.freeze(axes[2:], "spatial dimension of patches")
+    taps = out.shape[1] // axes[1].size
+    return axes[0], ax.product([axes[1], ax.new(taps, "kernel tap")]), ax.new(out.shape[2], "positions of patches")
+
+
+@rule("aten::col2im")
+def col2im(flow: Flow, out: Any, x: Any, *_: Any) -> Any:
+    """Patches put together: [N, C × taps, positions] becomes [N, C, H, W]."""
+    axes = flow.axes(x)
+    both = split(axes[1], out.shape[1])
+    if both is None:
+        return ()
+    flow.freeze([both[1], axes[2]], "kernel tap")
+    return axes[0], both[0], *(ax.new(n, "spatial dimension of patches") for n in out.shape[2:])

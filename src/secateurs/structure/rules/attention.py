@@ -1,0 +1,44 @@
+"""Fused attention: heads are shared by queries, keys and values; positions stay."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from secateurs.structure import axis as ax
+from secateurs.structure.rules.registry import rule
+from secateurs.structure.unify import unify
+
+if TYPE_CHECKING:
+    from secateurs.structure.flow import Flow
+
+
+@rule(
+    "aten::_scaled_dot_product_flash_attention_for_cpu",
+    "aten::_scaled_dot_product_flash_attention",
+    "aten::_scaled_dot_product_efficient_attention",
+    "aten::_scaled_dot_product_cudnn_attention",
+    "aten::_scaled_dot_product_fused_attention_overrideable",
+)
+def attention(
+    flow: Flow, out: Any, q: Any, k: Any, v: Any, *args: Any, attn_mask: Any = None, scale: Any = None, **_: Any
+) -> Any:
+    """Queries [N, H, L, D], keys [N, H, S, D], values [N, H, S, E]; output [N, H, L, E]."""
+    (batch, heads, length, inner), keys, values = flow.axes(q), flow.axes(k), flow.axes(v)
+    flow.freeze([length, keys[2], values[2]], "positions of an attention")
+    for axis, *others in ((batch, keys[0], values[0]), (heads, keys[1], values[1])):
+        for other in others:
+            unify(axis, other)
+    unify(keys[2], values[2])
+    unify(inner, keys[3])
+    if scale is None:
+        ax.mark_inexact(inner, "the scale of attention is taken from the number of these units")
+    mask = next((a for a in (attn_mask, *args) if hasattr(a, "shape")), None)
+    masked = reversed(flow.axes(mask) if mask is not None else ())
+    for axis, other in zip((keys[2], length, heads, batch), masked, strict=False):
+        if other.size > 1:
+            unify(axis, other)
+    flow.macs.append((batch, heads, length, keys[2], inner))
+    flow.macs.append((batch, heads, length, keys[2], values[3]))
+    result = (batch, heads, length, values[3])
+    frozen = [tuple(ax.new(n, "statistics of an attention") for n in t.shape) for t in out[1:]]
+    return [result, *frozen]

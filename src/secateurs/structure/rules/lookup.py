@@ -1,0 +1,104 @@
+"""Looking up and writing by index: the dimensions that are indexed stay whole, the others pass on."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from secateurs.structure import axis as ax
+from secateurs.structure.rules.registry import rule
+from secateurs.structure.unify import unify
+
+if TYPE_CHECKING:
+    from secateurs.structure.flow import Flow
+
+
+@rule("aten::embedding")
+def embedding(flow: Flow, out: Any, weight: Any, indices: Any, *_: Any, **__: Any) -> Any:
+    """Rows of a table; which rows there are is the vocabulary."""
+    rows, width = flow.axes(weight)
+    flow.freeze(rows, "vocabulary rows")
+    flow.produce(*flow.axes(indices), width)
+    flow.sized(width, "embedding_dim", weight)
+    return (*flow.axes(indices), width)
+
+
+@rule("aten::index", "aten::_unsafe_index")
+def index(flow: Flow, out: Any, x: Any, indices: Any) -> Any:
+    """`x[i, :, j]` with tensors of integers: their broadcast shape takes the place of the dimensions indexed."""
+    axes = flow.axes(x)
+    used = _indexed(flow, axes, indices)
+    passed = [axis for dim, axis in enumerate(axes) if dim not in used]
+    adjacent = used == list(range(used[0], used[-1] + 1))
+    first = used[0] if adjacent else 0
+    size = out.ndim - len(passed)
+    fresh = [ax.new(n, "looked up by index") for n in out.shape[first : first + size]]
+    batches = flow.axes(indices[used[0]]) if len(used) == 1 else ()
+    if len(batches) == size and [a.size for a in batches] == [a.size for a in fresh]:
+        fresh = list(batches)
+    return (*passed[:first], *fresh, *passed[first:])
+
+
+@rule("aten::index_put")
+def index_put(flow: Flow, out: Any, x: Any, indices: Any, values: Any, *_: Any) -> Any:
+    """`x[i] = values`: the dimensions that are not indexed are the last of the values."""
+    axes = flow.axes(x)
+    used = _indexed(flow, axes, indices)
+    others = [axis for dim, axis in enumerate(axes) if dim not in used]
+    theirs = flow.axes(values)
+    if used != list(range(len(used))):
+        flow.freeze([*others, *theirs], "written by index")
+    tail = theirs[max(len(theirs) - len(others), 0) :]
+    for axis, other in zip(reversed(others), reversed(tail), strict=False):
+        if other.size > 1:
+            unify(axis, other)
+    return axes
+
+
+@rule("aten::index_select")
+def index_select(flow: Flow, out: Any, x: Any, dim: int, indices: Any) -> Any:
+    """Chosen indices of one dimension, which stays whole."""
+    axes = list(flow.axes(x))
+    flow.freeze(axes[dim], "looked up by index")
+    axes[dim] = ax.new(out.shape[dim], "looked up by index")
+    return tuple(axes)
+
+
+@rule("aten::index_add", "aten::index_copy", "aten::index_reduce")
+def index_add(flow: Flow, out: Any, x: Any, dim: int, indices: Any, source: Any, *_: Any, **__: Any) -> Any:
+    """Rows added at chosen places of one dimension; the others are the same."""
+    axes, theirs = flow.axes(x), flow.axes(source)
+    dim %= len(axes)
+    flow.freeze([axes[dim], theirs[dim]], "written by index")
+    for d, (axis, other) in enumerate(zip(axes, theirs, strict=True)):
+        if d != dim:
+            unify(axis, other)
+    return axes
+
+
+@rule("aten::topk")
+def topk(flow: Flow, out: Any, x: Any, k: int, dim: int = -1, *_: Any) -> Any:
+    """The largest of one dimension, which stays whole."""
+    axes = list(flow.axes(x))
+    flow.freeze(axes[dim], "the largest of it are chosen")
+    axes[dim] = ax.new(k, "the largest of it are chosen")
+    return [tuple(axes), tuple(axes)]
+
+
+@rule("aten::nonzero")
+def nonzero(flow: Flow, out: Any, x: Any) -> Any:
+    """Where something holds: which places there are depends on the values."""
+    flow.freeze(flow.axes(x), "its values choose places")
+    return tuple(ax.new(n, "its values choose places") for n in out.shape)
+
+
+def _indexed(flow: Flow, axes: Any, indices: Any) -> list[int]:
+    """The dimensions that are indexed; they are frozen.  A mask of booleans indexes as many as it has."""
+    used: list[int] = []
+    dim = 0
+    for i in indices:
+        width = 1 if i is None or i.dtype.itemsize > 1 else i.ndim
+        if i is not None:
+            used += range(dim, dim + width)
+        dim += width
+    flow.freeze([axes[d] for d in used], "looked up by index")
+    return used
