@@ -1,6 +1,7 @@
 """Cutting: the cut model computes what the masked dense model computes, by bookkeeping and without it."""
 
 import copy
+import itertools
 import warnings
 
 import pytest
@@ -171,12 +172,12 @@ def test_a_model_that_changes_each_time_cannot_be_verified():
     class Counting(nn.Module):
         def __init__(self):
             super().__init__()
-            self.a, self.b, self.calls = nn.Linear(4, 6), nn.Linear(6, 3), 0
+            self.a, self.b = nn.Linear(4, 6), nn.Linear(6, 3)
 
         def forward(self, x):
-            self.calls += 1
-            return self.b(self.a(x)) * self.calls
+            return self.b(self.a(x)) * next(calls)
 
+    calls = itertools.count(1)
     model, x = Counting(), torch.randn(2, 4)
     with pytest.raises(VerificationError, match="something else each time"):
         sc.apply(model, random_plan(sc.trace(model, x)), x)

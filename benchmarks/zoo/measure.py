@@ -1,16 +1,19 @@
-"""Measure one model of the zoo: `python -m benchmarks.zoo.measure NAME` prints one line of JSON."""
+"""Measure models of the zoo: `python -m benchmarks.zoo.measure DIRECTORY NAME ...` writes DIRECTORY/NAME.json each."""
 
 from __future__ import annotations
 
 import copy
 import json
+import signal
 import sys
 import time
 import warnings
 from collections import Counter
 from collections.abc import Callable
+from pathlib import Path
 from statistics import median
 from typing import Any
+from urllib.parse import quote
 
 import torch
 from torch import Tensor, nn
@@ -21,7 +24,11 @@ from secateurs.data import as_call
 from secateurs.plan import Plan
 from secateurs.structure import Structure
 from secateurs.structure.trace import outputs_of
-from secateurs.surgery import operate
+from secateurs.surgery import assign, operate
+from secateurs.surgery.attributes import certain
+from secateurs.surgery.cut import cut
+
+LIMIT_S = 120
 
 
 def measure(name: str) -> dict[str, Any]:
@@ -36,28 +43,37 @@ def measure(name: str) -> dict[str, Any]:
     row: dict[str, Any] = {"name": name, "family": entry.family, "params": sum(p.numel() for p in model.parameters())}
     row["forward_s"] = _forward_seconds(model, inputs)
     structure, row["trace_s"] = _timed(lambda: sc.trace(model, inputs))
-    row["ours"] = _attempt(lambda: _ours(model, inputs, structure, row["trace_s"]))
-    row["torch_pruning"] = _attempt(lambda: _torch_pruning(model, inputs, structure))
+    row["ours"] = _within_limit(lambda: _ours(model, inputs, structure, row["trace_s"]))
+    row["torch_pruning"] = _within_limit(lambda: _torch_pruning(model, inputs, structure))
     return row
 
 
 def _ours(model: nn.Module, inputs: Any, structure: Structure, trace_s: float) -> dict[str, Any]:
     scores = sc.score(model, None, "l1", structure)
     plan, plan_s = _timed(lambda: sc.allocate(structure, scores, "keep:0.5", scope="local"))
-    cut, cut_s = _timed(lambda: operate(model, plan, inputs, structure))
-    left = structure.freeze(cut.put_back)
+    _, cut_s = _timed(lambda: _cut_only(model, plan, structure))
+    done, verified_s = _timed(lambda: operate(model, plan, inputs, structure))
+    left = structure.freeze(done.put_back)
     return {
         "seconds": trace_s + plan_s + cut_s,
+        "verified_s": verified_s,
         "groups": len(structure.groups),
-        "put_back": cut.put_back,
-        "inexact": len(cut.inexact),
-        "kept_params": cut.plan.pruned.params / plan.dense.params,
-        "predicted": sc.cost(cut.model, inputs) == cut.plan.pruned,
+        "put_back": done.put_back,
+        "inexact": len(done.inexact),
+        "kept_params": done.plan.pruned.params / plan.dense.params,
+        "predicted": sc.cost(done.model, inputs) == done.plan.pruned,
         "prunable": _share_in_groups(left),
         "in_the_way": _in_the_way(left),
-        "backward": _backward(cut.model, inputs),
-        "wrong": _wrong(model, inputs, lambda twin, x: operate(twin, _exact(left, cut.plan), x, left).model),
+        "backward": _backward(done.model, inputs),
+        "wrong": _wrong(model, inputs, lambda twin, x: operate(twin, _exact(left, done.plan), x, left).model),
     }
+
+
+def _cut_only(model: nn.Module, plan: Plan, structure: Structure) -> nn.Module:
+    """What `operate` does once it knows that a cut is right."""
+    small = cut(model, structure.keep_masks(plan.keep))
+    assign(small, certain(model, structure, plan.widths))
+    return small
 
 
 def _torch_pruning(model: nn.Module, inputs: Any, structure: Structure) -> dict[str, Any]:
@@ -109,10 +125,13 @@ def _wrong(model: nn.Module, inputs: Any, prune: Callable[[nn.Module, Any], nn.M
             p.add_(torch.rand(p.shape, generator=generator, dtype=torch.float64) * 1e-6)
     dense = copy.deepcopy(twin)
     small = prune(twin, inputs)
-    kept = torch.cat([p.detach().flatten() for p in small.parameters()]).unique()
+    kept = dict(small.named_parameters(remove_duplicate=False))
     with torch.no_grad():
-        for p in dense.parameters():
-            p[~torch.isin(p, kept)] = 0
+        for name, p in dense.named_parameters():
+            if name not in kept:  # Torch-Pruning may replace a module
+                return f"parameter {name} is gone"
+            if p.shape != kept[name].shape:
+                p[~torch.isin(p, kept[name])] = 0
     for a, b in zip(_run(small, inputs), _run(dense, inputs), strict=True):
         if a.shape != b.shape:
             return f"shapes {list(a.shape)}, {list(b.shape)}"
@@ -189,13 +208,31 @@ def _timed(action: Callable[[], Any]) -> tuple[Any, float]:
     return result, time.perf_counter() - start
 
 
-def _attempt(action: Callable[[], dict[str, Any]]) -> dict[str, Any]:
+def _within_limit(action: Callable[[], dict[str, Any]]) -> dict[str, Any]:
+    signal.signal(signal.SIGALRM, _too_late)
+    signal.alarm(LIMIT_S)
     try:
         return action()
     except Exception as error:
         return {"error": f"{type(error).__name__}: {error}"[:200]}
+    finally:
+        signal.alarm(0)
+
+
+def _too_late(*_: Any) -> None:
+    raise TimeoutError(f"not done within {LIMIT_S} s")
+
+
+def main(directory: Path, names: list[str]) -> None:
+    """Measure the models named, one file each."""
+    warnings.simplefilter("ignore")
+    for name in names:
+        try:
+            row = measure(name)
+        except Exception as error:
+            row = {"name": name, "family": BY_NAME[name].family, "error": f"{type(error).__name__}: {error}"[:200]}
+        (directory / f"{quote(name)}.json").write_text(json.dumps(row))
 
 
 if __name__ == "__main__":
-    warnings.simplefilter("ignore")
-    print(json.dumps(measure(sys.argv[1])), flush=True)  # noqa: T201
+    main(Path(sys.argv[1]), sys.argv[2:])

@@ -14,8 +14,8 @@ from secateurs.errors import PutBackWarning, VerificationError
 from secateurs.plan import Plan
 from secateurs.structure import Structure, trace
 from secateurs.surgery import attributes as attr
-from secateurs.surgery.cut import Masks, clone, cut, mask
-from secateurs.surgery.verify import difference, doubled, failure, run
+from secateurs.surgery.cut import Masks, cut, mask
+from secateurs.surgery.verify import difference, failure, in_double, run
 
 
 @dataclass(frozen=True)
@@ -73,7 +73,7 @@ def operate(model: nn.Module, plan: Plan, example_inputs: Any, structure: Struct
     names = [name for name, gone in plan.removed().items() if gone]
     put_back: dict[str, str] = {}
     removed = surgery.removable([], names, put_back)
-    changes = surgery.attempt(removed)[0]
+    changes = surgery.changes
     return Cut(
         model=surgery.cut(model, removed, changes),
         plan=plan.without(put_back, structure) if put_back else plan,
@@ -84,14 +84,16 @@ def operate(model: nn.Module, plan: Plan, example_inputs: Any, structure: Struct
 
 
 class _Surgery:
-    """Tries cuts of one model in float64 (in the model's own precision if it does not run in that)."""
+    """Tries cuts of one model in float64 (in the model's own precision if it does not run in that).
+
+    Attributes:
+        changes: the attributes that the last cut which passed had to change.
+    """
 
     def __init__(self, model: nn.Module, plan: Plan, structure: Structure, call: Call):
         self._plan, self._structure = plan, structure
-        self._dense, self._call = doubled(clone(model), call) or (model, call)
-        why = difference(run(self._dense, self._call), run(self._dense, self._call))
-        if why:
-            raise VerificationError(f"the model computes something else each time, so no cut can be verified: {why}")
+        self._dense, self._call, self._outputs = in_double(model, call)
+        self.changes: attr.Attributes = {}
 
     def cut(self, model: nn.Module, names: list[str], changes: attr.Attributes) -> nn.Module:
         """`model` without the units that the plan removes from the groups named."""
@@ -104,9 +106,11 @@ class _Surgery:
 
         The others are added to `put_back`, with what goes wrong.
         """
-        why = self.attempt([*sure, *names])[1]
+        changes, why = self.attempt([*sure, *names])
         if why is None:
+            self.changes = changes
             return names
+        self._check_repeatable()
         if len(names) == 1:
             put_back[names[0]] = why
             return []
@@ -121,7 +125,7 @@ class _Surgery:
         return (changes, why) if why or len(exact) == len(names) else self._try(names, exact=False)
 
     def _try(self, names: list[str], exact: bool) -> tuple[attr.Attributes, str | None]:
-        expected = run(mask(self._dense, self._masks(names)) if exact else self._dense, self._call)
+        expected = run(mask(self._dense, self._masks(names)), self._call) if exact else self._outputs
         widths = {name: self._plan.widths[name] for name in names}
         certain = attr.certain(self._dense, self._structure, widths)
         guessed = attr.guessed(self._dense, self._structure, widths)
@@ -141,6 +145,11 @@ class _Surgery:
         if exact:
             return difference(outputs, expected)
         return difference([t.isfinite() for t in outputs], [t.isfinite() for t in expected])
+
+    def _check_repeatable(self) -> None:
+        why = difference(run(self._dense, self._call), self._outputs)
+        if why:
+            raise VerificationError(f"the model computes something else each time, so no cut can be verified: {why}")
 
     def _masks(self, names: list[str]) -> Masks:
         return self._structure.keep_masks({name: self._plan.keep[name] for name in names})

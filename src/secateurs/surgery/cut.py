@@ -1,12 +1,10 @@
-"""Cutting: slice the parameters and buffers of a copy of a model."""
+"""Cutting: copies of a model with other tensors in the place of its parameters and buffers."""
 
 from __future__ import annotations
 
 import copy
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Callable, Mapping
 
-import torch
 from torch import Tensor, nn
 
 from secateurs.errors import ModelError
@@ -15,14 +13,39 @@ Masks = Mapping[str, list[Tensor]]
 """For each parameter and buffer, which indices of each dimension stay (see `Structure.keep_masks`)."""
 
 
-def clone(model: nn.Module) -> nn.Module:
-    """A deep copy of the model.
+def cut(model: nn.Module, masks: Masks) -> nn.Module:
+    """A copy of the model with every parameter and buffer sliced; tensors shared before are shared after.
 
     Raises:
         ModelError: the model cannot be copied.
     """
+    return rebuild(model, lambda name, tensor: _slice(tensor, masks[name]))
+
+
+def mask(model: nn.Module, masks: Masks) -> nn.Module:
+    """A copy of the model with the same shapes, in which every parameter entry that `cut` would remove is zero.
+
+    Raises:
+        ModelError: the model cannot be copied.
+    """
+    parameters = {name for name, _ in model.named_parameters()}
+    return rebuild(model, lambda name, tensor: _zero(tensor, masks[name]) if name in parameters else tensor.clone())
+
+
+def rebuild(model: nn.Module, change: Callable[[str, Tensor], Tensor]) -> nn.Module:
+    """A deep copy of the model in which each parameter and buffer is what `change` makes of its name and values.
+
+    The original tensors are never copied whole: the copy is told beforehand what stands in their place.
+
+    Raises:
+        ModelError: the model cannot be copied.
+    """
+    memo: dict[int, Tensor] = {}
+    for name, tensor in [*model.named_parameters(), *model.named_buffers()]:
+        new = change(name, tensor.detach())
+        memo[id(tensor)] = nn.Parameter(new, tensor.requires_grad) if isinstance(tensor, nn.Parameter) else new
     try:
-        return copy.deepcopy(model)
+        return copy.deepcopy(model, dict(memo))
     except Exception as error:
         raise ModelError(
             f"{type(model).__name__} cannot be copied ({error}); tensors computed from parameters must not be kept in "
@@ -30,41 +53,17 @@ def clone(model: nn.Module) -> nn.Module:
         ) from error
 
 
-def cut(model: nn.Module, masks: Masks) -> nn.Module:
-    """A copy of the model with every parameter and buffer sliced; tensors shared before are shared after."""
-    small = clone(model)
-    done: dict[int, Tensor] = {}
-    for name, module in small.named_modules():
-        for table in (module._parameters, module._buffers):
-            for key, tensor in table.items():
-                if tensor is None:
-                    continue
-                if id(tensor) not in done:
-                    done[id(tensor)] = _like(tensor, _slice(tensor.detach(), masks[f"{name}.{key}" if name else key]))
-                table[key] = done[id(tensor)]  # type: ignore[assignment]
-    return small
-
-
-def mask(model: nn.Module, masks: Masks) -> nn.Module:
-    """A copy of the model with the same shapes, in which every parameter entry that `cut` would remove is zero."""
-    masked = clone(model)
-    with torch.no_grad():
-        for name, parameter in masked.named_parameters():
-            for dim, keep in enumerate(masks[name]):
-                if not keep.all():
-                    gone = (~keep).nonzero().flatten().to(parameter.device)
-                    parameter.index_fill_(dim, gone, 0)
-    return masked
-
-
 def _slice(tensor: Tensor, keeps: list[Tensor]) -> Tensor:
+    sliced = tensor
     for dim, keep in enumerate(keeps):
         if not keep.all():
-            tensor = tensor.index_select(dim, keep.nonzero().flatten().to(tensor.device))
-    return tensor
+            sliced = sliced.index_select(dim, keep.nonzero().flatten().to(tensor.device))
+    return tensor.clone() if sliced is tensor else sliced
 
 
-def _like(old: Tensor, new: Tensor) -> Any:
-    if isinstance(old, nn.Parameter):
-        return nn.Parameter(new, requires_grad=old.requires_grad)
-    return new
+def _zero(tensor: Tensor, keeps: list[Tensor]) -> Tensor:
+    masked = tensor.clone()
+    for dim, keep in enumerate(keeps):
+        if not keep.all():
+            masked.index_fill_(dim, (~keep).nonzero().flatten().to(tensor.device), 0)
+    return masked

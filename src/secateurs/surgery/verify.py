@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from secateurs.data import Call
 from secateurs.preserve import evaluating, rng
 from secateurs.structure.trace import outputs_of
+from secateurs.surgery.cut import rebuild
 
 TOLERANCE = {torch.float64: 1e-10, torch.float32: 1e-4, torch.float16: 1e-2, torch.bfloat16: 5e-2}
 """Largest difference allowed, relative to the largest output, in the precision that the models are compared in."""
@@ -38,15 +39,14 @@ def difference(cut: list[Tensor], masked: list[Tensor]) -> str | None:
     return None
 
 
-def doubled(model: nn.Module, call: Call) -> tuple[nn.Module, Call] | None:
-    """The model (itself, converted) and the call in float64, or None if it does not run so."""
-    call = call.map(lambda t: t.double() if t.is_floating_point() else t)
+def in_double(model: nn.Module, call: Call) -> tuple[nn.Module, Call, list[Tensor]]:
+    """A float64 copy of model and call, with its outputs; as they are if the model does not run in float64."""
+    double = rebuild(model, lambda name, tensor: tensor.double() if tensor.is_floating_point() else tensor.clone())
+    doubled = call.map(lambda t: t.double() if t.is_floating_point() else t)
     try:
-        model = model.double()
-        run(model, call)
-    except Exception:
-        return None
-    return model, call
+        return double, doubled, run(double, doubled)
+    except Exception:  # code that asks for float32 by name, for example
+        return model, call, run(model, call)
 
 
 def failure(error: Any) -> str:
