@@ -29,6 +29,15 @@ def test_groups_of_a_residual_network():
     assert [m.consumed for m in s.groups["1.conv1"].members if m.tensor == "1.conv2.weight"] == [True]
 
 
+@pytest.mark.parametrize("name", ["mlp", "mlp on tokens", "vgg", "bare parameters", "stack"])
+def test_only_the_columns_of_a_weight_are_consumed(name):
+    model, inputs = build(name)
+    for group in sc.trace(model, inputs).groups.values():
+        for member in group.members:
+            columns = 0 if member.tensor == "w2" else 1  # used as x @ w2
+            assert member.consumed == (member.dim == columns and member.tensor.rpartition(".")[2] in ("weight", "w2"))
+
+
 def test_a_concatenation_cuts_each_consumer_where_its_parts_lie():
     model, inputs = build("dense")
     s = sc.trace(model, inputs)

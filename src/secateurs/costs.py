@@ -8,13 +8,39 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
+import torch
 from pydantic import ConfigDict
 from torch import nn
-from torch.utils.flop_counter import FlopCounterMode
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils.flop_counter import flop_registry
 
 from secateurs.data import as_call, device_of
 from secateurs.errors import TraceError
 from secateurs.preserve import evaluating
+
+aten = torch.ops.aten
+FORMULAS = {
+    **flop_registry,
+    # The same operator on the processor, which torch 2.13 leaves out.
+    aten._scaled_dot_product_flash_attention_for_cpu: flop_registry[aten._scaled_dot_product_flash_attention],
+}
+
+
+def macs_of(func: Any, args: tuple[Any, ...], kwargs: dict[str, Any], out: Any) -> int:
+    """Multiply-accumulate operations of one ATen operator, by the formulas of `torch.utils.flop_counter`."""
+    formula = FORMULAS.get(func._overloadpacket)
+    return formula(*args, **kwargs, out_val=out) // 2 if formula else 0
+
+
+class MacCounter(TorchDispatchMode):
+    """Counts the operations of everything that runs in the context."""
+
+    total = 0
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        out = func(*args, **(kwargs or {}))
+        self.total += macs_of(func, args, kwargs or {}, out)
+        return out
 
 
 @dataclass(frozen=True)
@@ -45,13 +71,13 @@ def cost(model: nn.Module, example_inputs: Any) -> Cost:
         TraceError: the model does not run on the inputs.
     """
     call = as_call(example_inputs).to(device_of(model))
-    counter = FlopCounterMode(display=False)
+    counter = MacCounter()
     with evaluating(model), counter:
         try:
             call.run(model)
         except Exception as error:
             raise TraceError(f"the model does not run on the example inputs ({call.describe()}): {error}") from error
-    return Cost(params=sum(p.numel() for p in model.parameters()), macs=counter.get_total_flops() // 2)
+    return Cost(params=sum(p.numel() for p in model.parameters()), macs=counter.total)
 
 
 def latencies(models: Sequence[nn.Module], example_inputs: Any, seconds: float = 1.0) -> list[float]:

@@ -68,6 +68,7 @@ def prune(
     seed: int = 0,
     *,
     keep: Sequence[str] = (),
+    kinds: Sequence[str] | str | None = None,
     limits: Limits | None = None,
     scope: str | None = None,
     progress: Progress = silent,
@@ -84,6 +85,7 @@ def prune(
         example_inputs: a tensor, a tuple, or a dict of keyword arguments; by default the first sample of the data.
         seed: for criteria that draw random numbers.
         keep: names or patterns of modules whose units stay; see `trace`.
+        kinds: which kinds of units may go; see `trace`.
         limits: bounds for each group.
         scope: "global" or "local"; by default global if the criterion's scores compare across groups.
         progress: wraps the iteration over the data.
@@ -97,7 +99,7 @@ def prune(
     chosen = find(criterion)
     with rng(seed):
         examples = first_batch(data).sample() if example_inputs is None else example_inputs
-        structure = trace(model, examples, keep)
+        structure = trace(model, examples, keep, kinds)
         scores = score(model, data, chosen, structure, seed=seed, progress=progress)
         scope = scope or ("global" if chosen.comparable else "local")
         while True:

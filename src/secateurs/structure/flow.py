@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from torch.utils._pytree import tree_flatten
 from torch.utils.weak import WeakTensorKeyDictionary
 
+from secateurs.costs import macs_of
 from secateurs.structure import axis as ax
 from secateurs.structure.axis import Axis, Var
 from secateurs.structure.rules import RULES
@@ -75,8 +76,11 @@ class Flow(Watcher):
         used: parameters and buffers in the order in which operators first saw them.
         contracted: those (name, dimension) that some operator summed over.
         macs: for each contraction, the axes whose sizes multiply to its multiply-accumulate operations.
+        counted_macs: all such operations, as torch counts them.
         sizes, consumptions, activations: see the classes.
         produced: the results of convolutions and matrix products, before anything else happens to them.
+        heads: axes over which an attention runs in parallel.
+        head_dims: axes of the vectors of an attention's heads.
         repeated: axes made by repeating something.
         batch: the axis of the samples.
         operator: the name of the operator whose rule is being applied.
@@ -89,10 +93,13 @@ class Flow(Watcher):
         self.used: dict[str, None] = {}
         self.contracted: set[tuple[str, int]] = set()
         self.macs: list[tuple[Axis, ...]] = []
+        self.counted_macs = 0
         self.sizes: list[SizeUse] = []
         self.consumptions: list[Consumption] = []
         self.activations: list[Activation] = []
         self.produced: list[Source] = []
+        self.heads: list[Axis] = []
+        self.head_dims: list[Axis] = []
         self.repeated: list[Axis] = []
         self.operator = ""
         self.batch: Axis = ax.ONE
@@ -135,16 +142,14 @@ class Flow(Watcher):
         for axis in axes if isinstance(axes, Sequence) else (axes,):
             ax.freeze(axis, reason)
 
-    def contract(self, x: Tensor, axis: Axis, home: Axis | None = None) -> None:
-        """Note that `x` is summed over `axis` against another operand.
+    def contract(self, x: Tensor, other: Tensor, axis: Axis, home: Axis | None = None) -> None:
+        """Note that `x` is summed over `axis` against `other`.
 
-        `axis` is, or is part of, the axis `home` of a dimension of that operand. The caller has unified the two
-        operands' axes.
+        `axis` is, or is part of, the axis `home` of a dimension of `other`. The caller has unified the operands' axes.
         """
-        home = axis if home is None else home
-        if home in self._origin:
+        seen, home = self._look(x), axis if home is None else home
+        if self._look(other).constant and home in self._origin:
             self.contracted.add(self._origin[home])
-        seen = self._look(x)
         if not seen.constant:
             slot = next(i for i, arg in enumerate(self._args) if arg is x)
             self.consumptions.append(Consumption(axis, Source(self._site, slot, seen.axes), seen.activation))
@@ -167,6 +172,7 @@ class Flow(Watcher):
         """Run the operator and let the axes of its inputs flow to its outputs."""
         out = func(*args, **kwargs)
         self._site, self._args = site, args
+        self.counted_macs += macs_of(func, args, kwargs, out)
         inputs = _tensors((args, kwargs))
         outputs = _tensors(out)
         seen = [self._look(tensor) for tensor in inputs]

@@ -3,23 +3,23 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 from math import prod
 
 from torch import nn
 
-from secateurs.structure.axis import Axis, Product, Var, leaves, resolve
+from secateurs.structure.axis import Axis, Product, Var, leaves, resolve, walk
 from secateurs.structure.flow import Activation, Flow, Source
 from secateurs.structure.structure import Group, Member, Structure, Tap
 
 
-def build(model: nn.Module, flow: Flow, counted_macs: int) -> Structure:
-    """Turn what `flow` recorded into a structure; `counted_macs` are the operations that torch counted."""
+def build(model: nn.Module, flow: Flow, kinds: Sequence[str]) -> Structure:
+    """Turn what `flow` recorded into a structure, in which units of other kinds than these are frozen."""
     axes = {name: tuple(map(resolve, its)) for name, its in flow.home.items()}
     parameters = frozenset(flow.first_name[name] for name, _ in model.named_parameters())
     members = _members(flow, axes)
-    taps = _taps(flow)
+    taps, kind_of = _taps(flow), _kinds(flow, axes)
     groups: dict[str, Group] = {}
     frozen: dict[str, str] = {}
     for var, its in members.items():
@@ -27,10 +27,10 @@ def build(model: nn.Module, flow: Flow, counted_macs: int) -> Structure:
             continue
         namesake = _namesake(its, axes)
         name = _name(namesake, var, axes, {*groups, *frozen})
-        if var.frozen:
-            frozen[name] = var.frozen
+        kind = kind_of(var, its)
+        if var.frozen or kind not in kinds:
+            frozen[name] = var.frozen or f"units of kind {kind!r} are kept unless trace(kinds=...) names them"
             continue
-        kind = "channel" if len(axes[namesake.tensor]) > 2 else "neuron"
         after, before = taps(var)
         groups[name] = Group(name, kind, var.size, tuple(its), after, before, var.inexact, var)
     macs = tuple(tuple(map(resolve, its)) for its in flow.macs)
@@ -40,7 +40,7 @@ def build(model: nn.Module, flow: Flow, counted_macs: int) -> Structure:
         axes=axes,
         parameters=parameters,
         macs=macs,
-        other_macs=counted_macs - sum(prod(axis.size for axis in its) for its in macs),
+        other_macs=flow.counted_macs - sum(prod(axis.size for axis in its) for its in macs),
         sizes=tuple((use.module, use.name, resolve(use.axis)) for use in flow.sizes),
     )
 
@@ -71,6 +71,32 @@ def _name(member: Member, var: Var, axes: dict[str, tuple[Axis, ...]], taken: It
     names = [] if member.consumed or not module else [module + index]
     names += [member.tensor + index] if not member.consumed else []
     return next(name for name in [*names, f"{member}{index}"] if name not in taken)
+
+
+def _kinds(flow: Flow, axes: dict[str, tuple[Axis, ...]]) -> Callable[[Var, list[Member]], str]:
+    """A function that finds the kind of a variable from what it is used for and what makes it."""
+    heads = {var for axis in flow.heads for var in leaves(axis)}
+    head_dims = {var for axis in flow.head_dims for var in leaves(axis)}
+    repeated = {walk(axis) for axis in flow.repeated}
+    shared = {
+        factor
+        for its in axes.values()
+        for axis in its
+        if isinstance(axis, Product) and not repeated.isdisjoint(axis.factors)
+        for factor in axis.factors
+    }
+
+    def kind(var: Var, members: list[Member]) -> str:
+        if var in heads:
+            return "kv_group" if var in shared else "head"
+        if var in head_dims:
+            return "head_dim"
+        made = {m.tensor for m in members if not m.consumed and len(axes[m.tensor]) > 1}
+        if var.inexact and len(made) > 1:
+            return "hidden"
+        return "channel" if len(axes[_namesake(members, axes).tensor]) > 2 else "neuron"
+
+    return kind
 
 
 def _taps(flow: Flow) -> Callable[[Var], tuple[tuple[Tap, ...], tuple[Tap, ...]]]:

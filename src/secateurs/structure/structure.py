@@ -86,7 +86,7 @@ class Group:
 
     Attributes:
         name: the module that makes the units, such as "layer1.0.conv1".
-        kind: "channel" (made by a convolution) or "neuron".
+        kind: what a unit is; see `secateurs.structure.kinds`.
         size: number of units.
         members: where they lie in parameters and buffers.
         after: where they can be seen after their non-linearity (where they are used, if they pass none).

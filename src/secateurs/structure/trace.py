@@ -9,18 +9,20 @@ from typing import Any
 
 from torch import Tensor, nn
 from torch.utils._pytree import tree_leaves
-from torch.utils.flop_counter import FlopCounterMode
 
-from secateurs.data import as_call, device_of
+from secateurs.data import Call, as_call, device_of
 from secateurs.errors import ModelError, NoMatchError, TraceError
 from secateurs.preserve import evaluating
 from secateurs.structure import axis as ax
 from secateurs.structure.flow import Flow
 from secateurs.structure.grouping import build
+from secateurs.structure.kinds import parse
 from secateurs.structure.structure import Structure
 
 
-def trace(model: nn.Module, example_inputs: Any, keep: Sequence[str] = ()) -> Structure:
+def trace(
+    model: nn.Module, example_inputs: Any, keep: Sequence[str] = (), kinds: Sequence[str] | str | None = None
+) -> Structure:
     """Find the groups of units that can be removed from a model.
 
     The model is run once on the example inputs, in evaluation mode and without gradients; it is not changed.
@@ -30,21 +32,24 @@ def trace(model: nn.Module, example_inputs: Any, keep: Sequence[str] = ()) -> St
         example_inputs: a tensor, a tuple of positional arguments, or a dict of keyword arguments.
         keep: names or patterns (`*`, `?`, `[...]`) of modules or parameters whose units stay. A module's name stands
             for all that is inside it. What such a module takes in may still shrink.
+        kinds: which kinds of units may go (see `secateurs.structure.kinds`); by default all but "hidden", the width of
+            a normalised residual stream, and "head_dim", the size of attention's heads. "all" takes those too.
 
     Returns:
         The structure: `groups`, and what is `frozen`, with the reason.
 
     Raises:
         ModelError: `model` is not a module, or has no parameters.
-        NoMatchError: an entry of `keep` matches nothing.
+        NoMatchError: an entry of `keep` matches nothing, or one of `kinds` is no kind.
         TraceError: the model does not run on the inputs, or its outputs cannot be looked into.
     """
     if not isinstance(model, nn.Module):
         raise ModelError(f"expected a torch.nn.Module, not {type(model).__name__}")
     if next(model.parameters(), None) is None:
         raise ModelError(f"{type(model).__name__} has no parameters, so there is nothing to prune")
+    wanted = parse(kinds)
     kept = _matching(model, [keep] if isinstance(keep, str) else keep)
-    flow, counted = _run(model, as_call(example_inputs).to(device_of(model)))
+    flow = _run(model, as_call(example_inputs).to(device_of(model)))
     for name, axes in flow.home.items():
         first = flow.first_name[name]
         if first not in flow.used:
@@ -53,22 +58,22 @@ def trace(model: nn.Module, example_inputs: Any, keep: Sequence[str] = ()) -> St
             if name in kept and (first, dim) not in flow.contracted:
                 ax.freeze(axis, f"kept: {kept[name]!r}")
     _freeze_repetitions(flow)
-    return build(model, flow, counted)
+    return build(model, flow, wanted)
 
 
-def _run(model: nn.Module, call: Any) -> tuple[Flow, int]:
-    """One forward pass with axes flowing; also the multiply-accumulate operations that torch counts."""
-    flow, counter = Flow(model), FlopCounterMode(display=False)
+def _run(model: nn.Module, call: Call) -> Flow:
+    """One forward pass with axes flowing."""
+    flow = Flow(model)
     flow.enter(call.tensors(), "model input")
     with evaluating(model):
         try:
-            with counter, flow:
+            with flow:
                 output = call.run(model)
         except Exception as error:
             raise TraceError(f"the model does not run on the example inputs ({call.describe()}): {error}") from error
     for tensor in outputs_of(output):
         flow.freeze(flow.axes(tensor), "model output")
-    return flow, counter.get_total_flops() // 2
+    return flow
 
 
 def _freeze_repetitions(flow: Flow) -> None:

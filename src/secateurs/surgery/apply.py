@@ -128,9 +128,9 @@ class _Surgery:
         expected = run(mask(self._dense, self._masks(names)), self._call) if exact else self._outputs
         widths = {name: self._plan.widths[name] for name in names}
         certain = attr.certain(self._dense, self._structure, widths)
-        guessed = attr.guessed(self._dense, self._structure, widths)
+        likely, possible = attr.guessed(self._dense, self._structure, widths)
         failures = []
-        for changes in _candidates(certain, guessed, exact):
+        for changes in _candidates(certain, likely, possible, exact):
             why = self._compare(self.cut(self._dense, names, changes), expected, exact)
             if why is None:
                 return changes, None
@@ -155,15 +155,21 @@ class _Surgery:
         return self._structure.keep_masks({name: self._plan.keep[name] for name in names})
 
 
-def _candidates(certain: attr.Attributes, guessed: attr.Attributes, exact: bool) -> Iterable[attr.Attributes]:
-    """Sets of attribute changes to try: with all guesses and with none, then with each alone.
+def _candidates(
+    certain: attr.Attributes, likely: attr.Attributes, possible: attr.Attributes, exact: bool
+) -> Iterable[attr.Attributes]:
+    """Sets of attribute changes to try: with the likely guesses, with all and with none, then with each alone.
 
     Where numbers cannot tell a wrong guess from a right one, none comes first.
     """
-    pairs = [(module, name) for module, values in guessed.items() for name in values]
-    choices = [pairs, []] if exact else [[], pairs]
-    for chosen in [*choices, *([pair] for pair in pairs if len(pairs) > 1)] if pairs else [[]]:
-        yield _merge(certain, guessed, chosen)
+    pairs = [(module, name) for module, values in possible.items() for name in values]
+    sure = [(module, name) for module, name in pairs if name in likely.get(module, {})]
+    choices = [sure, pairs, []] if exact else [[], sure, pairs]
+    tried: list[list[tuple[str, str]]] = []
+    for chosen in [*choices, *([pair] for pair in pairs)]:
+        if chosen not in tried:
+            tried.append(chosen)
+            yield _merge(certain, possible, chosen)
 
 
 def _merge(certain: attr.Attributes, guessed: attr.Attributes, pairs: list[tuple[str, str]]) -> attr.Attributes:

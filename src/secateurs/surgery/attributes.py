@@ -34,22 +34,30 @@ def certain(model: nn.Module, structure: Structure, widths: Mapping[str, int]) -
     return dict(changes)
 
 
-def guessed(model: nn.Module, structure: Structure, widths: Mapping[str, int]) -> Attributes:
-    """New values of integer attributes that equal the old size of axes which the module used, all changed alike."""
+def guessed(model: nn.Module, structure: Structure, widths: Mapping[str, int]) -> tuple[Attributes, Attributes]:
+    """New values of integer attributes that equal the old size of axes which the module used.
+
+    Returns:
+        Those of whose size all axes changed alike, and all of whose size some did.
+    """
     left = {structure.group(name).var: width for name, width in widths.items()}
     used: dict[str, dict[int, set[int]]] = defaultdict(lambda: defaultdict(set))
     for module, name, axis in structure.sizes:
         if name is None:
             used[module][axis.size].add(size_of(axis, left))
     known = {(module, name) for module, name, axis in structure.sizes if _holds(model, module, name, axis.size)}
-    changes: Attributes = defaultdict(dict)
+    likely: Attributes = defaultdict(dict)
+    possible: Attributes = defaultdict(dict)
     for module, sizes in used.items():
         for name, value in vars(model.get_submodule(module)).items():
-            if type(value) is int and not name.startswith("_") and (module, name) not in known:
-                news = sizes[value] - {value}
-                if len(news) == 1:
-                    changes[module][name] = news.pop()
-    return dict(changes)
+            if type(value) is not int or name.startswith("_") or (module, name) in known or value not in sizes:
+                continue
+            news = sizes[value] - {value}
+            if len(news) == 1:
+                possible[module][name] = next(iter(news))
+                if value not in sizes[value]:
+                    likely[module][name] = possible[module][name]
+    return likely, possible
 
 
 def _holds(model: nn.Module, module: str, name: str | None, size: int) -> bool:

@@ -32,6 +32,8 @@ def attention(
     unify(inner, keys[3])
     if scale is None:
         ax.mark_inexact(inner, "the scale of attention is taken from the number of these units")
+    flow.heads.append(heads)
+    flow.head_dims += [inner, values[3]]
     mask = next((a for a in (attn_mask, *args) if hasattr(a, "shape")), None)
     masked = reversed(flow.axes(mask) if mask is not None else ())
     for axis, other in zip((keys[2], length, heads, batch), masked, strict=False):

@@ -27,7 +27,7 @@ def convolution(
     outputs = ax.product([group, made])
     if bias is not None:
         unify(flow.axes(bias)[0], outputs)
-    flow.contract(x, contracted, weights[0] if transposed else weights[1])
+    flow.contract(x, weight, contracted, weights[0] if transposed else weights[1])
     spatial = [ax.new(size, "spatial dimension of a convolution") for size in out.shape[2:]]
     swept = inputs[2:] if transposed else spatial
     flow.macs.append((inputs[0], *swept, *weights))
@@ -44,13 +44,16 @@ def matrix_product(flow: Flow, out: Any, a: Any, b: Any) -> Any:
     for mine, other in zip(batch, batch_b, strict=True):
         unify(mine, other)
     unify(k, k_b)
-    flow.contract(a, k_b)
-    flow.contract(b, k)
+    flow.contract(a, b, k_b)
+    flow.contract(b, a, k)
     flow.macs.append((*batch, n, k, m))
     result = (*batch, n, m)
     if flow.is_constant(a) or flow.is_constant(b):
         flow.produce(*result)
         _sized_linear(flow, a, b, k, m)
+    else:  # what an attention does: scores of queries and keys, or a sum of values weighted by them
+        flow.heads += batch
+        flow.head_dims += [k, n, m]
     return result
 
 
@@ -59,8 +62,8 @@ def matrix_vector(flow: Flow, out: Any, a: Any, x: Any) -> Any:
     """[n, k] × [k]."""
     (n, k), (k_x,) = flow.axes(a), flow.axes(x)
     unify(k, k_x)
-    flow.contract(a, k_x)
-    flow.contract(x, k)
+    flow.contract(a, x, k_x)
+    flow.contract(x, a, k)
     return (n,)
 
 
