@@ -7,7 +7,7 @@ import torch
 from torch import nn
 
 import secateurs as sc
-from secateurs.errors import DataError, ModelError
+from secateurs.errors import DataError, ModelError, UsageError
 
 
 def test_recalibration_is_the_average_over_batches(net, batches):
@@ -58,6 +58,29 @@ def test_finetuning_learns_in_place_and_is_repeatable(net, batches):
     assert not net.training
     assert all(p.grad is None for p in net.parameters())
     assert torch.equal(torch.get_rng_state(), state)
+
+
+def test_layers_that_are_not_reached_keep_their_statistics(net, batches):
+    net.aux = nn.BatchNorm2d(3)
+    model = nn.ModuleDict({"used": net[:10], "aux": net.aux})
+    model.forward = lambda x: model["used"](x)
+    with torch.no_grad():
+        net.aux.running_mean.fill_(3)
+    sc.recalibrate(model, batches)
+    assert net.aux.running_mean.tolist() == [3] * 3
+    assert net[1].num_batches_tracked == 3
+
+
+def test_statistics_that_are_not_finite_are_refused(net, batches):
+    before = net[1].running_mean.clone()
+    with pytest.raises(DataError, match="not finite"):
+        sc.recalibrate(net, [batches[0][0] * float("nan")])
+    assert torch.equal(net[1].running_mean, before)
+
+
+def test_nothing_to_train(net, batches):
+    with pytest.raises(ModelError, match="nothing to train"):
+        sc.finetune(net.requires_grad_(False), batches)
 
 
 def test_frozen_parameters_stay(net, batches):
@@ -114,7 +137,8 @@ def test_a_model_with_a_loss_of_its_own():
         ([torch.randn(4, 3, 6, 6)], {}, "no targets"),
         ([(torch.randn(4, 3, 6, 6), torch.tensor([0, 1]))], {}, "batch 0"),
         ([(torch.randn(4, 5, 6, 6), torch.zeros(4).long())], {}, "refused batch 0"),
-        ([(torch.randn(4, 3, 6, 6), torch.zeros(4).long())], {"epochs": 0}, "at least one epoch"),
+        ([(torch.randn(4, 3, 6, 6), torch.zeros(4).long())], {"epochs": 0}, "number of epochs"),
+        ([(torch.randn(4, 3, 6, 6), torch.zeros(4).long())], {"epochs": 1.5}, "number of epochs"),
         ([(torch.randn(4, 3, 6, 6), torch.zeros(4).long())], {"lr": -1}, "positive learning rate"),
         (iter([(torch.randn(4, 3, 6, 6), torch.zeros(4).long())]), {"epochs": 2}, "only once"),
         ([(torch.randn(4, 3, 6, 6) * 1e30, torch.zeros(4).long())] * 3, {"lr": 1e9}, "lower the learning rate"),
@@ -122,6 +146,8 @@ def test_a_model_with_a_loss_of_its_own():
 )
 def test_bad_data_and_options(net, data, options, message):
     net.eval()
-    with pytest.raises(DataError, match=message):
+    with pytest.raises((DataError, UsageError), match=message):
         sc.finetune(net, data, **options)
     assert not net.training
+    assert all(p.grad is None and torch.isfinite(p).all() for p in net.parameters())
+    assert "_is_accelerate_prepared" not in vars(net)

@@ -70,7 +70,7 @@ def cost(model: nn.Module, example_inputs: Any) -> Cost:
     Raises:
         TraceError: the model does not run on the inputs.
     """
-    call = as_call(example_inputs).to(device_of(model))
+    call = as_call(example_inputs).to(device_of(model)).copy()
     counter = MacCounter()
     with evaluating(model), counter:
         try:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -10,7 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils._pytree import tree_flatten, tree_map_only
 
-from secateurs.errors import DataError
+from secateurs.errors import DataError, ModelError
 from secateurs.preserve import rng
 
 
@@ -28,6 +29,24 @@ class Call:
     def tensors(self) -> list[Tensor]:
         """Every tensor among the arguments."""
         return [leaf for leaf in tree_flatten((self.args, self.kwargs))[0] if isinstance(leaf, Tensor)]
+
+    def samples(self) -> int:
+        """Number of samples: the first dimension of most tensors.
+
+        Raises:
+            DataError: as many tensors have one first dimension as have another.
+        """
+        counts = Counter(len(tensor) for tensor in self.tensors() if tensor.ndim).most_common(2)
+        if len(counts) > 1 and counts[0][1] == counts[1][1]:
+            raise DataError(
+                f"the number of samples cannot be told from {self.describe()}: is it {counts[0][0]} or {counts[1][0]}? "
+                "Give batches of (inputs, targets), or tensors whose first dimension is the samples'"
+            )
+        return counts[0][0] if counts else 1
+
+    def copy(self) -> Call:
+        """The same call on copies of the tensors, for models that write into their inputs."""
+        return self.map(lambda t: t.clone())
 
     def map(self, change: Any) -> Call:
         """The same call with `change` applied to every tensor."""
@@ -79,13 +98,17 @@ class Batch:
 
     @property
     def size(self) -> int:
-        """Number of samples: the first dimension of the first tensor that has one."""
-        return next((len(t) for t in self.call.tensors() if t.ndim), 1)
+        """Number of samples.
 
-    def sample(self) -> Call:
-        """The call on the first sample alone."""
+        Raises:
+            DataError: the tensors do not tell; see `Call.samples`.
+        """
+        return len(self.targets) if isinstance(self.targets, Tensor) and self.targets.ndim else self.call.samples()
+
+    def sample(self, count: int = 1) -> Call:
+        """The call on the first samples alone."""
         size = self.size
-        return self.call.map(lambda t: t[:1] if t.ndim and len(t) == size else t)
+        return self.call.map(lambda t: t[:count] if t.ndim and len(t) == size else t)
 
     def to(self, device: torch.device) -> Batch:
         """The batch with every tensor on `device`."""
@@ -111,7 +134,7 @@ def batches(data: Iterable[Any]) -> Iterator[Batch]:
             f"data must be an iterable of batches, not a {type(data).__name__}; put a single batch into a list"
         )
     index = -1
-    for index, item in enumerate(data):
+    for index, item in enumerate(_read(data)):
         inputs, targets = item, None
         if isinstance(item, (tuple, list)):
             if len(item) not in (1, 2):
@@ -126,6 +149,15 @@ def batches(data: Iterable[Any]) -> Iterator[Batch]:
             raise DataError(f"batch {index}: {error}") from None
     if index < 0:
         raise DataError("the data set is empty: it yielded no batch (was it an iterator that had been read already?)")
+
+
+def _read(data: Iterable[Any]) -> Iterator[Any]:
+    try:
+        yield from data
+    except DataError:
+        raise
+    except Exception as error:
+        raise DataError(f"the data cannot be read: {type(error).__name__}: {error}") from error
 
 
 def first_batch(data: Iterable[Any]) -> Batch:
@@ -173,14 +205,22 @@ def random_inputs(shape: tuple[int, ...], n: int, batch_size: int = 64, seed: in
     Raises:
         DataError: a size is not positive.
     """
-    shape = tuple(shape)
-    if n < 1 or batch_size < 1 or any(size < 1 for size in shape):
+    sizes = (n, batch_size, *shape) if isinstance(shape, (tuple, list)) else ()
+    if not sizes or any(not isinstance(size, int) or size < 1 for size in sizes):
         raise DataError(f"random inputs need positive sizes, not n={n}, batch_size={batch_size}, shape={shape}")
-    return RandomInputs(shape, n, batch_size, seed)
+    return RandomInputs(tuple(shape), n, batch_size, seed)
 
 
 def device_of(model: nn.Module) -> torch.device:
-    """Where the model's first parameter or buffer lives (the CPU if it has none)."""
+    """Where the model's first parameter or buffer lives (the CPU if it has none).
+
+    Raises:
+        ModelError: not a module that can be worked on.
+    """
+    if not isinstance(model, nn.Module):
+        raise ModelError(f"expected a torch.nn.Module, not {type(model).__name__}")
+    if isinstance(model, torch.jit.ScriptModule):
+        raise ModelError("a TorchScript module cannot be pruned; prune the module that it was made from")
     tensor = next(model.parameters(), None)
     tensor = next(model.buffers(), None) if tensor is None else tensor
     return torch.device("cpu") if tensor is None else tensor.device

@@ -8,6 +8,10 @@ class SecateursError(Exception):
     """Base class: catch this to catch everything the library raises on bad input."""
 
 
+class UsageError(SecateursError):
+    """An argument is not of the kind that the function takes."""
+
+
 class ModelError(SecateursError):
     """The model itself cannot be used as asked (not a module, no batch norm, cannot be copied ...)."""
 

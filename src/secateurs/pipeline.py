@@ -98,8 +98,13 @@ def prune(
     """
     chosen = find(criterion)
     with rng(seed):
-        examples = first_batch(data).sample() if example_inputs is None else example_inputs
-        structure = trace(model, examples, keep, kinds)
+        if example_inputs is None:
+            # Two samples show which dimension holds the samples; costs are those of one.
+            examples, one = first_batch(data).sample(2), first_batch(data).sample(1)
+            structure = trace(model, examples, keep, kinds).per_sample()
+        else:
+            examples = one = example_inputs
+            structure = trace(model, examples, keep, kinds)
         scores = score(model, data, chosen, structure, seed=seed, progress=progress)
         scope = scope or ("global" if chosen.comparable else "local")
         while True:
@@ -113,7 +118,7 @@ def prune(
         model=cut.model,
         plan=plan,
         scores=scores,
-        cost=cost(cut.model, examples),
+        cost=cost(cut.model, one),
         dense_cost=plan.dense,
         criterion=chosen.name,
         structure=structure,

@@ -24,10 +24,27 @@ def modes(model: nn.Module) -> Iterator[None]:
 
 @contextmanager
 def evaluating(model: nn.Module) -> Iterator[None]:
-    """Evaluation mode without gradients, with all random states restored on leaving."""
-    with modes(model), rng(), torch.no_grad(), _plain_attention():
+    """Evaluation mode without gradients; modes, buffers and all random states are restored on leaving."""
+    with modes(model), _buffers(model), rng(), torch.no_grad(), _plain_attention():
         model.eval()
         yield
+
+
+@contextmanager
+def _buffers(model: nn.Module) -> Iterator[None]:
+    """Restore buffers that the model writes as it runs."""
+    tables = {module: dict(module._buffers) for module in model.modules()}
+    values = {buffer: buffer.clone() for table in tables.values() for buffer in table.values() if buffer is not None}
+    versions = {buffer: buffer._version for buffer in values}
+    try:
+        yield
+    finally:
+        with torch.no_grad():
+            for module, table in tables.items():
+                module._buffers.update(table)
+            for buffer, value in values.items():
+                if buffer._version != versions[buffer]:
+                    buffer.copy_(value)
 
 
 @contextmanager

@@ -53,7 +53,7 @@ def score(
         raise CriterionError(f"criterion {chosen.name!r} needs data")
     data = () if data is None else data
     if structure is None:
-        structure = trace(model, first_batch(data).sample())
+        structure = trace(model, first_batch(data).sample(2))
     observations = observe(model, data, structure, chosen.requests, progress) if chosen.requests else {}
     tensors = dict([*model.named_parameters(remove_duplicate=False), *model.named_buffers(remove_duplicate=False)])
     generator = torch.Generator().manual_seed(seed)

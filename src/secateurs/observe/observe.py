@@ -94,9 +94,10 @@ class _Observer(Watcher):
         """Run the model on one batch."""
         self._samples = batch.size
         self._reached.clear()
+        call = batch.call.copy()
         try:
             with self:
-                batch.call.run(self._model)
+                call.run(self._model)
         except DataError:
             raise
         except Exception as error:

@@ -119,6 +119,17 @@ def resolve(axis: Axis) -> Axis:
     return axis
 
 
+def without(axis: Axis, var: Var) -> Axis:
+    """The resolved `axis` with one index left of `var`."""
+    if axis is var:
+        return ONE
+    if isinstance(axis, Product):
+        return product([without(f, var) for f in axis.factors])
+    if isinstance(axis, Concat):
+        return concat([without(p, var) for p in axis.parts])
+    return axis
+
+
 def leaves(axis: Axis) -> Iterator[Var]:
     """The unbound variables of `axis`, from left to right, repeated where they occur repeatedly."""
     axis = walk(axis)

@@ -24,6 +24,7 @@ from secateurs.structure.sites import Site, Watcher
 from secateurs.structure.unify import unify
 
 OUTPUT = -1
+INPUT = "model input"
 CONSTANT = "a tensor that is neither a parameter nor a buffer nor made from one"
 
 
@@ -74,6 +75,7 @@ class Flow(Watcher):
         home: the axes that the dimensions of each parameter and buffer started with.
         first_name: for each parameter and buffer, the first name of that tensor, which differs where it is shared.
         used: parameters and buffers in the order in which operators first saw them.
+        results: the axes of what each operator returned.
         contracted: those (name, dimension) that some operator summed over.
         macs: for each contraction, the axes whose sizes multiply to its multiply-accumulate operations.
         counted_macs: all such operations, as torch counts them.
@@ -90,6 +92,7 @@ class Flow(Watcher):
         super().__init__(model)
         self.home: dict[str, tuple[Axis, ...]] = {}
         self.first_name: dict[str, str] = {}
+        self.results: dict[Site, list[tuple[Axis, ...]]] = {}
         self.used: dict[str, None] = {}
         self.contracted: set[tuple[str, int]] = set()
         self.macs: list[tuple[Axis, ...]] = []
@@ -112,20 +115,19 @@ class Flow(Watcher):
             for name, tensor in named(remove_duplicate=False):
                 self._register(name, tensor)
 
-    def enter(self, inputs: Sequence[Tensor], reason: str) -> None:
+    def enter(self, inputs: Sequence[Tensor], samples: int) -> None:
         """Make known the tensors that the model is called on; their axes are frozen.
 
-        The first dimension of the first one, and of all that are as long, is taken to hold the samples.
+        The first dimensions that are as long as there are samples are taken to hold them.
         """
         for tensor in inputs:
             if tensor not in self._seen:
-                self._seen[tensor] = Seen(tuple(ax.new(size, reason) for size in tensor.shape), constant=False)
-            self.freeze(self.axes(tensor), reason)
-        firsts = [self.axes(tensor)[0] for tensor in inputs if tensor.ndim]
-        self.batch = firsts[0] if firsts else ax.ONE
-        for axis in firsts:
-            if axis.size == self.batch.size:
-                unify(axis, self.batch)
+                self._seen[tensor] = Seen(tuple(ax.new(size, INPUT) for size in tensor.shape), constant=False)
+            self.freeze(self.axes(tensor), INPUT)
+        self.batch = ax.new(samples, INPUT)
+        for tensor in inputs:
+            if tensor.ndim and len(tensor) == samples:
+                unify(self.axes(tensor)[0], self.batch)
 
     # What rules use.
 
@@ -180,6 +182,7 @@ class Flow(Watcher):
         activation = self._activation(func, seen, axes)
         for tensor, its_axes in zip(outputs, axes, strict=True):
             self._seen[tensor] = Seen(its_axes, all(s.constant for s in seen), activation)
+        self.results[site] = axes
         self._args = ()
         return out
 

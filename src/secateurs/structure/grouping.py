@@ -41,6 +41,9 @@ def build(model: nn.Module, flow: Flow, kinds: Sequence[str]) -> Structure:
         parameters=parameters,
         macs=macs,
         other_macs=flow.counted_macs - sum(prod(axis.size for axis in its) for its in macs),
+        batch=batch if isinstance(batch := resolve(flow.batch), Var) else None,
+        used=frozenset(flow.used),
+        results=flow.results,
         sizes=tuple((use.module, use.name, resolve(use.axis)) for use in flow.sizes),
     )
 

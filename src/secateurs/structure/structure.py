@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from math import prod
 from typing import NamedTuple
@@ -12,7 +12,7 @@ from torch import Tensor
 
 from secateurs.costs import Cost
 from secateurs.errors import PlanError
-from secateurs.structure.axis import Axis, Product, Var
+from secateurs.structure.axis import Axis, Product, Var, resolve, without
 from secateurs.structure.indexing import keep_mask, size_of, take_units
 from secateurs.structure.sites import Site
 from secateurs.tables import render
@@ -121,6 +121,9 @@ class Structure:
         parameters: the names among `axes` that are parameters, each tensor under its first name only.
         macs: axes whose sizes multiply to the multiply-accumulate operations of one operator, per operator.
         other_macs: operations of operators that are counted but never change.
+        batch: the samples, if there were several of them and their axis stayed whole.
+        used: the parameters and buffers that the forward pass used.
+        results: the axes of what each operator returned, not resolved.
         sizes: (module, attribute or None, axis): sizes that modules may hold in attributes.
     """
 
@@ -131,6 +134,9 @@ class Structure:
     macs: tuple[tuple[Axis, ...], ...]
     other_macs: int
     sizes: tuple[tuple[str, str | None, Axis], ...]
+    batch: Var | None
+    used: frozenset[str]
+    results: Mapping[Site, Sequence[tuple[Axis, ...]]]
 
     def cost(self, widths: Mapping[str, int] | None = None) -> Cost:
         """What the model costs when each group named in `widths` has that many units left.
@@ -142,6 +148,25 @@ class Structure:
         params = sum(prod(size_of(axis, left) for axis in self.axes[name]) for name in self.parameters)
         macs = sum(prod(size_of(axis, left) for axis in axes) for axes in self.macs)
         return Cost(params=params, macs=macs + self.other_macs)
+
+    def per_sample(self) -> Structure:
+        """The same structure with the costs of one sample, where it was traced on several."""
+        if self.batch is None:
+            return self
+        macs = tuple(tuple(without(axis, self.batch) for axis in axes) for axes in self.macs)
+        return replace(self, macs=macs, other_macs=self.other_macs // self.batch.size)
+
+    def changed_sizes(self, widths: Mapping[str, int]) -> dict[Site, list[tuple[int, int, int]]]:
+        """What operators return when groups have these widths: (result, dimension, size) where the size changes."""
+        left = {self.group(name).var: width for name, width in widths.items()}
+        changed: dict[Site, list[tuple[int, int, int]]] = {}
+        for site, results in self.results.items():
+            for number, axes in enumerate(results):
+                for dim, axis in enumerate(axes):
+                    size = size_of(resolve(axis), left)
+                    if size != axis.size:
+                        changed.setdefault(site, []).append((number, dim, size))
+        return changed
 
     def group(self, name: str) -> Group:
         """The group of that name.

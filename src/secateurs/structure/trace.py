@@ -8,6 +8,7 @@ from fnmatch import fnmatchcase
 from typing import Any
 
 from torch import Tensor, nn
+from torch.nn.parameter import is_lazy
 from torch.utils._pytree import tree_leaves
 
 from secateurs.data import Call, as_call, device_of
@@ -43,13 +44,14 @@ def trace(
         NoMatchError: an entry of `keep` matches nothing, or one of `kinds` is no kind.
         TraceError: the model does not run on the inputs, or its outputs cannot be looked into.
     """
-    if not isinstance(model, nn.Module):
-        raise ModelError(f"expected a torch.nn.Module, not {type(model).__name__}")
+    device = device_of(model)
     if next(model.parameters(), None) is None:
         raise ModelError(f"{type(model).__name__} has no parameters, so there is nothing to prune")
+    if any(is_lazy(tensor) for tensor in [*model.parameters(), *model.buffers()]):
+        raise ModelError(f"{type(model).__name__} has lazy modules; run it once on real inputs first")
     wanted = parse(kinds)
     kept = _matching(model, [keep] if isinstance(keep, str) else keep)
-    flow = _run(model, as_call(example_inputs).to(device_of(model)))
+    flow = _run(model, as_call(example_inputs).to(device).copy())
     for name, axes in flow.home.items():
         first = flow.first_name[name]
         if first not in flow.used:
@@ -64,14 +66,20 @@ def trace(
 def _run(model: nn.Module, call: Call) -> Flow:
     """One forward pass with axes flowing."""
     flow = Flow(model)
-    flow.enter(call.tensors(), "model input")
+    flow.enter(call.tensors(), call.samples())
     with evaluating(model):
         try:
             with flow:
                 output = call.run(model)
         except Exception as error:
             raise TraceError(f"the model does not run on the example inputs ({call.describe()}): {error}") from error
-    for tensor in outputs_of(output):
+    outputs = list(outputs_of(output))
+    if not outputs:
+        raise TraceError(
+            f"the model returns no tensor but a {type(output).__name__}, so what it computes cannot be seen; "
+            "wrap it in a module that returns its result"
+        )
+    for tensor in outputs:
         flow.freeze(flow.axes(tensor), "model output")
     return flow
 
@@ -109,6 +117,8 @@ def _matching(model: nn.Module, patterns: Sequence[str]) -> dict[str, str]:
     tensors = [name for name, _ in [*model.named_parameters(remove_duplicate=False), *model.named_buffers()]]
     kept: dict[str, str] = {}
     for pattern in patterns:
+        if not isinstance(pattern, str):
+            raise NoMatchError(f"keep: {pattern!r} is not a name or pattern")
         inside = tuple(f"{name}." for name in modules if fnmatchcase(name, pattern))
         found = [name for name in tensors if fnmatchcase(name, pattern) or name.startswith(inside)]
         if not inside and not found:

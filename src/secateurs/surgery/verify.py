@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.utils._pytree import tree_leaves
 
 from secateurs.data import Call
+from secateurs.errors import VerificationError
 from secateurs.preserve import evaluating, rng
+from secateurs.structure import Structure
+from secateurs.structure.sites import Site, Watcher
 from secateurs.structure.trace import outputs_of
 from secateurs.surgery.cut import rebuild
 
@@ -16,10 +22,13 @@ TOLERANCE = {torch.float64: 1e-10, torch.float32: 1e-4, torch.float16: 1e-2, tor
 """Largest difference allowed, relative to the largest output, in the precision that the models are compared in."""
 
 
-def run(model: nn.Module, call: Call) -> list[Tensor]:
+def run(model: nn.Module, call: Call, watcher: AbstractContextManager[Any] | None = None) -> list[Tensor]:
     """The tensors of the model's output, in evaluation mode; models that draw random numbers draw the same ones."""
+    call = call.copy()
     with evaluating(model), rng(seed=0):
-        return [tensor.clone() for tensor in outputs_of(call.run(model))]
+        with watcher or nullcontext():
+            output = call.run(model)
+        return [tensor.clone() for tensor in outputs_of(output)]
 
 
 def difference(cut: list[Tensor], masked: list[Tensor]) -> str | None:
@@ -27,6 +36,8 @@ def difference(cut: list[Tensor], masked: list[Tensor]) -> str | None:
     if [t.shape for t in cut] != [t.shape for t in masked]:
         return f"output shapes {[list(t.shape) for t in cut]} are not {[list(t.shape) for t in masked]}"
     for number, (a, b) in enumerate(zip(cut, masked, strict=True)):
+        if a.is_complex():
+            a, b = torch.view_as_real(a), torch.view_as_real(b)
         if not a.is_floating_point():
             if not torch.equal(a, b):
                 return f"output {number} differs"
@@ -39,14 +50,70 @@ def difference(cut: list[Tensor], masked: list[Tensor]) -> str | None:
     return None
 
 
+class Shapes(Watcher):
+    """Watches a cut model: do the tensors on the way have the sizes that the structure foretells?
+
+    Only dimensions that the cut changes are looked at, so that sizes which depend on the data may differ.
+    """
+
+    def __init__(self, model: nn.Module, structure: Structure, widths: Mapping[str, int]):
+        super().__init__(model)
+        self._foretold = structure.changed_sizes(widths)
+        self._unused = {
+            id(p): name
+            for name, p in model.named_parameters()
+            if name in structure.used and any(p.shape[d] != axis.size for d, axis in enumerate(structure.axes[name]))
+        }
+        self._wrong: str | None = None
+
+    def visit(self, site: Site, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        """Run the operator and look at the sizes of what it returns."""
+        out = func(*args, **kwargs)
+        for tensor in tree_leaves((args, kwargs)):
+            self._unused.pop(id(tensor), None)
+        tensors = [leaf for leaf in tree_leaves(out) if isinstance(leaf, Tensor)]
+        for number, dim, size in self._foretold.get(site, ()):
+            shape = tensors[number].shape if number < len(tensors) else ()
+            if dim >= len(shape) or shape[dim] != size:
+                self._wrong = self._wrong or f"{site} gives shape {list(shape)} where dimension {dim} must be {size}"
+        return out
+
+    def mismatch(self) -> str | None:
+        """What was wrong first, or None."""
+        if self._unused:
+            return f"the copy of the model does not use its own {next(iter(self._unused.values()))}"
+        return self._wrong
+
+
 def in_double(model: nn.Module, call: Call) -> tuple[nn.Module, Call, list[Tensor]]:
-    """A float64 copy of model and call, with its outputs; as they are if the model does not run in float64."""
-    double = rebuild(model, lambda name, tensor: tensor.double() if tensor.is_floating_point() else tensor.clone())
+    """A float64 copy of model and call, with its outputs; in their own precision if it does not run in float64.
+
+    Parameters that are constant get noise: what a layer of zeros makes of a wrong cut is right.
+
+    Raises:
+        VerificationError: none of the outputs is finite, so that nothing can be compared.
+    """
+    generator = torch.Generator().manual_seed(0)
+    parameters = {name for name, _ in model.named_parameters()}
+
+    def change(name: str, tensor: Tensor, dtype: torch.dtype | None) -> Tensor:
+        new = tensor.to(dtype or tensor.dtype, copy=True) if tensor.is_floating_point() else tensor.clone()
+        if name in parameters and new.is_floating_point() and new.numel() and new.min() == new.max():
+            new += 0.1 * torch.randn(new.shape, generator=generator).to(new)
+        return new
+
     doubled = call.map(lambda t: t.double() if t.is_floating_point() else t)
     try:
-        return double, doubled, run(double, doubled)
+        dense = rebuild(model, lambda name, tensor: change(name, tensor, torch.float64))
+        outputs = run(dense, doubled)
+        call = doubled
     except Exception:  # code that asks for float32 by name, for example
-        return model, call, run(model, call)
+        dense = rebuild(model, lambda name, tensor: change(name, tensor, None))
+        outputs = run(dense, call)
+    floating = [t for t in outputs if t.is_floating_point() and t.numel()]
+    if floating and not any(t.isfinite().any() for t in floating):
+        raise VerificationError("no output is finite on the example inputs, so no cut can be verified")
+    return dense, call, outputs
 
 
 def failure(error: Any) -> str:

@@ -22,12 +22,18 @@ if TYPE_CHECKING:
 def attention(
     flow: Flow, out: Any, q: Any, k: Any, v: Any, *args: Any, attn_mask: Any = None, scale: Any = None, **_: Any
 ) -> Any:
-    """Queries [N, H, L, D], keys [N, H, S, D], values [N, H, S, E]; output [N, H, L, E]."""
+    """Queries [N, G × R, L, D], keys [N, G, S, D], values [N, G, S, E]; output [N, G × R, L, E].
+
+    R heads of the queries share one of the keys and values; often R is one.
+    """
     (batch, heads, length, inner), keys, values = flow.axes(q), flow.axes(k), flow.axes(v)
     flow.freeze([length, keys[2], values[2]], "positions of an attention")
-    for axis, *others in ((batch, keys[0], values[0]), (heads, keys[1], values[1])):
-        for other in others:
-            unify(axis, other)
+    for other in (keys[0], values[0]):
+        unify(batch, other)
+    unify(keys[1], values[1])
+    repeats = ax.new(heads.size // keys[1].size)
+    flow.repeated.append(repeats)
+    unify(heads, ax.product([keys[1], repeats]))
     unify(keys[2], values[2])
     unify(inner, keys[3])
     if scale is None:
