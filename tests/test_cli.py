@@ -29,6 +29,9 @@ def number():
 
 def broken():
     raise KeyError("oops")
+
+def leaving():
+    raise SystemExit(0)
 """
 
 
@@ -42,6 +45,10 @@ def place(tmp_path):
         for i in range(4):
             pixels = generator.integers(0, 256, (9, 9, 3), dtype="uint8")
             Image.fromarray(pixels).save(tmp_path / "images" / label / f"{i}.png")
+    (tmp_path / "mixed").mkdir()
+    for size in (4, 5):
+        Image.new("RGB", (size, size)).save(tmp_path / "mixed" / f"{size}.png")
+    (tmp_path / "short.npz").write_bytes((tmp_path / "data.npz").read_bytes()[:300])
     return tmp_path
 
 
@@ -78,7 +85,7 @@ def test_json_is_for_machines(place):
     found = json.loads(done.stdout)
     assert found["rows"][0]["cost"]["macs"] <= found["dense"]["macs"] / 2
     assert done.stderr == ""
-    wrong = run(place, "prune", "py:model.py:net", *options, "--budget", "mcas:1", code=3)
+    wrong = run(place, "prune", "py:model.py:net", *options, "--out", "other", "--budget", "mcas:1", code=3)
     assert json.loads(wrong.stderr)["error"] == "BudgetError"
 
 
@@ -114,6 +121,10 @@ def test_list_and_env(place):
         ("check model.py:net --input 3,8,8", "not of the form"),
         ("check py:model.py:number --input 3,8,8", "returned a int"),
         ("check py:model.py:broken --input 3,8,8", "KeyError"),
+        ("check py:model.py:leaving --input 3,8,8", "SystemExit"),
+        ("check py:model.py:net --data folder:mixed", "give one size"),
+        ("prune py:model.py:net --data folder:images --image-size 8 --std 0 --out out", "not 0"),
+        ("check py:model.py:net --data npz:short.npz", "not a readable .npz"),
         ("check py:model.py:net", "their shape"),
         ("check py:model.py:net --input 4,8,8", "does not run on the example inputs"),
         ("check py:model.py:net --input 3,8,8 --keep head", "matches no module"),

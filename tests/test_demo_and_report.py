@@ -67,7 +67,7 @@ def test_saved_models_load_and_compute_the_same(found):
 
 
 def test_the_page_is_whole_and_loads_nothing(found):
-    out, result = found
+    out, _ = found
     text = (out / "report.html").read_text()
     page = Page(text)
     assert page.open == []

@@ -171,6 +171,8 @@ def test_a_truncated_or_tampered_save_is_refused(saved, harm, message):
         (lambda: nn.Sequential(nn.Linear(4, 2), nn.ReLU(), nn.Linear(2, 3)), "cannot be cut from"),
         (lambda: nn.Sequential(nn.Linear(4, 6), nn.ReLU(), nn.Linear(6, 3), nn.Linear(3, 3)), "another model"),
         (lambda: "no model", "must build a torch.nn.Module"),
+        (lambda size: nn.Linear(size, 3), "function without arguments"),
+        (None, "function without arguments"),
     ],
 )
 def test_another_model_is_refused(saved, factory, message):
@@ -189,9 +191,51 @@ def test_nothing_is_overwritten_by_accident(saved):
     other = directory.parent / "other"
     other.mkdir()
     (other / "precious.txt").write_text("mine")
-    with pytest.raises(PersistError, match="not a saved model"):
-        result.save(other, overwrite=True)
-    assert (other / "precious.txt").read_text() == "mine"
+    for name in ("precious.txt", "manifest.json"):  # other programs have manifests too
+        (other / name).write_text("mine")
+        with pytest.raises(PersistError):
+            result.save(other, overwrite=True)
+        assert (other / "precious.txt").read_text() == "mine"
+
+
+def test_links_are_followed(saved, tmp_path):
+    directory, result = saved
+    (tmp_path / "link").symlink_to(directory)
+    result.save(tmp_path / "link", overwrite=True)
+    assert (tmp_path / "link").is_symlink()
+    sc.load(tmp_path / "link", model=build_net)
+
+
+def test_modes_and_fixed_parameters_survive(tmp_path):
+    model = build_net()
+    model[1].eval()
+    model[0].bias.requires_grad_(False)
+    sc.prune(model, [torch.randn(8, 4)], "l1", "keep:0.5").save(tmp_path / "m")
+    loaded = sc.load(tmp_path / "m", model=build_net)
+    assert [module.training for module in loaded.modules()] == [True, True, False, True]
+    assert [n for n, p in loaded.named_parameters() if not p.requires_grad] == ["0.bias"]
+
+
+def test_a_model_handed_out_by_the_factory_is_left_alone(saved):
+    dense = build_net()
+    assert sc.load(saved[0], model=lambda: dense) is not dense
+    assert dense[0].out_features == 6 == len(dense[0].weight)
+
+
+def test_tensors_held_in_lists_are_built_for_real(tmp_path):
+    class Listed(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.a, self.b = nn.Linear(4, 6), nn.Linear(6, 3)
+            self.scales = [torch.tensor(2.0), {"other": torch.tensor(3.0)}]
+
+        def forward(self, x):
+            return self.b(self.a(x).relu()) * self.scales[0] * self.scales[1]["other"]
+
+    model, x = Listed(), torch.randn(5, 4)
+    result = sc.prune(model, [x], "l1", "keep:0.5")
+    result.save(tmp_path / "m")
+    assert torch.equal(sc.load(tmp_path / "m", model=Listed)(x), result.model(x))
 
 
 def test_a_directory_that_cannot_be_written(saved, tmp_path):
@@ -210,7 +254,7 @@ def test_a_directory_that_cannot_be_written(saved, tmp_path):
 def test_a_save_that_fails_midway_leaves_the_old_one(saved, monkeypatch):
     directory, result = saved
     before = {p.name: p.read_bytes() for p in directory.iterdir()}
-    monkeypatch.setattr("secateurs.persist._digest", lambda path: (_ for _ in ()).throw(OSError("disk full")))
+    monkeypatch.setattr("secateurs.persist.write.digest", lambda path: (_ for _ in ()).throw(OSError("disk full")))
     with pytest.raises(PersistError, match="disk full"):
         result.save(directory, overwrite=True)
     assert {p.name: p.read_bytes() for p in directory.iterdir()} == before

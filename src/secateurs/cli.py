@@ -109,6 +109,7 @@ def prune(
     """Prune a model, recalibrate its batch norm, fine-tune it if asked, and save it with a page."""
     from secateurs.budgets import Limits
     from secateurs.job import Job
+    from secateurs.persist import check_free
     from secateurs.report import write_page
     from secateurs.sources import ImageOptions
 
@@ -128,6 +129,7 @@ def prune(
         images=ImageOptions(image_size or None, _floats(mean), _floats(std)),
         seed=seed,
     )
+    check_free(out, overwrite)  # before anything slow
     result, comparison = job.run(_progress(as_json), command=" ".join(["secateurs", *sys.argv[1:]]))
     result.save(out, overwrite)
     write_page(comparison, out / "report.html")

@@ -13,6 +13,7 @@ from secateurs.budgets import Limits, allocate
 from secateurs.costs import Cost, cost
 from secateurs.criteria import Criterion, find, score
 from secateurs.data import first_batch
+from secateurs.errors import UsageError
 from secateurs.persist import save
 from secateurs.plan import Plan
 from secateurs.preserve import rng
@@ -97,6 +98,8 @@ def prune(
         SecateursError: of the kind that `trace`, `score`, `allocate` or `apply` raise.
     """
     chosen = find(criterion)
+    if not isinstance(seed, int) or seed < 0:
+        raise UsageError(f"the seed must be an integer ≥ 0, not {seed!r}")
     with rng(seed):
         if example_inputs is None:
             # Two samples show which dimension holds the samples; costs are those of one.

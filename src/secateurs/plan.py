@@ -82,6 +82,11 @@ class Plan(BaseModel):
                 raise PlanError(
                     f"the plan is for another model: its group {name!r} has {group.units} units, the model's {units}"
                 )
+        if structure.cost(self.widths).params != self.pruned.params:
+            raise PlanError(
+                f"the plan is for another model, or was altered: it foretells {self.pruned.params:,} parameters, "
+                f"the model's structure {structure.cost(self.widths).params:,}"
+            )
 
     def without(self, names: dict[str, str], structure: Structure) -> Plan:
         """The plan with these groups left whole, for these reasons."""

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import importlib.util
+import sys
+import zipfile
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -35,11 +37,15 @@ def model_factory(spec: str) -> Callable[[], Any]:
         raise ModelError(f"model {spec!r} is not of the form py:path/to/file.py:factory")
     if not Path(path).is_file():
         raise ModelError(f"model {spec!r}: there is no file {path}")
+    folder = str(Path(path).resolve().parent)
+    if folder not in sys.path:  # so that the file may import its neighbours, as if it were run
+        sys.path.insert(0, folder)
     try:
         module_spec = importlib.util.spec_from_file_location(Path(path).stem, path)
         module = importlib.util.module_from_spec(module_spec)  # type: ignore[arg-type]
+        sys.modules.setdefault(Path(path).stem, module)  # dataclasses look their module up
         module_spec.loader.exec_module(module)  # type: ignore[union-attr]
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         raise ModelError(f"model {spec!r}: {path} cannot be run: {type(error).__name__}: {error}") from error
     factory = getattr(module, name, None)
     if not callable(factory):
@@ -57,7 +63,7 @@ def build(spec: str) -> nn.Module:
         model = model_factory(spec)()
     except ModelError:
         raise
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         raise ModelError(f"model {spec!r}: the factory failed: {type(error).__name__}: {error}") from error
     if not isinstance(model, nn.Module):
         raise ModelError(f"model {spec!r}: the factory returned a {type(model).__name__}, not a torch.nn.Module")
@@ -130,7 +136,12 @@ class ImageFolder(Dataset[Any]):
         ]
         if not self.items:
             raise DataError(f"folder {root} holds no images ({', '.join(sorted(IMAGES))})")
+        if len(options.mean) not in (1, 3) or len(options.std) not in (1, 3) or 0 in options.std:
+            raise DataError(f"give 1 or 3 values of mean and of std (not 0), not {options.mean} and {options.std}")
+        if options.size is not None and options.size < 1:
+            raise DataError(f"images cannot be resized to {options.size}")
         self.options = options
+        self.shape: tuple[int, ...] | None = None
 
     def __len__(self) -> int:
         return len(self.items)
@@ -144,6 +155,9 @@ class ImageFolder(Dataset[Any]):
                 pixels = np.asarray(rgb.resize((size, size), Image.Resampling.BILINEAR) if size else rgb)
         except (OSError, UnidentifiedImageError) as error:
             raise DataError(f"{path} is not a readable image: {error}") from error
+        self.shape = self.shape or pixels.shape
+        if pixels.shape != self.shape:
+            raise DataError(f"{path} is {pixels.shape[:2]}, others are {self.shape[:2]}: give one size (--image-size)")
         x = torch.tensor(pixels).permute(2, 0, 1).float() / 255
         mean, std = (torch.tensor(values).reshape(-1, 1, 1) for values in (self.options.mean, self.options.std))
         x = (x - mean) / std
@@ -153,18 +167,24 @@ class ImageFolder(Dataset[Any]):
 def _read_npz(path: Path) -> TensorDataset:
     try:
         with np.load(path, allow_pickle=False) as archive:
-            arrays = {name: archive[name] for name in archive.files}
-    except (OSError, ValueError, AttributeError) as error:
+            arrays = {name: _native(archive[name]) for name in archive.files}
+    except (OSError, ValueError, AttributeError, EOFError, zipfile.BadZipFile) as error:
         raise DataError(f"{path} is not a readable .npz file: {error}") from error
     inputs = next((arrays[name] for name in INPUT_NAMES if name in arrays), None)
     targets = next((arrays[name] for name in TARGET_NAMES if name in arrays), None)
     if inputs is None:
         raise DataError(f"{path} has arrays {sorted(arrays)}; name the inputs {' or '.join(INPUT_NAMES)}")
-    if targets is not None and len(targets) != len(inputs):
-        raise DataError(f"{path} has {len(inputs)} inputs but {len(targets)} targets")
+    if inputs.ndim == 0 or (targets is not None and targets.shape[:1] != inputs.shape[:1]):
+        shape = None if targets is None else list(targets.shape)
+        raise DataError(f"{path} has inputs of shape {list(inputs.shape)} but targets of shape {shape}")
     x = torch.from_numpy(inputs)
     x = x.float() / 255 if x.dtype == torch.uint8 else x.float() if x.is_floating_point() else x
     return TensorDataset(x) if targets is None else TensorDataset(x, _targets(targets))
+
+
+def _native(array: np.ndarray) -> np.ndarray:
+    """The array in this machine's byte order, which torch wants."""
+    return array.astype(array.dtype.newbyteorder("="))
 
 
 def _targets(values: np.ndarray) -> Tensor:

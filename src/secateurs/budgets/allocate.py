@@ -49,6 +49,10 @@ def allocate(
         CriterionError: a score is not finite, or the scores do not fit the structure.
         PlanError: scores name a group that the structure does not have.
     """
+    if not isinstance(scores, Mapping):
+        raise CriterionError(f"scores must be a mapping from group names, not a {type(scores).__name__}")
+    if limits is not None and not isinstance(limits, Limits):
+        raise BudgetError(f"limits must be made by Limits(...), not {limits!r}")
     goal = Budget.parse(budget)
     limits = limits or Limits()
     values = {name: _checked(structure, name, its) for name, its in scores.items()}
@@ -140,7 +144,10 @@ class _Ladder:
 
 def _checked(structure: Structure, name: str, scores: Any) -> np.ndarray:
     units = structure.group(name).size
-    values = torch.as_tensor(scores).detach().double().cpu().numpy()
+    try:
+        values = torch.as_tensor(scores).detach().double().cpu().numpy()
+    except (TypeError, ValueError, RuntimeError) as error:
+        raise CriterionError(f"the scores of group {name!r} are not numbers: {error}") from error
     if values.shape != (units,):
         raise CriterionError(f"group {name!r} has {units} units but scores of shape {list(values.shape)}")
     if not np.isfinite(values).all():

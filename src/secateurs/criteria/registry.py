@@ -130,6 +130,6 @@ def find(name: str | Criterion) -> Criterion:
     """
     if isinstance(name, Criterion):
         return name
-    if name not in CRITERIA:
+    if not isinstance(name, str) or name not in CRITERIA:
         raise CriterionError(f"unknown criterion {name!r}; there are: {', '.join(sorted(CRITERIA))}")
     return CRITERIA[name]

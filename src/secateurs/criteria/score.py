@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from secateurs.criteria.registry import Criterion, Evidence, find
 from secateurs.data import first_batch
-from secateurs.errors import CriterionError
+from secateurs.errors import CriterionError, SecateursError
 from secateurs.losses import Loss
 from secateurs.observe import observe
 from secateurs.progress import Progress, silent
@@ -64,8 +64,15 @@ def score(
 
 
 def _checked(criterion: Criterion, evidence: Evidence) -> Tensor:
-    scores = criterion.score(evidence).detach().double().cpu()
     group = evidence.group
+    try:
+        scores = torch.as_tensor(criterion.score(evidence)).detach().double().cpu()
+    except SecateursError:
+        raise
+    except Exception as error:
+        raise CriterionError(
+            f"criterion {criterion.name!r} failed on group {group.name!r}: {type(error).__name__}: {error}"
+        ) from error
     if scores.shape != (group.size,):
         raise CriterionError(
             f"criterion {criterion.name!r} gave scores of shape {list(scores.shape)} for the {group.size} units "

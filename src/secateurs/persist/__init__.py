@@ -1,0 +1,11 @@
+"""Saving pruned models, and loading them back exactly, without pickle.
+
+A saved model is a directory: `manifest.json` (what it is, and a digest of every file), `plan.json`, and
+`model.safetensors`.
+"""
+
+from secateurs.persist.read import load
+from secateurs.persist.manifest import Manifest, read_manifest
+from secateurs.persist.write import check_free, save
+
+__all__ = ["Manifest", "check_free", "load", "read_manifest", "save"]

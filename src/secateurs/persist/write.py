@@ -1,0 +1,121 @@
+"""Saving a pruned model: a directory that is written whole or not at all."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import tempfile
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import safetensors.torch
+import torch
+from safetensors import SafetensorError
+from torch import Tensor, nn
+
+from secateurs.errors import PersistError, PlanError
+from secateurs.persist.manifest import FORMAT, MANIFEST, PAGE, PLAN, WEIGHTS, Manifest, digest, read_manifest, seal
+from secateurs.plan import Plan
+from secateurs.surgery import Attributes
+
+
+def save(
+    directory: str | Path, model: nn.Module, plan: Plan, attributes: Attributes, criterion: str, overwrite: bool = False
+) -> None:
+    """Write a pruned model to a new directory, whole or not at all.
+
+    Args:
+        directory: where to; its parents are made.
+        model: the pruned model, trained on or not.
+        plan: what was removed.
+        attributes: see `secateurs.surgery.Cut`.
+        criterion: what scored the units.
+        overwrite: replace a model that was saved there before.
+
+    Raises:
+        PersistError: the directory exists (and is not a saved model that may be overwritten), or cannot be written.
+    """
+    directory = check_free(directory, overwrite)
+    tensors, aliases = _tensors(model)
+    try:
+        directory.parent.mkdir(parents=True, exist_ok=True)
+        work = Path(tempfile.mkdtemp(prefix=f".{directory.name}.", dir=directory.parent))
+        try:
+            work.chmod(0o755)
+            safetensors.torch.save_file(tensors, work / WEIGHTS)
+            plan.save(work / PLAN)
+            manifest = Manifest(
+                format=FORMAT,
+                secateurs=version("secateurs"),
+                torch=str(torch.__version__),
+                model=type(model).__qualname__,
+                criterion=criterion,
+                attributes={m: {k: _plain(v) for k, v in its.items()} for m, its in attributes.items()},
+                aliases=aliases,
+                training=[name for name, module in model.named_modules() if module.training],
+                fixed=[name for name, parameter in model.named_parameters() if not parameter.requires_grad],
+                sha256={name: digest(work / name) for name in (WEIGHTS, PLAN)},
+            )
+            manifest.sha256[MANIFEST] = seal(manifest)
+            (work / MANIFEST).write_text(manifest.model_dump_json(indent=1), encoding="utf-8")
+            _move(work, directory)
+        finally:
+            shutil.rmtree(work, ignore_errors=True)
+    except (OSError, PlanError, SafetensorError, KeyError, RuntimeError) as error:
+        raise PersistError(f"the model cannot be saved to {directory}: {error}") from error
+
+
+def check_free(directory: str | Path, overwrite: bool = False) -> Path:
+    """The directory, links followed, if a model may be saved there.
+
+    Raises:
+        PersistError: something is there that is not a saved model, or is one and `overwrite` is not set.
+    """
+    directory = Path(directory).resolve()
+    if not directory.exists():
+        return directory
+    if not overwrite:
+        raise PersistError(f"{directory} exists already; choose another, or overwrite=True to replace a saved model")
+    if not directory.is_dir() or {path.name for path in directory.iterdir()} - {WEIGHTS, PLAN, MANIFEST, PAGE}:
+        raise PersistError(f"{directory} exists already; it is not a saved model, or holds more than one")
+    read_manifest(directory)
+    return directory
+
+
+def named_tensors(model: nn.Module) -> list[tuple[str, Tensor]]:
+    """Every parameter and buffer, under every name that it has."""
+    return [*model.named_parameters(remove_duplicate=False), *model.named_buffers(remove_duplicate=False)]
+
+
+def _tensors(model: nn.Module) -> tuple[dict[str, Tensor], dict[str, str]]:
+    """Every parameter and buffer once, and second names."""
+    tensors: dict[str, Tensor] = {}
+    aliases: dict[str, str] = {}
+    first: dict[int, str] = {}
+    for name, tensor in named_tensors(model):
+        if id(tensor) in first:
+            aliases[name] = first[id(tensor)]
+        else:
+            first[id(tensor)] = name
+            tensors[name] = tensor.detach().cpu().contiguous()
+    return tensors, aliases
+
+
+def _move(work: Path, directory: Path) -> None:
+    """Rename `work` to `directory`; a directory that is there is set aside first and removed last."""
+    old = work.with_name(work.name + ".old")
+    if directory.exists():
+        os.rename(directory, old)
+    try:
+        os.rename(work, directory)
+    except OSError:
+        if old.exists() and not directory.exists():
+            os.rename(old, directory)
+        raise
+    finally:
+        shutil.rmtree(old, ignore_errors=True)
+
+
+def _plain(value: Any) -> Any:
+    return list(value) if isinstance(value, tuple) else value
