@@ -45,9 +45,9 @@ def place(tmp_path):
         for i in range(4):
             pixels = generator.integers(0, 256, (9, 9, 3), dtype="uint8")
             Image.fromarray(pixels).save(tmp_path / "images" / label / f"{i}.png")
-    (tmp_path / "mixed").mkdir()
+    (tmp_path / "more" / "mixed").mkdir(parents=True)
     for size in (4, 5):
-        Image.new("RGB", (size, size)).save(tmp_path / "mixed" / f"{size}.png")
+        Image.new("RGB", (size, size)).save(tmp_path / "more" / "mixed" / f"{size}.png")
     (tmp_path / "short.npz").write_bytes((tmp_path / "data.npz").read_bytes()[:300])
     return tmp_path
 
@@ -122,7 +122,7 @@ def test_list_and_env(place):
         ("check py:model.py:number --input 3,8,8", "returned a int"),
         ("check py:model.py:broken --input 3,8,8", "KeyError"),
         ("check py:model.py:leaving --input 3,8,8", "SystemExit"),
-        ("check py:model.py:net --data folder:mixed", "give one size"),
+        ("check py:model.py:net --data folder:more/mixed", "give one size"),
         ("prune py:model.py:net --data folder:images --image-size 8 --std 0 --out out", "not 0"),
         ("check py:model.py:net --data npz:short.npz", "not a readable .npz"),
         ("check py:model.py:net", "their shape"),

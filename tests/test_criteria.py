@@ -325,3 +325,58 @@ def test_samples_are_found_wherever_the_model_keeps_them(traced_on, first):
     expected = [pairwise(hidden[..., unit]) for unit in range(6)]
     scores = sc.score(model, [x], "nexp", sc.trace(model, torch.randn(traced_on, 5, 4)))["a"]
     torch.testing.assert_close(scores, torch.stack(expected))
+
+
+def test_samples_that_are_merged_into_another_dimension_are_told_apart():
+    class Merged(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.a, self.b = nn.Linear(4, 6), nn.Linear(6, 3)
+
+        def forward(self, x):
+            return self.b(self.a(x.transpose(0, 1).reshape(-1, 4)).relu()).view(x.shape[1], len(x), 3)
+
+    model, x = Merged(), torch.randn(9, 5, 4)
+    with torch.no_grad():
+        hidden = model.a(x).relu()
+    expected = [pairwise(hidden[..., unit]) for unit in range(6)]
+    torch.testing.assert_close(sc.prune(model, [x], "nexp", "keep:0.5").scores["a"], torch.stack(expected))
+
+
+def test_the_number_of_samples_is_what_most_tensors_say():
+    class Masked(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.a, self.b = nn.Linear(5, 7), nn.Linear(7, 3)
+
+        def forward(self, mask, x, weight=None):
+            return self.b(torch.einsum("st,ntc->nsc", mask, self.a(x).relu())) * weight[:, None, None]
+
+    model = Masked()
+    batch = {"mask": torch.rand(6, 6), "x": torch.randn(8, 6, 5), "weight": torch.ones(8)}
+    with torch.no_grad():
+        hidden = model.a(batch["x"]).relu()
+    expected = [pairwise(hidden[..., unit]) for unit in range(7)]
+    torch.testing.assert_close(sc.score(model, [batch], "nexp")["a"], torch.stack(expected))
+    with pytest.raises(DataError, match="is it 6 or 8"):
+        sc.score(model, [{"mask": torch.rand(6, 6), "x": torch.randn(8, 6, 5)}], "nexp")
+
+
+@pytest.mark.parametrize(
+    ("score", "message"),
+    [(lambda e: e.nothing, "failed on group '0': AttributeError"), (lambda e: ["x"], "failed on group '0'")],
+)
+def test_a_criterion_that_fails_is_named(net, batches, score, message):
+    with pytest.raises(CriterionError, match=message):
+        sc.score(net, batches, sc.criteria.Criterion("mine", score, "", True, (), ""))
+    with pytest.raises(CriterionError, match="unknown"):
+        sc.score(net, batches, ["l1"])
+
+
+def test_data_that_cannot_be_read_is_an_error_of_ours(net):
+    def broken():
+        yield torch.randn(4, 3, 6, 6)
+        raise OSError("disk gone")
+
+    with pytest.raises(DataError, match="OSError: disk gone"):
+        sc.score(net, broken(), "nexp", sc.trace(net, torch.randn(2, 3, 6, 6)))

@@ -214,3 +214,110 @@ def test_a_plan_for_another_model_is_refused(net, images):
     wider[0], wider[1], wider[3] = nn.Conv2d(3, 10, 3, padding=1), nn.BatchNorm2d(10), nn.Conv2d(10, 12, 3, padding=1)
     with pytest.raises(PlanError, match="8 units, the model's 10"):
         sc.apply(wider, plan, images)
+
+
+class Regrouped(nn.Module):
+    """Its view runs whatever the width, but regroups the units unless `size` follows."""
+
+    def __init__(self, size=16):
+        super().__init__()
+        self.size, self.up, self.out = size, nn.Linear(8, 4 * size), nn.Linear(1, 6)
+
+    def forward(self, x):
+        y = torch.relu(self.up(x)).view(len(x), -1, self.size)
+        return self.out(torch.tanh(y.sum(2)).sum(1, keepdim=True))
+
+
+@pytest.mark.parametrize("norm", [nn.Identity(), nn.LayerNorm(12)])
+def test_groups_that_are_not_exact_do_not_hide_what_others_need(norm):
+    model = nn.Sequential(Regrouped(), nn.Linear(6, 12), norm, nn.Linear(12, 3)).double()
+    x = torch.randn(5, 8, dtype=torch.float64)
+    structure = sc.trace(model, x)
+    cut = operate(model, random_plan(structure), x, structure)
+    small = cut.model
+    assert not cut.put_back
+    assert small[0].size == 8
+    masked = zero_what_is_gone(model, small)
+    kept = list(cut.plan.keep["0.out"])
+    torch.testing.assert_close(small[0](x), masked[0](x)[:, kept], rtol=1e-10, atol=1e-12)
+
+
+def test_sizes_on_the_way_are_checked_where_numbers_cannot_tell():
+    """A fixed slice in front of a norm: the cut model runs, and some units change sides."""
+
+    class Sides(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.a, self.norm, self.out = nn.Linear(8, 16), nn.LayerNorm(16), nn.Linear(2, 3)
+
+        def forward(self, x):
+            h = self.norm(self.a(x)).relu()
+            return self.out(torch.stack([h[:, :8].sum(1), h[:, 8:].sum(1)], 1))
+
+    model, x = Sides(), torch.randn(5, 8)
+    structure = sc.trace(model, x)
+    scores = {name: torch.arange(group.size) for name, group in structure.groups.items()}
+    with pytest.warns(PutBackWarning):
+        sc.apply(model, sc.allocate(structure, scores, "keep:0.5"), x)
+
+
+def test_a_head_of_zeros_does_not_make_the_verification_blind():
+    class Scaled(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.a, self.head = nn.Linear(4, 6), nn.Linear(6, 3)
+            nn.init.zeros_(self.head.weight)
+
+        def forward(self, x):
+            h = self.a(x).relu()
+            return self.head(h / h.shape[1])
+
+    model, x = Scaled(), torch.randn(2, 4)
+    with pytest.warns(PutBackWarning, match="differs"):
+        sc.apply(model, random_plan(sc.trace(model, x)), x)
+    assert not model.head.weight.any()
+
+
+def test_outputs_that_are_all_nan_verify_nothing():
+    model = nn.Sequential(nn.Linear(4, 6), nn.ReLU(), nn.Linear(6, 3))
+    x = torch.full((2, 4), float("nan"))
+    with pytest.raises(VerificationError, match="finite"):
+        sc.apply(model, random_plan(sc.trace(model, x)), x)
+
+
+def test_a_copy_that_runs_the_weights_of_its_original_is_refused():
+    class Closed(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.net = nn.Sequential(nn.Linear(4, 6), nn.ReLU(), nn.Linear(6, 3))
+            net = self.net
+            self.function = lambda x: net(x)
+
+        def forward(self, x):
+            return self.function(x)
+
+    model, x = Closed(), torch.randn(2, 4)
+    with pytest.warns(PutBackWarning, match="does not use its own net.0.weight"):
+        sc.apply(model, random_plan(sc.trace(model, x)), x)
+
+
+def test_models_that_write_into_inputs_and_buffers_leave_them_as_they_were():
+    class Writer(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.a, self.b = nn.Linear(4, 6), nn.Linear(6, 3)
+            self.register_buffer("calls", torch.zeros(()))
+            self.register_buffer("last", torch.zeros(()))
+
+        def forward(self, x):
+            self.calls += 1
+            self.last = x.sum()
+            return self.b(self.a(x.sub_(0.5)).relu())
+
+    model, x = Writer(), torch.randn(8, 4)
+    before = x.clone()
+    sc.cost(model, x)
+    small = sc.apply(model, random_plan(sc.trace(model, x)), x)
+    sc.score(model, [x], "nexp")
+    assert torch.equal(x, before)
+    assert (model.calls, model.last, small.calls, small.last) == (0, 0, 0, 0)

@@ -209,6 +209,12 @@ def test_an_output_that_cannot_be_looked_into_is_an_error():
         sc.trace(model, torch.randn(2, 4))
 
 
+@pytest.mark.parametrize("output", [None, 3.0, [], {"loss": 1.0}])
+def test_a_model_that_returns_no_tensor_is_refused(output):
+    with pytest.raises(TraceError, match="returns no tensor"):
+        sc.trace(Apply(lambda m, x: (m.a(x), output)[1], a=nn.Linear(4, 6)), torch.randn(2, 4))
+
+
 def test_unused_parameters_are_frozen_as_unused():
     model, inputs = build("bare parameters")
     assert sc.trace(model, inputs).frozen["unused"] == "not used in the forward pass"
@@ -220,6 +226,8 @@ def test_unused_parameters_are_frozen_as_unused():
         ("not a model", torch.randn(2, 4), ModelError, "not str"),
         (nn.ReLU(), torch.randn(2, 4), ModelError, "no parameters"),
         (nn.Linear(4, 2), torch.randn(2, 5), TraceError, r"float32\[2, 5\]"),
+        (nn.LazyLinear(4), torch.randn(2, 4), ModelError, "lazy"),
+        (torch.jit.script(nn.Linear(4, 2)), torch.randn(2, 4), ModelError, "TorchScript"),
         (nn.Linear(4, 2), 3, sc.errors.DataError, "not int"),
         (nn.Linear(4, 2), (), sc.errors.DataError, "no tensor"),
     ],

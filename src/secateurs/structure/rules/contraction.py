@@ -51,7 +51,7 @@ def matrix_product(flow: Flow, out: Any, a: Any, b: Any) -> Any:
     if flow.is_constant(a) or flow.is_constant(b):
         flow.produce(*result)
         _sized_linear(flow, a, b, k, m)
-    else:  # what an attention does: scores of queries and keys, or a sum of values weighted by them
+    elif batch and batch[0].size > 1:  # an attention: scores of queries and keys, or values weighted by them
         flow.heads += batch
         flow.head_dims += [k, n, m]
     return result
@@ -87,3 +87,17 @@ def _fixed(flow: Flow, axis: Any, groups: int) -> tuple[Any, Any]:
     reason = f"its channels do not divide into {groups} groups of one kind"
     flow.freeze(axis, reason)
     return ax.new(groups, reason), ax.new(axis.size // groups, reason)
+
+
+@rule("aten::_grouped_mm")
+def grouped_product(flow: Flow, out: Any, a: Any, b: Any, offsets: Any = None, *_: Any, **__: Any) -> Any:
+    """Rows [t, k] by the matrix of their group [e, k, m], as a mixture of experts does; which rows go where is data."""
+    if a.ndim != 2 or b.ndim != 3:
+        return ()
+    (rows, k), (groups, k_b, m) = flow.axes(a), flow.axes(b)
+    flow.freeze([rows, groups], "which expert a row goes to depends on the data")
+    unify(k, k_b)
+    flow.contract(a, b, k_b)
+    flow.macs.append((rows, k, m))
+    flow.produce(rows, m)
+    return rows, m
