@@ -350,12 +350,12 @@ def test_the_number_of_samples_is_what_most_tensors_say():
             self.a, self.b = nn.Linear(5, 7), nn.Linear(7, 3)
 
         def forward(self, mask, x, weight=None):
-            return self.b(torch.einsum("st,ntc->nsc", mask, self.a(x).relu())) * weight[:, None, None]
+            return self.b(torch.einsum("st,ntc->nsc", mask, self.a(x)).relu()) * weight[:, None, None]
 
     model = Masked()
     batch = {"mask": torch.rand(6, 6), "x": torch.randn(8, 6, 5), "weight": torch.ones(8)}
     with torch.no_grad():
-        hidden = model.a(batch["x"]).relu()
+        hidden = torch.einsum("st,ntc->nsc", batch["mask"], model.a(batch["x"])).relu()
     expected = [pairwise(hidden[..., unit]) for unit in range(7)]
     torch.testing.assert_close(sc.score(model, [batch], "nexp")["a"], torch.stack(expected))
     with pytest.raises(DataError, match="is it 6 or 8"):
