@@ -14,7 +14,7 @@ ORDER = [
     "plan",
     "budgets",
     "surgery",
-    "recover evaluate",
+    "recover evaluate check",
     "persist report",
     "pipeline",
     "sources job demo",

@@ -48,6 +48,12 @@ def measure(name: str) -> dict[str, Any]:
     return row
 
 
+def measure_ours(model: nn.Module, inputs: Any) -> dict[str, Any]:
+    """What the table says of Secateurs alone."""
+    structure, seconds = _timed(lambda: sc.trace(model, inputs, kinds="all"))
+    return _ours(model, inputs, structure, seconds)
+
+
 def _ours(model: nn.Module, inputs: Any, structure: Structure, trace_s: float) -> dict[str, Any]:
     scores = sc.score(model, None, "l1", structure)
     plan, plan_s = _timed(lambda: sc.allocate(structure, scores, "keep:0.5", scope="local"))
@@ -150,7 +156,7 @@ def _exact(structure: Structure, plan: Plan) -> Plan:
 def _share_in_groups(structure: Structure) -> float:
     """The share of parameters that lie in at least one prunable group."""
     inside = {member.tensor for group in structure.groups.values() for member in group.members}
-    size = {name: _numel(structure, name) for name in structure.parameters}
+    size = {name: structure.size(name) for name in structure.parameters}
     return sum(n for name, n in size.items() if name in inside) / max(sum(size.values()), 1)
 
 
@@ -161,7 +167,7 @@ def _in_the_way(structure: Structure) -> str:
     for name in structure.parameters - inside:
         reasons = {leaf.frozen for axis in structure.axes[name] for leaf in _leaves(axis) if leaf.frozen}
         for reason in reasons - {"kernel tap"}:
-            blame[reason[:80]] += _numel(structure, name)
+            blame[reason[:80]] += structure.size(name)
     return "; ".join(reason for reason, _ in blame.most_common(2))
 
 
@@ -169,13 +175,6 @@ def _leaves(axis: Any) -> Any:
     from secateurs.structure.axis import leaves
 
     return leaves(axis)
-
-
-def _numel(structure: Structure, name: str) -> int:
-    total = 1
-    for axis in structure.axes[name]:
-        total *= axis.size
-    return total
 
 
 def _backward(model: nn.Module, inputs: Any) -> str | None:

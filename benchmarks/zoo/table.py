@@ -13,8 +13,8 @@ Every model pruned to half of each group (`keep:0.5`, local, L1) by Secateurs, a
 
 - *trace*: seconds of `sc.trace`, and how many bare forward passes that is.
 - *prunable*: the share of parameters that lie in groups that can be pruned, and what keeps most of the rest.
-- *exact*: whether the cut model equals the dense one with the other weights set to zero, in float64 to 1e-9, as read from
-  the weights' values alone (groups whose removal is exact). For Torch-Pruning the same test, restricted to the same layers.
+- *exact*: whether the cut model equals the dense one with the other weights set to zero, in float64 to 1e-9, as read
+  from the weights' values alone, for groups whose removal is exact. For Torch-Pruning the same, on the same layers.
 - *time*: trace + plan + cut, as a multiple of Torch-Pruning's; verification comes on top and is given in seconds.
 """
 
@@ -48,9 +48,9 @@ def summary(rows: Sequence[Mapping[str, Any]]) -> str:
     slow = [row for row in rows if "trace_s" in row and row["trace_s"] > 5 * row["forward_s"] + 0.5]
     return "\n".join(
         [
-            f"Of {len(rows)} models, Secateurs prunes {len(ours)}; {sum(o['wrong'] is not None for o in ours)} of them come "
-            f"out wrong. Torch-Pruning runs on {len(theirs)}, of which {sum(t['wrong'] is not None for t in theirs)} come "
-            "out wrong.",
+            f"Of {len(rows)} models, Secateurs prunes {len(ours)}; {sum(o['wrong'] is not None for o in ours)} of them "
+            f"come out wrong. Torch-Pruning runs on {len(theirs)}, of which "
+            f"{sum(t['wrong'] is not None for t in theirs)} come out wrong.",
             f"At least 90 % of the parameters are prunable in {sum(o['prunable'] >= 0.9 for o in ours)}. "
             f"Predicted and measured costs agree in {sum(o['predicted'] for o in ours)}. "
             f"Tracing takes more than 5 forward passes and 0.5 s in {len(slow)}.",

@@ -3,6 +3,7 @@
 from importlib.metadata import version
 
 from secateurs.budgets import Limits, allocate
+from secateurs.check import Preflight, check
 from secateurs.costs import Cost, cost
 from secateurs.criteria import criterion, score
 from secateurs.data import random_inputs
@@ -17,6 +18,7 @@ from secateurs.surgery import apply
 __version__ = version("secateurs")
 
 __all__ = [
-    "Cost", "Limits", "Plan", "Result", "SecateursError", "SecateursWarning", "Structure", "allocate", "apply", "cost",
-    "criterion", "finetune", "load", "prune", "random_inputs", "recalibrate", "score", "trace",
+    "Cost", "Limits", "Plan", "Preflight", "Result", "SecateursError", "SecateursWarning", "Structure",
+    "allocate", "apply", "check", "cost", "criterion", "finetune", "load", "prune", "random_inputs", "recalibrate",
+    "score", "trace",
 ]  # fmt: skip

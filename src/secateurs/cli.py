@@ -27,6 +27,8 @@ Model = Annotated[str, typer.Argument(help="py:path/to/file.py:factory, a functi
 Shape = Annotated[str, typer.Option("--input", help="Shape of one input without the batch dimension: 3,32,32.")]
 Keep = Annotated[list[str], typer.Option(help="Name or pattern of modules whose units stay; may be repeated.")]
 
+Kinds = Annotated[list[str], typer.Option(help="Kind of units that may go (see: secateurs list); may be repeated.")]
+
 
 @app.command()
 def demo(
@@ -55,31 +57,25 @@ def check(
     shape: Shape = "",
     data: Annotated[str, typer.Option(help="npz:PATH, folder:PATH or random:N, instead of --input.")] = "",
     keep: Keep = [],  # noqa: B006 (typer reads it)
+    kinds: Kinds = [],  # noqa: B006
     as_json: Json = False,
 ) -> None:
     """List what can be removed from a model and what cannot, with the reasons. Changes nothing."""
+    from secateurs.check import check as run
     from secateurs.data import first_batch
     from secateurs.sources import build, read_data
-    from secateurs.structure import trace
 
-    spec = data or "random:1"
-    structure = trace(build(model), first_batch(read_data(spec, _shape(shape))).sample(), keep)
-    if as_json:
-        groups = [
-            {
-                "name": g.name,
-                "kind": g.kind,
-                "units": g.size,
-                "members": list(map(str, g.members)),
-                "inexact": g.inexact,
-            }
-            for g in structure.groups.values()
-        ]
-        cost = structure.cost()
-        _print_json({"groups": groups, "frozen": dict(structure.frozen), "params": cost.params, "macs": cost.macs})
+    examples = first_batch(read_data(data or "random:1", _shape(shape))).sample()
+    found = run(build(model), examples, keep, kinds or None)
+    if not as_json:
+        print(found)
         return
-    print(structure)
-    print(f"{structure.cost()} for one input")
+    groups = [
+        {"name": g.name, "kind": g.kind, "units": g.size, "members": list(map(str, g.members)), "inexact": g.inexact}
+        for g in found.structure.groups.values()
+    ]
+    frozen, failed = dict(found.structure.frozen), found.failed
+    _print_json({"groups": groups, "frozen": frozen, "failed": failed, "prunable": found.prunable, **vars(found.cost)})
 
 
 @app.command()
@@ -91,6 +87,7 @@ def prune(
     budget: Annotated[str, typer.Option(help="What is kept: macs:F, params:F or keep:F.")] = "macs:0.5",
     shape: Shape = "",
     keep: Keep = [],  # noqa: B006 (typer reads it)
+    kinds: Kinds = [],  # noqa: B006
     scope: Annotated[str, typer.Option(help="global or local; by default what suits the criterion.")] = "",
     floor: Annotated[str, typer.Option(help="Least kept per group: a fraction (0.1) or a number (4).")] = "1",
     cap: Annotated[str, typer.Option(help="Most kept per group: a fraction or a number.")] = "1.0",
@@ -121,6 +118,7 @@ def prune(
         criterion=criterion,
         budget=budget,
         keep=tuple(keep),
+        kinds=tuple(kinds) or None,
         scope=scope or None,
         limits=Limits(_number(floor), _number(cap), multiple),
         epochs=epochs,
@@ -143,21 +141,25 @@ def prune(
 
 @app.command(name="list")
 def list_(as_json: Json = False) -> None:
-    """List the criteria and the forms of a budget."""
+    """List the criteria, the forms of a budget and the kinds of units."""
     from secateurs.budgets import QUANTITIES
     from secateurs.criteria import CRITERIA
+    from secateurs.structure.kinds import DEFAULT, KINDS
 
     if as_json:
         criteria = {
             c.name: {"needs": c.needs, "comparable": c.comparable, "source": c.source, "summary": c.summary}
             for c in CRITERIA.values()
         }
-        _print_json({"criteria": criteria, "budgets": QUANTITIES})
+        _print_json({"criteria": criteria, "budgets": QUANTITIES, "kinds": KINDS})
         return
     rows = [(c.name, c.needs, "yes" if c.comparable else "no", c.summary, c.source) for c in CRITERIA.values()]
     _print_table("Criteria", ["name", "needs", "comparable across groups", "score", "source"], rows)
     print()
     _print_table("Budgets", ["form", "fraction F in (0, 1] of"], [(f"{k}:F", v) for k, v in QUANTITIES.items()])
+    print()
+    kinds = [(k, "yes" if k in DEFAULT else "no", f"unit {v}") for k, v in KINDS.items()]
+    _print_table("Kinds of units", ["kind", "by default", "what"], kinds)
 
 
 @app.command()

@@ -32,6 +32,7 @@ class Job:
     criterion: str
     budget: str
     keep: tuple[str, ...]
+    kinds: tuple[str, ...] | None
     scope: str | None
     limits: Limits
     epochs: int
@@ -57,6 +58,7 @@ class Job:
             self.budget,
             seed=self.seed,
             keep=self.keep,
+            kinds=self.kinds,
             limits=self.limits,
             scope=self.scope,
             progress=progress,

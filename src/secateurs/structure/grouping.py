@@ -62,8 +62,9 @@ def _members(flow: Flow, axes: dict[str, tuple[Axis, ...]]) -> dict[Var, list[Me
 def _namesake(members: list[Member], axes: dict[str, tuple[Axis, ...]]) -> Member:
     """The member that a group is named after: the first weight that makes its units."""
     makers = [member for member in members if not member.consumed]
-    weights = [member for member in makers if len(axes[member.tensor]) > 1]
-    return (weights or makers or members)[0]
+    matrices = [member for member in makers if len(axes[member.tensor]) > 1]
+    weights = [member for member in matrices if member.tensor.endswith("weight")]
+    return (weights or matrices or makers or members)[0]
 
 
 def _name(member: Member, var: Var, axes: dict[str, tuple[Axis, ...]], taken: Iterable[str]) -> str:

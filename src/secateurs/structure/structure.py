@@ -149,6 +149,10 @@ class Structure:
         macs = sum(prod(size_of(axis, left) for axis in axes) for axes in self.macs)
         return Cost(params=params, macs=macs + self.other_macs)
 
+    def size(self, tensor: str) -> int:
+        """Number of entries of a parameter or buffer, by name."""
+        return prod(axis.size for axis in self.axes[tensor])
+
     def per_sample(self) -> Structure:
         """The same structure with the costs of one sample, where it was traced on several."""
         if self.batch is None:

@@ -31,6 +31,7 @@ class Trials:
         self._dense, self._call, self._outputs = in_double(model, call)
         self.changes: attr.Attributes = {}
         self.failures: dict[str, str] = {}
+        self._proven: Pairs = []
 
     def cut(self, model: nn.Module, names: list[str], changes: attr.Attributes) -> nn.Module:
         """`model` without the units that the plan removes from the groups named."""
@@ -55,27 +56,27 @@ class Trials:
     def _attempt(self, names: list[str]) -> str | None:
         """Cut the groups named and compare: what is wrong, if anything is.
 
-        Exact groups are compared by numbers.  The attributes that they need are tried first where the others join in,
-        for which only sizes can be compared.
+        Exact groups are compared by numbers.  The attributes that they turn out to need are tried first where the
+        others join in, for which only sizes can be compared.
         """
         exact = [name for name in names if self._structure.group(name).inexact is None]
-        proven: Pairs = []
         if exact or not names:
-            why = self._try(exact, run(mask(self._dense, self._masks(exact)), self._call), [])
+            why = self._try(exact, run(mask(self._dense, self._masks(exact)), self._call))
             if why or len(exact) == len(names):
                 return why
-            proven = [(module, name) for module, values in self.changes.items() for name in values]
-        return self._try(names, None, proven)
+        return self._try(names, None)
 
-    def _try(self, names: list[str], expected: list[Tensor] | None, proven: Pairs) -> str | None:
+    def _try(self, names: list[str], expected: list[Tensor] | None) -> str | None:
         widths = {name: self._plan.widths[name] for name in names}
         certain = attr.certain(self._dense, self._structure, widths)
         likely, possible = attr.guessed(self._dense, self._structure, widths)
         failures = []
-        for changes in _candidates(certain, likely, possible, proven):
+        for chosen in _choices(likely, possible, self._proven, each=len(names) == 1):
+            changes = _merge(certain, possible, chosen)
             why = self._compare(self.cut(self._dense, names, changes), widths, expected)
             if why is None:
                 self.changes = changes
+                self._proven += chosen
                 return None
             failures.append(why)
         return failures[0]
@@ -100,17 +101,15 @@ class Trials:
         return self._structure.keep_masks({name: self._plan.keep[name] for name in names})
 
 
-def _candidates(
-    certain: attr.Attributes, likely: attr.Attributes, possible: attr.Attributes, proven: Pairs
-) -> Iterable[attr.Attributes]:
-    """Sets of attribute changes to try: with the likely guesses and those proven, with all, with none, with each."""
+def _choices(likely: attr.Attributes, possible: attr.Attributes, proven: Pairs, each: bool) -> Iterable[Pairs]:
+    """Which guesses to try: the likely ones and those proven before, all, none; then, if asked, each alone."""
     pairs = [(module, name) for module, values in possible.items() for name in values]
     sure = [pair for pair in pairs if pair in proven or pair[1] in likely.get(pair[0], {})]
     tried: list[Pairs] = []
-    for chosen in [sure, pairs, [], *([pair] for pair in pairs)]:
+    for chosen in [sure, pairs, [], *([pair] for pair in pairs if each)]:
         if chosen not in tried:
             tried.append(chosen)
-            yield _merge(certain, possible, chosen)
+            yield chosen
 
 
 def _merge(certain: attr.Attributes, guessed: attr.Attributes, pairs: Pairs) -> attr.Attributes:
