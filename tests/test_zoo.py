@@ -1,4 +1,4 @@
-"""A fast third of the zoo: real architectures of three libraries, pruned, checked without bookkeeping, and used."""
+"""A fast part of the zoo: real architectures of three libraries, pruned, checked without bookkeeping, and used."""
 
 from __future__ import annotations
 
@@ -17,13 +17,10 @@ from benchmarks.zoo import BY_NAME, ENTRIES
 from benchmarks.zoo.measure import measure_ours
 
 LIBRARIES = """
-    mobilenet_v3_small squeezenet1_1 shufflenet_v2_x0_5 regnet_x_400mf googlenet vit_small lraspp_mobilenet_v3_large
-    resnet10t skresnet18 rexnet_100 ghostnet_100 mixer_s32_224 levit_128s poolformer_s12 caformer_s18
-    BertForSequenceClassification DistilBertForSequenceClassification AlbertForSequenceClassification
-    ModernBertForSequenceClassification GPT2LMHeadModel OPTForCausalLM GPTNeoXForCausalLM BloomForCausalLM
-    LlamaForCausalLM LlamaForCausalLM:grouped Qwen3ForCausalLM Gemma2ForCausalLM Phi3ForCausalLM MixtralForCausalLM
-    T5ForConditionalGeneration BartForConditionalGeneration ViTForImageClassification Dinov2ForImageClassification
-    CLIPModel SegformerForSemanticSegmentation MambaForCausalLM
+    mobilenet_v3_small squeezenet1_1 BertForSequenceClassification DistilBertForSequenceClassification GPT2LMHeadModel
+    OPTForCausalLM
+    GPTNeoXForCausalLM LlamaForCausalLM LlamaForCausalLM:grouped Qwen3ForCausalLM MixtralForCausalLM
+    T5ForConditionalGeneration ViTForImageClassification Dinov2ForImageClassification
 """.split()
 SHAPES = [entry.name for entry in ENTRIES if entry.family == "shapes" and entry.name != "lstm"]
 
@@ -34,7 +31,7 @@ def build(name):
     return entry.build().eval(), entry.inputs()
 
 
-@pytest.mark.parametrize("name", [name for name in [*SHAPES, *LIBRARIES] if name in BY_NAME])
+@pytest.mark.parametrize("name", [*SHAPES, *LIBRARIES])
 def test_a_model_of_the_zoo_is_pruned_exactly(name):
     row = measure_ours(*build(name))
     assert row["wrong"] is None
@@ -43,9 +40,8 @@ def test_a_model_of_the_zoo_is_pruned_exactly(name):
     assert row["kept_params"] < 1
 
 
-def test_most_of_the_names_are_in_the_zoo():
-    assert len([name for name in LIBRARIES if name in BY_NAME]) > 30
-    assert len(ENTRIES) - len([e for e in ENTRIES if e.family == "shapes"]) >= 110
+def test_the_zoo_is_large():
+    assert len([entry for entry in ENTRIES if entry.family != "shapes"]) >= 110
 
 
 def test_a_recurrent_layer_is_left_alone_with_a_reason():
@@ -55,13 +51,12 @@ def test_a_recurrent_layer_is_left_alone_with_a_reason():
 
 
 USED = """
-    resnet18 mobilenet_v3_small squeezenet1_1 shufflenet_v2_x0_5 densenet121 convnext_tiny vit_small resnet10t
-    rexnet_100 mixer_s32_224 BertForSequenceClassification GPT2LMHeadModel LlamaForCausalLM:grouped OPTForCausalLM
+    squeezenet1_1 resnet10t BertForSequenceClassification GPT2LMHeadModel LlamaForCausalLM:grouped OPTForCausalLM
     ViTForImageClassification grouped_conv
 """.split()
 
 
-@pytest.mark.parametrize("name", [name for name in USED if name in BY_NAME])
+@pytest.mark.parametrize("name", USED)
 def test_a_pruned_model_exports_and_is_saved_and_loaded(name, tmp_path):
     from secateurs.data import as_call
     from secateurs.persist import save
@@ -83,20 +78,10 @@ def test_a_pruned_model_exports_and_is_saved_and_loaded(name, tmp_path):
             assert torch.equal(a, b)
 
 
-def test_seven_billion_parameters_are_traced_without_weights():
-    import time
-
-    from transformers import LlamaConfig, LlamaForCausalLM
-
-    import benchmarks.torchvision_ops  # noqa: F401 (transformers imports torchvision)
-
+def test_a_model_without_weights_is_traced_on_the_meta_device():
     with torch.device("meta"):
-        model = LlamaForCausalLM(LlamaConfig(use_cache=False))
-        tokens = torch.zeros(1, 16, dtype=torch.int64)
-    start = time.perf_counter()
-    found = sc.check(model, {"input_ids": tokens, "attention_mask": torch.ones_like(tokens)})
-    assert time.perf_counter() - start < 60
-    assert found.cost.params > 6.7e9
-    assert {group.kind for group in found.structure.groups.values()} == {"head", "neuron"}
-    assert len(found.structure.groups) == 64
-    assert found.prunable > 0.9
+        layer = torch.nn.TransformerEncoderLayer(4096, 32, 11008, batch_first=True, norm_first=True)
+        model = torch.nn.TransformerEncoder(layer, 32, enable_nested_tensor=False)
+    found = sc.check(model, torch.empty(1, 16, 4096, device="meta"))
+    assert found.cost.params > 5e9
+    assert [group.size for group in found.structure.groups.values() if group.kind == "neuron"] == [11008] * 32

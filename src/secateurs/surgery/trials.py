@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
+from functools import cache
 
 from torch import Tensor, nn
 
@@ -61,19 +62,20 @@ class Trials:
         """
         exact = [name for name in names if self._structure.group(name).inexact is None]
         if exact or not names:
-            why = self._try(exact, run(mask(self._dense, self._masks(exact)), self._call))
+            why = self._try(exact, exact=True)
             if why or len(exact) == len(names):
                 return why
-        return self._try(names, None)
+        return self._try(names, exact=False)
 
-    def _try(self, names: list[str], expected: list[Tensor] | None) -> str | None:
+    def _try(self, names: list[str], exact: bool) -> str | None:
         widths = {name: self._plan.widths[name] for name in names}
         certain = attr.certain(self._dense, self._structure, widths)
         likely, possible = attr.guessed(self._dense, self._structure, widths)
         failures = []
+        masked = cache(lambda: run(mask(self._dense, self._masks(names)), self._call))  # not needed if no cut runs
         for chosen in _choices(likely, possible, self._proven, each=len(names) == 1):
             changes = _merge(certain, possible, chosen)
-            why = self._compare(self.cut(self._dense, names, changes), widths, expected)
+            why = self._compare(self.cut(self._dense, names, changes), widths, masked if exact else None)
             if why is None:
                 self.changes = changes
                 self._proven += chosen
@@ -81,14 +83,16 @@ class Trials:
             failures.append(why)
         return failures[0]
 
-    def _compare(self, small: nn.Module, widths: dict[str, int], expected: list[Tensor] | None) -> str | None:
+    def _compare(
+        self, small: nn.Module, widths: dict[str, int], masked: Callable[[], list[Tensor]] | None
+    ) -> str | None:
         shapes = Shapes(small, self._structure, widths)
         try:
             outputs = run(small, self._call, shapes)
         except Exception as error:
             return failure(error)
-        if expected is not None:
-            return difference(outputs, expected) or shapes.mismatch()
+        if masked is not None:
+            return difference(outputs, masked()) or shapes.mismatch()
         finite = difference([t.isfinite() for t in outputs], [t.isfinite() for t in self._outputs])
         return finite or shapes.mismatch()
 
