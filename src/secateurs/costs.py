@@ -18,10 +18,16 @@ from secateurs.data import as_call, device_of
 from secateurs.errors import TraceError
 from secateurs.preserve import evaluating
 
+
+def _grouped_product(a: Any, b: Any, *_: Any, **__: Any) -> int:
+    return 2 * a.numel() * b.shape[-1]
+
+
 aten = torch.ops.aten
 FORMULAS = {
     **flop_registry,
-    # The same operator on the processor, which torch 2.13 leaves out.
+    # Two that torch 2.13 leaves out: experts' products, and attention on the processor.
+    aten._grouped_mm: _grouped_product,
     aten._scaled_dot_product_flash_attention_for_cpu: flop_registry[aten._scaled_dot_product_flash_attention],
 }
 
