@@ -41,11 +41,7 @@ class Page(html.parser.HTMLParser):
 @pytest.fixture(scope="module")
 def found(tmp_path_factory):
     out = tmp_path_factory.mktemp("demo")
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(demo, "EPOCHS", 4)
-        patch.setattr(demo, "RECOVERY_EPOCHS", 1)
-        patch.setattr(demo.train, "__defaults__", (0, 4, *demo.train.__defaults__[2:]))
-        return out, demo.run(out, seeds=2)
+    return out, demo.run(out, seeds=2, epochs=4, recovery_epochs=1)
 
 
 def test_all_criteria_have_the_same_budget(found):

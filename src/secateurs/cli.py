@@ -39,7 +39,7 @@ def demo(
     """Train a small network on digits and prune it to half its MACs by three criteria (about a minute)."""
     from secateurs.demo import run
 
-    result = run(out, seeds, _progress(as_json))
+    result = run(out, seeds, progress=_progress(as_json))
     if as_json:
         _print_json({**result.comparison.as_dict(), "reload_difference": result.reload_difference})
         return

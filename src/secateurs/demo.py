@@ -116,12 +116,20 @@ class Demo:
     reload_difference: float
 
 
-def run(out: Path, seeds: int = 3, progress: Progress = silent) -> Demo:
+def run(
+    out: Path,
+    seeds: int = 3,
+    epochs: int = EPOCHS,
+    recovery_epochs: int = RECOVERY_EPOCHS,
+    progress: Progress = silent,
+) -> Demo:
     """Train, prune by each criterion at equal budget, recover, save, load, and write the page.
 
     Args:
         out: a directory for the saved models (one per criterion) and `report.html`.
         seeds: repetitions; each draws its own calibration images, random scores and order of training batches.
+        epochs: of the dense training.
+        recovery_epochs: of fine-tuning each pruned network.
         progress: wraps the rounds.
 
     Returns:
@@ -131,7 +139,7 @@ def run(out: Path, seeds: int = 3, progress: Progress = silent) -> Demo:
         PersistError: `out` cannot be written to.
     """
     digits = Digits.load()
-    dense = train(digits, progress=progress)
+    dense = train(digits, epochs=epochs, progress=progress)
     results: dict[str, Result] = {}
     accuracies: dict[str, dict[str, list[float]]] = defaultdict(lambda: defaultdict(list))
     for seed, criterion in progress([(s, c) for s in range(seeds) for c in CRITERIA], "pruning and recovering"):
@@ -141,7 +149,7 @@ def run(out: Path, seeds: int = 3, progress: Progress = silent) -> Demo:
         stages["cut"].append(accuracy(result.model, digits.test_batches()))
         recalibrate(result.model, digits.batches(seed))
         stages["recalibrated"].append(accuracy(result.model, digits.test_batches()))
-        finetune(result.model, digits.batches(seed), RECOVERY_EPOCHS, lr=0.02, seed=seed)
+        finetune(result.model, digits.batches(seed), recovery_epochs, lr=0.02, seed=seed)
         stages["recovered"].append(accuracy(result.model, digits.test_batches()))
     images = digits.test.tensors[0]
     difference = 0.0
@@ -177,7 +185,7 @@ def run(out: Path, seeds: int = 3, progress: Progress = silent) -> Demo:
         notes=[
             f"Accuracy on {len(digits.test)} test images that nothing was chosen by, of the last epoch; mean and "
             f"standard deviation over {seeds} seeds, all from the same dense network. MACs are per image; latency is "
-            f"of a batch of 64, the models taking turns. Recovery is {RECOVERY_EPOCHS} epochs for every criterion.",
+            f"of a batch of 64, the models taking turns. Recovery is {recovery_epochs} epochs for every criterion.",
             _verdict(accuracies),
         ],
     )

@@ -7,10 +7,12 @@ which is always sound: a frozen axis loses no index, so it stays equal to the ot
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from secateurs.structure import axis as ax
 from secateurs.structure.axis import Axis, Concat, Product, Var
+
+Divide = Callable[[Axis, int], "tuple[Axis, Axis] | None"]
 
 
 def unify(a: Axis, b: Axis) -> None:
@@ -127,38 +129,38 @@ def _give_up(a: Axis, b: Axis) -> None:
 def _unify_products(a: Product, b: Product) -> None:
     left, right = deque(ax.factors_of(a)), deque(ax.factors_of(b))
     while left and right:
-        # Binding one factor may have turned another into a product.
-        if isinstance(ax.walk(left[0]), Product):
-            left.extendleft(reversed(ax.factors_of(left.popleft())))
-        elif isinstance(ax.walk(right[0]), Product):
-            right.extendleft(reversed(ax.factors_of(right.popleft())))
-        elif left[0].size == right[0].size:
-            unify(left.popleft(), right.popleft())
-        else:
-            big, small = (left, right) if left[0].size > right[0].size else (right, left)
-            both = split(big[0], small[0].size)
-            if both is None:
-                return _give_up(a, b)
-            big.popleft()
-            big.appendleft(both[1])
-            unify(both[0], small.popleft())
+        for side in (left, right):  # binding one factor may have turned another into a product
+            side.extendleft(reversed(ax.factors_of(side.popleft())))
+        if not _unify_first(left, right, split):
+            return _give_up(a, b)
     return None
 
 
 def _unify_concats(a: Concat, b: Concat) -> None:
     left, right = deque(ax.parts_of(a)), deque(ax.parts_of(b))
     while left and right:
-        if left[0].size == right[0].size:
-            unify(left.popleft(), right.popleft())
-            continue
-        big, small = (left, right) if left[0].size > right[0].size else (right, left)
-        both = cut(big[0], small[0].size)
-        if both is None:
+        if not _unify_first(left, right, cut):
             return _give_up(a, b)
-        big.popleft()
-        big.appendleft(both[1])
-        unify(both[0], small.popleft())
     return None
+
+
+def _unify_first(left: deque[Axis], right: deque[Axis], divide: Divide) -> bool:
+    """Unify the first of both sides and take them off; the larger is divided first, and its rest stays.
+
+    Returns:
+        Whether that could be done.
+    """
+    if left[0].size == right[0].size:
+        unify(left.popleft(), right.popleft())
+        return True
+    big, small = (left, right) if left[0].size > right[0].size else (right, left)
+    both = divide(big[0], small[0].size)
+    if both is None:
+        return False
+    big.popleft()
+    big.appendleft(both[1])
+    unify(both[0], small.popleft())
+    return True
 
 
 def _distribute(a: Product, b: Concat) -> None:
