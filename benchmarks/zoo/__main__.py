@@ -46,7 +46,7 @@ def main() -> None:
     ordered = [rows[e.name] for e in ENTRIES if e.name in rows]
     RESULTS.mkdir(exist_ok=True)
     path.write_text(json.dumps({"environment": environment(), "rows": ordered}, indent=1))
-    (RESULTS / "zoo.md").write_text(render(ordered, environment()))
+    (RESULTS / "zoo.md").write_text(render(ordered, environment(), len(ENTRIES)))
 
 
 if __name__ == "__main__":

@@ -19,9 +19,16 @@ Every model pruned to half of each group (`keep:0.5`, local, L1) by Secateurs, a
 """
 
 
-def render(rows: Sequence[Mapping[str, Any]], environment: Mapping[str, str]) -> str:
-    """The whole page."""
-    lines = [HEAD, summary(rows), "", f"Measured with {', '.join(f'{k} {v}' for k, v in environment.items())}.", ""]
+def render(rows: Sequence[Mapping[str, Any]], environment: Mapping[str, str], total: int) -> str:
+    """The whole page; `total` is the number of models in the zoo, of which some may not have been measured yet."""
+    lines = [
+        HEAD,
+        f"{len(rows)} of the zoo's {total} models have been measured.",
+        summary(rows),
+        "",
+        f"Measured with {', '.join(f'{k} {v}' for k, v in environment.items())}.",
+        "",
+    ]
     header = [
         "model",
         "parameters",
