@@ -68,7 +68,7 @@ def _ours(model: nn.Module, inputs: Any, structure: Structure, trace_s: float) -
         "inexact": len(done.inexact),
         "kept_params": done.plan.pruned.params / plan.dense.params,
         "predicted": sc.cost(done.model, inputs) == done.plan.pruned,
-        "prunable": _share_in_groups(left),
+        "prunable": left.prunable(),
         "in_the_way": _in_the_way(left),
         "backward": _backward(done.model, inputs),
         "wrong": _wrong(model, inputs, lambda twin, x: operate(twin, _exact(left, done.plan), x, left).model),
@@ -154,13 +154,6 @@ def _wrong(model: nn.Module, inputs: Any, prune: Callable[[nn.Module, Any], nn.M
 
 def _exact(structure: Structure, plan: Plan) -> Plan:
     return plan.without({name: "not exact" for name in plan.groups if structure.group(name).inexact}, structure)
-
-
-def _share_in_groups(structure: Structure) -> float:
-    """The share of parameters that lie in at least one prunable group."""
-    inside = {member.tensor for group in structure.groups.values() for member in group.members}
-    size = {name: structure.size(name) for name in structure.parameters}
-    return sum(n for name, n in size.items() if name in inside) / max(sum(size.values()), 1)
 
 
 def _in_the_way(structure: Structure) -> str:

@@ -59,7 +59,4 @@ def check(
         plan = allocate(structure, scores, "keep:0.5", scope="local")
         failed = operate(model, plan, example_inputs, structure).put_back
         structure = structure.freeze(failed)
-    inside = {member.tensor for group in structure.groups.values() for member in group.members} & structure.parameters
-    sizes = {name: structure.size(name) for name in structure.parameters}
-    prunable = sum(sizes[name] for name in inside) / max(sum(sizes.values()), 1)
-    return Preflight(structure, failed, structure.cost(), prunable)
+    return Preflight(structure, failed, structure.cost(), structure.prunable())

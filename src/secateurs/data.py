@@ -211,6 +211,11 @@ def random_inputs(shape: tuple[int, ...], n: int, batch_size: int = 64, seed: in
     return RandomInputs(tuple(shape), n, batch_size, seed)
 
 
+def named_tensors(model: nn.Module) -> list[tuple[str, Tensor]]:
+    """Every parameter and buffer, under every name that it has."""
+    return [*model.named_parameters(remove_duplicate=False), *model.named_buffers(remove_duplicate=False)]
+
+
 def device_of(model: nn.Module) -> torch.device:
     """Where the model's first parameter or buffer lives (the CPU if it has none).
 

@@ -71,8 +71,8 @@ class Job:
             training = self._data(self.data, shuffle=True)
             finetune(result.model, training, self.epochs, self.lr, seed=self.seed, progress=progress)
             measured |= {} if test is None else {"recovered": [accuracy(result.model, test, progress)]}
-        batch = first_batch(data).call
-        before, after = latencies([dense, result.model], batch.kwargs or batch.args)
+        batch = first_batch(data)
+        before, after = latencies([dense, result.model], batch.call)
         row = Row(
             criterion=result.criterion,
             cost=result.cost,
@@ -93,9 +93,7 @@ class Job:
             frozen=result.structure.frozen,
             rows=[row],
             command=command,
-            notes=[
-                f"MACs are of one input; latency is of a batch of {first_batch(data).size}, the models taking turns."
-            ]
+            notes=[f"MACs are of one input; latency is of a batch of {batch.size}, the models taking turns."]
             + [f"Not exact: {name}: {why}." for name, why in result.inexact.items()],
         )
         return result, comparison

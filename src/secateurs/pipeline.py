@@ -103,7 +103,8 @@ def prune(
     with rng(seed):
         if example_inputs is None:
             # Two samples show which dimension holds the samples; costs are those of one.
-            examples, one = first_batch(data).sample(2), first_batch(data).sample(1)
+            batch = first_batch(data)
+            examples, one = batch.sample(2), batch.sample(1)
             structure = trace(model, examples, keep, kinds).per_sample()
         else:
             examples = one = example_inputs

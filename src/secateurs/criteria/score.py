@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from secateurs.criteria.registry import Criterion, Evidence, find
-from secateurs.data import first_batch
+from secateurs.data import first_batch, named_tensors
 from secateurs.errors import CriterionError, SecateursError
 from secateurs.losses import Loss
 from secateurs.observe import observe
@@ -55,7 +55,7 @@ def score(
     if structure is None:
         structure = trace(model, first_batch(data).sample(2))
     observations = observe(model, data, structure, chosen.requests, progress) if chosen.requests else {}
-    tensors = dict([*model.named_parameters(remove_duplicate=False), *model.named_buffers(remove_duplicate=False)])
+    tensors = dict(named_tensors(model))
     generator = torch.Generator().manual_seed(seed)
     return {
         name: _checked(chosen, Evidence(group, generator, structure, tensors, observations))

@@ -12,9 +12,9 @@ import torch
 from torch import Tensor, nn
 from torch.utils._pytree import tree_leaves
 
+from secateurs.data import named_tensors
 from secateurs.errors import PersistError
 from secateurs.persist.manifest import WEIGHTS, read_manifest
-from secateurs.persist.write import named_tensors
 from secateurs.preserve import rng
 from secateurs.surgery import assign
 

@@ -14,6 +14,7 @@ import torch
 from safetensors import SafetensorError
 from torch import Tensor, nn
 
+from secateurs.data import named_tensors
 from secateurs.errors import PersistError, PlanError
 from secateurs.persist.manifest import FORMAT, MANIFEST, PAGE, PLAN, WEIGHTS, Manifest, digest, read_manifest, seal
 from secateurs.plan import Plan
@@ -81,11 +82,6 @@ def check_free(directory: str | Path, overwrite: bool = False) -> Path:
         raise PersistError(f"{directory} exists already; it is not a saved model, or holds more than one")
     read_manifest(directory)
     return directory
-
-
-def named_tensors(model: nn.Module) -> list[tuple[str, Tensor]]:
-    """Every parameter and buffer, under every name that it has."""
-    return [*model.named_parameters(remove_duplicate=False), *model.named_buffers(remove_duplicate=False)]
 
 
 def _tensors(model: nn.Module) -> tuple[dict[str, Tensor], dict[str, str]]:

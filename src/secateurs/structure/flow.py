@@ -16,6 +16,7 @@ from torch.utils._pytree import tree_flatten
 from torch.utils.weak import WeakTensorKeyDictionary
 
 from secateurs.costs import macs_of
+from secateurs.data import named_tensors
 from secateurs.structure import axis as ax
 from secateurs.structure.axis import Axis, Var
 from secateurs.structure.rules import RULES
@@ -111,9 +112,8 @@ class Flow(Watcher):
         self._origin: dict[Axis, tuple[str, int]] = {}
         self._site = Site("", "", 0)
         self._args: tuple[Any, ...] = ()
-        for named in (model.named_parameters, model.named_buffers):
-            for name, tensor in named(remove_duplicate=False):
-                self._register(name, tensor)
+        for name, tensor in named_tensors(model):
+            self._register(name, tensor)
 
     def enter(self, inputs: Sequence[Tensor], samples: int) -> None:
         """Make known the tensors that the model is called on; their axes are frozen.

@@ -153,6 +153,11 @@ class Structure:
         """Number of entries of a parameter or buffer, by name."""
         return prod(axis.size for axis in self.axes[tensor])
 
+    def prunable(self) -> float:
+        """The share of parameters that lie in at least one group, in [0, 1]."""
+        inside = {member.tensor for group in self.groups.values() for member in group.members} & self.parameters
+        return sum(map(self.size, inside)) / max(sum(map(self.size, self.parameters)), 1)
+
     def per_sample(self) -> Structure:
         """The same structure with the costs of one sample, where it was traced on several."""
         if self.batch is None:

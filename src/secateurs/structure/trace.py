@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from torch.nn.parameter import is_lazy
 from torch.utils._pytree import tree_leaves
 
-from secateurs.data import Call, as_call, device_of
+from secateurs.data import Call, as_call, device_of, named_tensors
 from secateurs.errors import ModelError, NoMatchError, TraceError
 from secateurs.preserve import evaluating
 from secateurs.structure import axis as ax
@@ -114,7 +114,7 @@ def outputs_of(output: Any) -> Iterable[Tensor]:
 def _matching(model: nn.Module, patterns: Sequence[str]) -> dict[str, str]:
     """Each parameter and buffer that a pattern keeps, with the pattern."""
     modules = [name for name, _ in model.named_modules() if name]
-    tensors = [name for name, _ in [*model.named_parameters(remove_duplicate=False), *model.named_buffers()]]
+    tensors = [name for name, _ in named_tensors(model)]
     kept: dict[str, str] = {}
     for pattern in patterns:
         if not isinstance(pattern, str):
