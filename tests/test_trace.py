@@ -276,3 +276,8 @@ def test_the_table_names_every_group_and_reason(net, images):
     assert "2 groups" in text
     assert "kept: '7'" in text
     assert "exact" in text
+
+
+def test_inputs_that_disagree_on_the_number_of_samples_are_traced():
+    model = Apply(lambda m, x, q: m.b(m.a(x).relu()).sum() * q, a=nn.Linear(4, 6), b=nn.Linear(6, 3))
+    assert list(sc.trace(model, (torch.randn(2, 4), torch.randn(5, 1))).groups) == ["a"]

@@ -12,7 +12,7 @@ from torch.nn.parameter import is_lazy
 from torch.utils._pytree import tree_leaves
 
 from secateurs.data import Call, as_call, device_of, named_tensors
-from secateurs.errors import ModelError, NoMatchError, TraceError
+from secateurs.errors import DataError, ModelError, NoMatchError, TraceError
 from secateurs.preserve import evaluating
 from secateurs.structure import axis as ax
 from secateurs.structure.flow import Flow
@@ -66,7 +66,11 @@ def trace(
 def _run(model: nn.Module, call: Call) -> Flow:
     """One forward pass with axes flowing."""
     flow = Flow(model)
-    flow.enter(call.tensors(), call.samples())
+    try:
+        samples = call.samples()
+    except DataError:  # only observing needs to know, and asks again
+        samples = 1
+    flow.enter(call.tensors(), samples)
     with evaluating(model):
         try:
             with flow:
