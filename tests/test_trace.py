@@ -279,5 +279,5 @@ def test_the_table_names_every_group_and_reason(net, images):
 
 
 def test_inputs_that_disagree_on_the_number_of_samples_are_traced():
-    model = Apply(lambda m, x, q: m.b(m.a(x).relu()).sum() * q, a=nn.Linear(4, 6), b=nn.Linear(6, 3))
+    model = Apply(lambda m, x, q: (m.b(m.a(x).relu()), 2 * q), a=nn.Linear(4, 6), b=nn.Linear(6, 3))
     assert list(sc.trace(model, (torch.randn(2, 4), torch.randn(5, 1))).groups) == ["a"]
