@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from math import prod
 from typing import NamedTuple
 
@@ -12,7 +13,7 @@ from torch import Tensor
 
 from secateurs.costs import Cost
 from secateurs.errors import PlanError
-from secateurs.structure.axis import Axis, Product, Var, resolve, without
+from secateurs.structure.axis import Axis, Product, Var, leaves, resolve, without
 from secateurs.structure.indexing import keep_mask, size_of, take_units
 from secateurs.structure.sites import Site
 from secateurs.tables import render
@@ -110,6 +111,20 @@ class Group:
         return ", ".join(dict.fromkeys(name or "model" for name in names))
 
 
+class Change(NamedTuple):
+    """What a cut changes of the results of one operator.
+
+    Attributes:
+        shapes: the shape of each result after the cut.
+        dims: the (result, dimension) whose sizes change.
+        groups: the groups that they change with.
+    """
+
+    shapes: Sequence[Sequence[int]]
+    dims: Sequence[tuple[int, int]]
+    groups: tuple[str, ...]
+
+
 @dataclass(frozen=True, eq=False)
 class Structure:
     """The result of `trace`: which slices of which tensors go together, and what they cost.
@@ -165,17 +180,27 @@ class Structure:
         macs = tuple(tuple(without(axis, self.batch) for axis in axes) for axes in self.macs)
         return replace(self, macs=macs, other_macs=self.other_macs // self.batch.size)
 
-    def changed_sizes(self, widths: Mapping[str, int]) -> dict[Site, list[tuple[int, int, int]]]:
-        """What operators return when groups have these widths: (result, dimension, size) where the size changes."""
+    def changes(self, widths: Mapping[str, int]) -> dict[Site, Change]:
+        """What operators return when groups have these widths, for those that return other sizes then."""
         left = {self.group(name).var: width for name, width in widths.items()}
-        changed: dict[Site, list[tuple[int, int, int]]] = {}
-        for site, results in self.results.items():
-            for number, axes in enumerate(results):
-                for dim, axis in enumerate(axes):
-                    size = size_of(resolve(axis), left)
-                    if size != axis.size:
-                        changed.setdefault(site, []).append((number, dim, size))
+        names = {self.group(name).var: name for name in widths}
+        changed: dict[Site, Change] = {}
+        for site, results in self._resolved.items():
+            shapes = [[size_of(axis, left) for axis in axes] for axes in results]
+            dims = [
+                (number, dim)
+                for number, axes in enumerate(results)
+                for dim, axis in enumerate(axes)
+                if shapes[number][dim] != axis.size
+            ]
+            if dims:
+                variables = dict.fromkeys(var for number, dim in dims for var in leaves(results[number][dim]))
+                changed[site] = Change(shapes, dims, tuple(names[var] for var in variables if var in names))
         return changed
+
+    @cached_property
+    def _resolved(self) -> dict[Site, list[list[Axis]]]:
+        return {site: [list(map(resolve, axes)) for axes in results] for site, results in self.results.items()}
 
     def group(self, name: str) -> Group:
         """The group of that name.

@@ -71,7 +71,7 @@ def operate(model: nn.Module, plan: Plan, example_inputs: Any, structure: Struct
     structure = structure or trace(model, example_inputs, kinds="all")
     plan.check(structure)
     trials = Trials(model, plan, structure, as_call(example_inputs).to(device_of(model)))
-    removed = trials.removable([], [name for name, gone in plan.removed().items() if gone])
+    removed = trials.removable([name for name, gone in plan.removed().items() if gone])
     return Cut(
         model=trials.cut(model, removed, trials.changes),
         plan=plan.without(trials.failures, structure) if trials.failures else plan,

@@ -8,7 +8,8 @@ used.  That is a guess, so it is tried, and kept only if the cut model computes 
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from torch import nn
@@ -19,35 +20,62 @@ from secateurs.structure.indexing import size_of
 Attributes = dict[str, dict[str, Any]]
 """New values of attributes, per module name."""
 
-
-def certain(model: nn.Module, structure: Structure, widths: Mapping[str, int]) -> Attributes:
-    """New values of the attributes that rules know by name."""
-    changes: Attributes = defaultdict(dict)
-    left = {structure.group(name).var: width for name, width in widths.items()}
-    for module, name, axis in structure.sizes:
-        new = size_of(axis, left)
-        if name is None or new == axis.size:
-            continue
-        if _holds(model, module, name, axis.size):
-            old = getattr(model.get_submodule(module), name)
-            changes[module][name] = new if old == axis.size else tuple(new if n == axis.size else n for n in old)
-    return dict(changes)
+Choice = Mapping[str, Sequence[str]]
+"""Per module name, the guessed attributes that are taken for sizes."""
 
 
-def guessed(model: nn.Module, structure: Structure, widths: Mapping[str, int]) -> tuple[Attributes, Attributes]:
-    """New values of integer attributes that equal the old size of axes which the module used.
+@dataclass(frozen=True)
+class Stale:
+    """Attributes that a cut leaves behind, with the values that they must have or might have to have.
 
-    Returns:
-        Those of whose size all axes changed alike, and all of whose size some did.
+    Attributes:
+        certain: those that rules know by name.
+        likely: guesses where all axes of that size changed alike.
+        possible: all guesses; of that size at least one axis changed.
     """
+
+    certain: Attributes
+    likely: Attributes
+    possible: Attributes
+
+    def changes(self, choice: Choice) -> Attributes:
+        """New values when a choice is made for some modules, and the likely guesses are taken for the others."""
+        changes = {module: dict(values) for module, values in self.certain.items()}
+        for module, values in self.possible.items():
+            chosen = choice.get(module, self.likely.get(module, {}))
+            changes[module] = {n: v for n, v in values.items() if n in chosen} | changes.get(module, {})
+        return changes
+
+    def options(self, module: str) -> list[Sequence[str]]:
+        """What can be chosen for one module beside the likely guesses: all, none, each alone."""
+        names = list(self.possible.get(module, {}))
+        return [names, [], *([name] for name in names)] if names else []
+
+    def choices(self, choice: Choice, singles: bool) -> list[Choice]:
+        """What can be chosen for the whole model, `choice` first; each guess alone only if asked, as they are many."""
+        everything = {module: list(values) for module, values in self.possible.items()}
+        nothing: Choice = {module: [] for module in self.possible}
+        alone = [{**nothing, module: [name]} for module, names in everything.items() for name in names]
+        return [choice, everything, nothing, *(alone if singles else [])] if everything else [choice]
+
+
+def stale(model: nn.Module, structure: Structure, widths: Mapping[str, int]) -> Stale:
+    """The attributes of the model's modules that these widths of groups make stale."""
     left = {structure.group(name).var: width for name, width in widths.items()}
-    used: dict[str, dict[int, set[int]]] = defaultdict(lambda: defaultdict(set))
-    for module, name, axis in structure.sizes:
-        if name is None:
-            used[module][axis.size].add(size_of(axis, left))
-    known = {(module, name) for module, name, axis in structure.sizes if _holds(model, module, name, axis.size)}
+    certain: Attributes = defaultdict(dict)
     likely: Attributes = defaultdict(dict)
     possible: Attributes = defaultdict(dict)
+    used: dict[str, dict[int, set[int]]] = defaultdict(lambda: defaultdict(set))
+    known = set()
+    for module, name, axis in structure.sizes:
+        new = size_of(axis, left)
+        if name is None:
+            used[module][axis.size].add(new)
+        elif _holds(model, module, name, axis.size):
+            known.add((module, name))
+            old = getattr(model.get_submodule(module), name)
+            if new != axis.size:
+                certain[module][name] = new if old == axis.size else tuple(new if n == axis.size else n for n in old)
     for module, sizes in used.items():
         for name, value in vars(model.get_submodule(module)).items():
             if type(value) is not int or name.startswith("_") or (module, name) in known or value not in sizes:
@@ -57,12 +85,12 @@ def guessed(model: nn.Module, structure: Structure, widths: Mapping[str, int]) -
                 possible[module][name] = next(iter(news))
                 if value not in sizes[value]:
                     likely[module][name] = possible[module][name]
-    return likely, possible
+    return Stale(certain, likely, possible)
 
 
-def _holds(model: nn.Module, module: str, name: str | None, size: int) -> bool:
+def _holds(model: nn.Module, module: str, name: str, size: int) -> bool:
     """Whether the attribute is that size, or a tuple in which it occurs once."""
-    value = getattr(model.get_submodule(module), name, None) if name else None
+    value = getattr(model.get_submodule(module), name, None)
     return value == size if isinstance(value, int) else isinstance(value, tuple) and value.count(size) == 1
 
 

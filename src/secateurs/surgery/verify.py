@@ -2,19 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.utils._pytree import tree_leaves
 
 from secateurs.data import Call
 from secateurs.errors import VerificationError
 from secateurs.preserve import evaluating, rng
-from secateurs.structure import Structure
-from secateurs.structure.sites import Site, Watcher
 from secateurs.structure.trace import outputs_of
 from secateurs.surgery.cut import rebuild
 
@@ -50,41 +46,6 @@ def difference(cut: list[Tensor], masked: list[Tensor]) -> str | None:
     return None
 
 
-class Shapes(Watcher):
-    """Watches a cut model: do the tensors on the way have the sizes that the structure foretells?
-
-    Only dimensions that the cut changes are looked at, so that sizes which depend on the data may differ.
-    """
-
-    def __init__(self, model: nn.Module, structure: Structure, widths: Mapping[str, int]):
-        super().__init__(model)
-        self._foretold = structure.changed_sizes(widths)
-        self._unused = {
-            id(p): name
-            for name, p in model.named_parameters()
-            if name in structure.used and any(p.shape[d] != axis.size for d, axis in enumerate(structure.axes[name]))
-        }
-        self._wrong: str | None = None
-
-    def visit(self, site: Site, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-        """Run the operator and look at the sizes of what it returns."""
-        out = func(*args, **kwargs)
-        for tensor in tree_leaves((args, kwargs)):
-            self._unused.pop(id(tensor), None)
-        tensors = [leaf for leaf in tree_leaves(out) if isinstance(leaf, Tensor)]
-        for number, dim, size in self._foretold.get(site, ()):
-            shape = tensors[number].shape if number < len(tensors) else ()
-            if dim >= len(shape) or shape[dim] != size:
-                self._wrong = self._wrong or f"{site} gives shape {list(shape)} where dimension {dim} must be {size}"
-        return out
-
-    def mismatch(self) -> str | None:
-        """What was wrong first, or None."""
-        if self._unused:
-            return f"the copy of the model does not use its own {next(iter(self._unused.values()))}"
-        return self._wrong
-
-
 def in_double(model: nn.Module, call: Call) -> tuple[nn.Module, Call, list[Tensor]]:
     """A float64 copy of model and call, with its outputs; in their own precision if it does not run in float64.
 
@@ -114,8 +75,3 @@ def in_double(model: nn.Module, call: Call) -> tuple[nn.Module, Call, list[Tenso
     if floating and not any(t.isfinite().any() for t in floating):
         raise VerificationError("no output is finite on the example inputs, so no cut can be verified")
     return dense, call, outputs
-
-
-def failure(error: Any) -> str:
-    """An exception in one line."""
-    return f"{type(error).__name__}: {str(error).strip().splitlines()[0] if str(error).strip() else ''}"
