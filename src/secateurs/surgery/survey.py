@@ -35,6 +35,8 @@ class Survey(Watcher):
     def __init__(self, model: nn.Module, structure: Structure, widths: Mapping[str, int]):
         super().__init__(model)
         self.faults: list[Fault] = []
+        self._model = model
+        self._entered: set[nn.Module] = set()
         self._inside = {name: structure.group(name).members for name in widths}
         self._changes = structure.changes(widths)
         self._unused = {
@@ -68,21 +70,36 @@ class Survey(Watcher):
         return out
 
     def stopped(self, error: Exception) -> None:
-        """Note that the run ended with this exception, in whichever module's own code."""
+        """Note that the run ended with this exception, in whichever module's own code.
+
+        The modules of the same class that would have come after it run the same code, so they are taken to fail too.
+        """
         frames = reversed([frame for frame, _ in walk_tb(error.__traceback__)])
-        owners = (self._names.get(id(frame.f_locals.get("self"))) for frame in frames)
-        module = next(filter(None, owners), None)
+        owner = next(
+            (frame.f_locals["self"] for frame in frames if id(frame.f_locals.get("self")) in self._names), None
+        )
+        why = failure(error)
+        self._stopped_in(self._names[id(owner)] if owner is not None else "", why)
+        for module in self._model.modules() if owner is not None else ():
+            if type(module) is type(owner) and module not in self._entered:
+                self._stopped_in(self._names[id(module)], f"{why} (in {self._names[id(owner)]}, of the same class)")
+
+    def _stopped_in(self, module: str, why: str) -> None:
         groups = [
             name
             for name, members in self._inside.items()
             if module and any(member.tensor.startswith(f"{module}.") for member in members)
         ]
-        self.faults.append(Fault(module or "", tuple(groups), failure(error)))
+        self.faults.append(Fault(module, tuple(groups), why))
 
     def finished(self) -> None:
         """Note what can be told only after a whole run: that a parameter of the cut model was not used."""
         for name in list(self._unused.values())[:1]:
             self.faults.append(Fault("", (), f"the copy of the model does not use its own {name}"))
+
+    def _enter_module(self, module: nn.Module, args: Any) -> None:
+        super()._enter_module(module, args)
+        self._entered.add(module)
 
 
 def _zeros(like: Sequence[Tensor], change: Change) -> Any:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from functools import cache
 from itertools import count
 
 from torch import Tensor, nn
@@ -17,6 +16,9 @@ from secateurs.surgery.attributes import Attributes, Choice, Stale, assign, stal
 from secateurs.surgery.cut import Masks, cut, mask
 from secateurs.surgery.survey import Fault, Survey
 from secateurs.surgery.verify import difference, in_double, run
+
+Comparison = Callable[[list[str], list[Tensor]], "str | None"]
+"""What is wrong with the outputs of the model without these groups, if anything is."""
 
 
 class Trials:
@@ -43,87 +45,97 @@ class Trials:
     def removable(self, names: list[str]) -> list[str]:
         """Those among the groups named that can be removed together.
 
+        Exact groups come first and are compared by numbers.  Then the others join in, for which only sizes can be.
+        """
+        names = sorted(names, key=self._rank)  # what is cut rarely, and fails often, stays together when it is halved
+        exact = [name for name in names if self._structure.group(name).inexact is None]
+        others = [name for name in names if name not in exact]
+        removed = self._removable([], exact, self._differs) if exact or not names else []
+        return removed + (self._removable(removed, others, self._differs_in_finiteness) if others else [])
+
+    def _removable(self, sure: list[str], names: list[str], compare: Comparison) -> list[str]:
+        """Those among the groups named that can be removed together with the `sure` ones.
+
         Wrong sizes say where they arise, so what causes them is found for all groups at once.  Wrong numbers do not:
         the groups that cause them are found by halving.
         """
-        if self._attempt(names, [{}]) is None:
+        if self._attempt([*sure, *names], [{}], compare) is None:
             return names
         why = difference(run(self._dense, self._call), self._outputs)
         if why:
             raise VerificationError(f"the model computes something else each time, so no cut can be verified: {why}")
-        return self._halve([], self._settle(names))
+        return self._halve(sure, self._settle(sure, names), compare)
 
     # Wrong sizes.
 
-    def _settle(self, names: list[str]) -> list[str]:
+    def _settle(self, sure: list[str], names: list[str]) -> list[str]:
         """Settle which attributes change, and take out the groups whose sizes come out wrong with every choice.
 
         In each turn every module where something is wrong tries another choice of its own.
         """
-        while faults := self._survey(names):
-            attributes = self._stale(names)
+        while faults := self._survey([*sure, *names]):
+            attributes = self._stale([*sure, *names])
             for turn in count():
                 options = {fault.module: attributes.options(fault.module)[turn:] for fault in faults}
                 choice = {module: left[0] for module, left in options.items() if left}
                 if not choice:
                     break
-                wrong = {fault.module for fault in self._survey(names, choice)}
+                wrong = {fault.module for fault in self._survey([*sure, *names], choice)}
                 self._choice |= {module: chosen for module, chosen in choice.items() if module not in wrong}
                 faults = [fault for fault in faults if fault.module in wrong or fault.module not in choice]
-            guilty = _guilty(self._structure, faults)
+            guilty = self._guilty(faults, names)
             if faults and not guilty:
                 return names
             self.failures |= guilty
             names = [name for name in names if name not in guilty]
         return names
 
+    def _guilty(self, faults: Iterable[Fault], names: Sequence[str]) -> dict[str, str]:
+        """Whom of those named to put back: at each fault the groups of the last kind, as the others may do alone."""
+        guilty: dict[str, str] = {}
+        for fault in faults:
+            ranks = {name: self._rank(name) for name in fault.groups if name in names}
+            if guilty.keys().isdisjoint(ranks):
+                guilty |= {name: fault.why for name, rank in ranks.items() if rank == max(ranks.values())}
+        return guilty
+
+    def _rank(self, name: str) -> int:
+        return list(KINDS).index(self._structure.group(name).kind)
+
     def _survey(self, names: list[str], choice: Choice | None = None) -> list[Fault]:
         return self._run(names, self._stale(names).changes({**self._choice, **(choice or {})}))[1]
 
     # Wrong numbers.
 
-    def _halve(self, sure: list[str], names: list[str]) -> list[str]:
+    def _halve(self, sure: list[str], names: list[str], compare: Comparison) -> list[str]:
         tried = [*sure, *names]
-        why = self._attempt(tried, self._stale(tried).choices({}, singles=len(names) == 1))
+        why = self._attempt(tried, self._stale(tried).choices({}, singles=len(names) == 1), compare)
         if why is None:
             return names
-        if len(names) == 1:
-            self.failures[names[0]] = why
+        if len(names) < 2:
+            self.failures |= dict.fromkeys(names, why)
             return []
         half = len(names) // 2
-        first = self._halve(sure, names[:half])
-        return first + self._halve(sure + first, names[half:])
+        first = self._halve(sure, names[:half], compare)
+        return first + self._halve(sure + first, names[half:], compare)
 
-    def _attempt(self, names: list[str], choices: Sequence[Choice]) -> str | None:
-        """Cut the groups named and compare: what is wrong with the first choice, if something is with each of them.
-
-        Exact groups are compared by numbers.  What they turn out to need is settled before the others join in, for
-        which only sizes can be compared.
-        """
-        exact = [name for name in names if self._structure.group(name).inexact is None]
-        if exact or not names:
-            masked = cache(lambda: run(mask(self._dense, self._masks(exact)), self._call))  # not needed if sizes differ
-            why = self._first(exact, choices, lambda outputs: difference(outputs, masked()))
-            if why or len(exact) == len(names):
-                return why
-        return self._first(names, choices, self._differently_finite)
-
-    def _first(
-        self, names: list[str], choices: Sequence[Choice], compare: Callable[[list[Tensor]], str | None]
-    ) -> str | None:
-        """Settle on the first choice that passes."""
+    def _attempt(self, names: list[str], choices: Sequence[Choice], compare: Comparison) -> str | None:
+        """Cut these groups and settle on the first choice that passes; what is wrong with the first if none does."""
         failures = []
         for choice in choices:
             changes = self._stale(names).changes({**self._choice, **choice})
             outputs, faults = self._run(names, changes)
-            why = faults[0].why if faults else compare(outputs)
+            why = faults[0].why if faults else compare(names, outputs)
             if why is None:
                 self.changes, self._choice = changes, {**self._choice, **choice}
                 return None
             failures.append(why)
         return failures[0]
 
-    def _differently_finite(self, outputs: list[Tensor]) -> str | None:
+    def _differs(self, names: list[str], outputs: list[Tensor]) -> str | None:
+        return difference(outputs, run(mask(self._dense, self._masks(names)), self._call))
+
+    def _differs_in_finiteness(self, names: list[str], outputs: list[Tensor]) -> str | None:
         return difference([t.isfinite() for t in outputs], [t.isfinite() for t in self._outputs])
 
     # Both.
@@ -148,14 +160,3 @@ class Trials:
 
     def _masks(self, names: list[str]) -> Masks:
         return self._structure.keep_masks({name: self._plan.keep[name] for name in names})
-
-
-def _guilty(structure: Structure, faults: Iterable[Fault]) -> dict[str, str]:
-    """The groups to put back: of those at one fault, only the ones of the last kind, as the others may do without."""
-    guilty: dict[str, str] = {}
-    order = list(KINDS)
-    for fault in faults:
-        ranks = {name: order.index(structure.group(name).kind) for name in fault.groups}
-        if guilty.keys().isdisjoint(ranks):
-            guilty |= {name: fault.why for name, rank in ranks.items() if rank == max(ranks.values())}
-    return guilty
