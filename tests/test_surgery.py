@@ -14,6 +14,7 @@ from torch.utils._pytree import tree_leaves
 import secateurs as sc
 from secateurs.errors import PlanError, PutBackWarning, VerificationError
 from secateurs.surgery import operate
+from secateurs.surgery.trials import Trials
 
 INEXACT = {"layer norm", "group norm"}
 
@@ -321,3 +322,48 @@ def test_models_that_write_into_inputs_and_buffers_leave_them_as_they_were():
     sc.score(model, [x], "nexp")
     assert torch.equal(x, before)
     assert (model.calls, model.last, small.calls, small.last) == (0, 0, 0, 0)
+
+
+class StreamHeads(nn.Module):
+    """Attention whose code takes the size of a head from the width of the stream, so that its heads must stay."""
+
+    def __init__(self):
+        super().__init__()
+        self.heads, self.qkv, self.out = 4, nn.Linear(16, 48), nn.Linear(16, 16)
+        self.up, self.down = nn.Linear(16, 24), nn.Linear(24, 16)
+
+    def forward(self, x):
+        n, length, width = x.shape
+        q, k, v = self.qkv(x).reshape(n, length, 3, self.heads, width // self.heads).permute(2, 0, 3, 1, 4)
+        mixed = (q @ k.transpose(-2, -1) / 2).softmax(-1) @ v
+        x = x + self.out(mixed.transpose(1, 2).reshape(n, length, width))
+        return x + self.down(self.up(x).relu())
+
+
+@pytest.mark.parametrize("depth", [2, 6])
+def test_as_many_runs_find_what_is_wrong_in_a_deep_model_as_in_a_shallow_one(depth, monkeypatch):
+    runs = []
+    original = Trials._run
+    monkeypatch.setattr(Trials, "_run", lambda self, *args: (runs.append(1), original(self, *args))[1])
+    model, x = nn.Sequential(*(StreamHeads() for _ in range(depth)), nn.Linear(16, 3)), torch.randn(2, 5, 16)
+    structure = sc.trace(model, x)
+    cut = operate(model, random_plan(structure), x, structure)
+    assert {structure.group(name).kind for name in cut.put_back} == {"head"}
+    assert [g.kind for g in structure.freeze(cut.put_back).groups.values()] == ["neuron"] * depth
+    assert len(cut.put_back) == depth
+    assert len(runs) <= 8
+
+
+def test_modules_that_fail_in_their_own_code_are_found_together():
+    class Checked(StreamHeads):
+        def forward(self, x):
+            if self.qkv.out_features != 48:
+                raise ValueError("three times sixteen, please")
+            return super().forward(x)
+
+    model, x = nn.Sequential(Checked(), Checked(), nn.Linear(16, 3)), torch.randn(2, 5, 16)
+    structure = sc.trace(model, x)
+    cut = operate(model, random_plan(structure), x, structure)
+    reasons = list(cut.put_back.values())
+    assert reasons[0] == "ValueError: three times sixteen, please"
+    assert reasons[1:] == ["ValueError: three times sixteen, please (in 0, of the same class)"]

@@ -16,7 +16,7 @@ from secateurs.data import named_tensors
 from secateurs.errors import PersistError
 from secateurs.persist.manifest import WEIGHTS, read_manifest
 from secateurs.preserve import rng
-from secateurs.surgery import assign
+from secateurs.surgery import adapt, assign
 
 
 def load(directory: str | Path, model: Callable[[], nn.Module]) -> nn.Module:
@@ -38,6 +38,7 @@ def load(directory: str | Path, model: Callable[[], nn.Module]) -> nn.Module:
     tensors.update({alias: tensors[name] for alias, name in manifest.aliases.items()})
     skeleton = _skeleton(model)
     _fill(skeleton, tensors, directory)
+    adapt(skeleton)
     try:
         assign(skeleton, {m: {k: _live(v) for k, v in its.items()} for m, its in manifest.attributes.items()})
     except AttributeError as error:

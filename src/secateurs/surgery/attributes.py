@@ -16,6 +16,7 @@ from torch import nn
 
 from secateurs.structure import Structure
 from secateurs.structure.indexing import size_of
+from secateurs.surgery.adapt import WIDTHS
 
 Attributes = dict[str, dict[str, Any]]
 """New values of attributes, per module name."""
@@ -77,8 +78,16 @@ def stale(model: nn.Module, structure: Structure, widths: Mapping[str, int]) -> 
             if new != axis.size:
                 certain[module][name] = new if old == axis.size else tuple(new if n == axis.size else n for n in old)
     for module, sizes in used.items():
-        for name, value in vars(model.get_submodule(module)).items():
-            if type(value) is not int or name.startswith("_") or (module, name) in known or value not in sizes:
+        owner = model.get_submodule(module)
+        others = WIDTHS if isinstance(owner, nn.MultiheadAttention) else ()
+        for name, value in vars(owner).items():
+            if (
+                name in others
+                or type(value) is not int
+                or name.startswith("_")
+                or (module, name) in known
+                or value not in sizes
+            ):
                 continue
             news = sizes[value] - {value}
             if len(news) == 1:

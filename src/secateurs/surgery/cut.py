@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping
 from torch import Tensor, nn
 
 from secateurs.errors import ModelError
+from secateurs.surgery.adapt import adapt
 
 Masks = Mapping[str, list[Tensor]]
 """For each parameter and buffer, which indices of each dimension stay (see `Structure.keep_masks`)."""
@@ -19,7 +20,9 @@ def cut(model: nn.Module, masks: Masks) -> nn.Module:
     Raises:
         ModelError: the model cannot be copied.
     """
-    return rebuild(model, lambda name, tensor: _slice(tensor, masks[name]))
+    small = rebuild(model, lambda name, tensor: _slice(tensor, masks[name]))
+    adapt(small)
+    return small
 
 
 def mask(model: nn.Module, masks: Masks) -> nn.Module:

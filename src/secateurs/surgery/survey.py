@@ -32,13 +32,16 @@ class Survey(Watcher):
         faults: what went wrong, in the order of the run.
     """
 
-    def __init__(self, model: nn.Module, structure: Structure, widths: Mapping[str, int]):
+    def __init__(self, model: nn.Module, dense: nn.Module, structure: Structure, widths: Mapping[str, int]):
         super().__init__(model)
         self.faults: list[Fault] = []
         self._model = model
         self._entered: set[nn.Module] = set()
         self._inside = {name: structure.group(name).members for name in widths}
-        self._changes = structure.changes(widths)
+        adapted = {
+            name for name, module in model.named_modules() if type(module) is not type(dense.get_submodule(name))
+        }
+        self._changes = {site: c for site, c in structure.changes(widths).items() if site.module not in adapted}
         self._unused = {
             id(p): name
             for name, p in model.named_parameters()

@@ -143,7 +143,7 @@ class Trials:
     def _run(self, names: list[str], changes: Attributes) -> tuple[list[Tensor], list[Fault]]:
         """The outputs of the model cut so, and what went wrong on the way."""
         small = self.cut(self._dense, names, changes)
-        survey = Survey(small, self._structure, self._widths(names))
+        survey = Survey(small, self._dense, self._structure, self._widths(names))
         try:
             outputs = run(small, self._call, survey)
         except Exception as error:

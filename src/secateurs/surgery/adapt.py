@@ -1,0 +1,112 @@
+"""Modules of PyTorch whose own code cannot follow a cut, and what takes their place where they are cut.
+
+`nn.MultiheadAttention` takes the size of a head to be its width divided by the number of heads.  That is no longer so
+once heads are gone or the width has shrunk.
+"""
+
+from __future__ import annotations
+
+import math
+
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+WIDTHS = ("embed_dim", "kdim", "vdim")
+"""Attributes of an `nn.MultiheadAttention` that `adapt` sets."""
+
+
+class PrunedMultiheadAttention(nn.MultiheadAttention):
+    """`nn.MultiheadAttention` with the same parameters, arguments and results, whose heads need not fill its width.
+
+    `num_heads` and `head_dim` alone say how the projections divide into heads.
+    """
+
+    def forward(
+        self,
+        query: Tensor,
+        key: Tensor,
+        value: Tensor,
+        key_padding_mask: Tensor | None = None,
+        need_weights: bool = True,
+        attn_mask: Tensor | None = None,
+        average_attn_weights: bool = True,
+        is_causal: bool = False,
+    ) -> tuple[Tensor, Tensor | None]:
+        """See `nn.MultiheadAttention.forward`."""
+        batched = query.dim() == 3
+        if not batched:
+            query, key, value = (x.unsqueeze(0) for x in (query, key, value))
+        elif not self.batch_first:
+            query, key, value = (x.transpose(0, 1) for x in (query, key, value))
+        q, k, v = self._project(query, key, value)
+        mask = self._mask(q, k, attn_mask, key_padding_mask)
+        dropout = self.dropout if self.training else 0.0
+        weights = None
+        if need_weights:
+            scores = q @ k.transpose(-2, -1) / math.sqrt(self.head_dim)
+            weights = F.dropout((scores if mask is None else scores + mask).softmax(-1), dropout)
+            attended = weights @ v
+            weights = weights.mean(1) if average_attn_weights else weights
+        else:
+            causal = is_causal and key_padding_mask is None
+            attended = F.scaled_dot_product_attention(q, k, v, None if causal else mask, dropout, causal)
+        output = self.out_proj(attended.transpose(1, 2).flatten(2))
+        if not batched:
+            return output.squeeze(0), None if weights is None else weights.squeeze(0)
+        return (output if self.batch_first else output.transpose(0, 1)), weights
+
+    def _project(self, *inputs: Tensor) -> tuple[Tensor, ...]:
+        """Queries, keys and values as [N, heads, positions, head size]."""
+        packed = self.in_proj_weight is not None
+        weights = (
+            self.in_proj_weight.chunk(3) if packed else (self.q_proj_weight, self.k_proj_weight, self.v_proj_weight)
+        )
+        biases = (None,) * 3 if self.in_proj_bias is None else self.in_proj_bias.chunk(3)
+        q, k, v = (F.linear(x, w, b) for x, w, b in zip(inputs, weights, biases, strict=True))  # type: ignore[arg-type]
+        if self.bias_k is not None and self.bias_v is not None:
+            k, v = (_append(x, bias) for x, bias in ((k, self.bias_k), (v, self.bias_v)))
+        if self.add_zero_attn:
+            k, v = F.pad(k, (0, 0, 0, 1)), F.pad(v, (0, 0, 0, 1))
+        return tuple(x.unflatten(-1, (self.num_heads, self.head_dim)).transpose(1, 2) for x in (q, k, v))
+
+    def _separate(self) -> tuple[Tensor, ...]:
+        return self.q_proj_weight, self.k_proj_weight, self.v_proj_weight  # type: ignore[return-value]
+
+    def _mask(self, q: Tensor, k: Tensor, mask: Tensor | None, padding: Tensor | None) -> Tensor | None:
+        """What is added to the scores [N, heads, L, S]; nothing keeps a query from keys that were appended."""
+        added = None
+        for given in (mask, padding):
+            if given is None:
+                continue
+            floating = given.dtype.is_floating_point
+            term = given if floating else q.new_zeros(given.shape).masked_fill(given, -math.inf)
+            term = F.pad(term, (0, k.shape[-2] - term.shape[-1]))
+            if given is padding:
+                term = term.reshape(-1, 1, 1, term.shape[-1])
+            elif term.dim() == 3:
+                term = term.unflatten(0, (-1, self.num_heads))
+            added = term if added is None else added + term
+        return added
+
+
+def _append(x: Tensor, bias: Tensor) -> Tensor:
+    return F.pad(x, (0, 0, 0, 1)) + F.pad(bias, (0, 0, x.shape[1], 0))
+
+
+def adapt(model: nn.Module) -> None:
+    """Give each attention whose sizes have come apart a class that can run them, and true widths; keep fused forms out.
+
+    The number of heads and their size are left to `attributes`, as in any other module.
+    """
+    for module in model.modules():
+        if not isinstance(module, nn.MultiheadAttention):
+            continue
+        if type(module) is nn.MultiheadAttention and module.out_proj.weight.shape != (module.embed_dim,) * 2:
+            module.__class__ = PrunedMultiheadAttention
+            module._qkv_same_embed_dim = False  # what `nn.TransformerEncoderLayer` asks before it takes its fused form
+        if isinstance(module, PrunedMultiheadAttention):
+            q, k, v = [module.in_proj_weight] * 3 if module.in_proj_weight is not None else module._separate()
+            module.embed_dim, module.kdim, module.vdim = q.shape[1], k.shape[1], v.shape[1]
+    for module in model.modules():
+        if isinstance(module, nn.TransformerEncoder):
+            module.use_nested_tensor &= not any(isinstance(m, PrunedMultiheadAttention) for m in module.modules())
