@@ -228,6 +228,22 @@ class _LSTM(nn.Module):
         return self.out(self.lstm(self.embed(ids))[0])
 
 
+class _Experts(nn.Module):
+    """A gated mixture of experts with stacked weights: top two of four, looked up per token."""
+
+    def __init__(self):
+        super().__init__()
+        self.top_k, self.router = 2, nn.Linear(16, 4, bias=False)
+        self.up, self.down = (nn.Parameter(0.3 * torch.randn(4, *size)) for size in ((16, 24), (24, 16)))
+
+    def forward(self, x: Tensor) -> Tensor:
+        rows = x.flatten(0, 1)
+        weights, chosen = self.router(rows).softmax(-1).topk(self.top_k, -1)
+        inner = torch.einsum("nd,nkdf->nkf", rows, self.up[chosen]).relu()
+        out = torch.einsum("nkf,nkfd->nkd", inner, self.down[chosen])
+        return (out * weights.unsqueeze(-1)).sum(1).view_as(x)
+
+
 class _MultiheadAttention(nn.Module):
     """nn.MultiheadAttention and an MLP, both with a residual."""
 
@@ -374,6 +390,7 @@ ENTRIES: list[Entry] = [
         ("squeeze_excite", lambda: _between(_SqueezeExcite(12)), _IMAGE),
         ("weight_norm", _weight_norm, _IMAGE),
         ("lstm", _LSTM, _ids),
+        ("experts", _Experts, partial(_normal, 2, 7, 16)),
         ("multihead_attention", _MultiheadAttention, partial(_normal, 2, 7, 32)),
         ("fused_qkv_3hd", partial(_FusedAttention, False), _SEQUENCE),
         ("fused_qkv_h3d", partial(_FusedAttention, True), _SEQUENCE),

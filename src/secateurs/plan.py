@@ -74,13 +74,18 @@ class Plan(BaseModel):
         """See that the plan was made for this structure.
 
         Raises:
-            PlanError: a group does not exist, is frozen, or has another number of units.
+            PlanError: a group does not exist, is frozen, has another number of units, or keeps too few.
         """
         for name, group in self.groups.items():
             units = structure.group(name).size
             if units != group.units:
                 raise PlanError(
                     f"the plan is for another model: its group {name!r} has {group.units} units, the model's {units}"
+                )
+            least = structure.group(name).least
+            if len(group.keep) < least:
+                raise PlanError(
+                    f"group {name!r} must keep at least {least} units, but the plan keeps {len(group.keep)}"
                 )
         if structure.cost(self.widths).params != self.pruned.params:
             raise PlanError(

@@ -108,7 +108,7 @@ class _Ladder:
 
     def _bounds_of(self, name: str) -> tuple[int, int]:
         try:
-            return self._limits.bounds(self._units[name])
+            return self._limits.bounds(self._units[name], self._structure.group(name).least)
         except BudgetError as error:
             raise InfeasibleBudgetError(f"group {name!r}: {error}") from None
 

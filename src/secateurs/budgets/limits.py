@@ -36,19 +36,19 @@ class Limits:
         if isinstance(self.multiple, bool) or not isinstance(self.multiple, int) or self.multiple < 1:
             raise BudgetError(f"limit multiple={self.multiple!r} must be an integer ≥ 1")
 
-    def bounds(self, units: int) -> tuple[int, int]:
-        """The least and the most that a group of this size may keep.
+    def bounds(self, units: int, least: int = 1) -> tuple[int, int]:
+        """The least and the most that a group of this size may keep, of which at `least` so many are needed.
 
         Raises:
             BudgetError: no width satisfies all limits.
         """
-        low = self.width(_count(self.floor, units, up=True), units)
+        low = self.width(max(_count(self.floor, units, up=True), least), units)
         high = self.width(_count(self.cap, units, up=False), units)
         if high > _count(self.cap, units, up=False):  # rounded up beyond the cap
             high = _count(self.cap, units, up=False) // self.multiple * self.multiple
         if low > high:
             raise BudgetError(
-                f"no width of a group of {units} units is at least {self.floor!r} and at most {self.cap!r}"
+                f"no width of a group of {units} units is at least {max(self.floor, least)!r} and at most {self.cap!r}"
                 + (f" and a multiple of {self.multiple}" if self.multiple > 1 else "")
             )
         return low, high

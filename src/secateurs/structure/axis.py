@@ -21,14 +21,16 @@ class Var:
         bound: the axis this variable was found to be equal to, if any.
         frozen: why no index may be removed, or None.
         inexact: why removing an index changes what the remaining ones compute, or None.
+        competing: why no index may be removed unless the others may compete without it, as experts may, or None.
     """
 
-    __slots__ = ("bound", "frozen", "inexact", "size")
+    __slots__ = ("bound", "competing", "frozen", "inexact", "size")
 
     def __init__(self, size: int, frozen: str | None = None):
         self.size = size
         self.frozen = frozen
         self.inexact: str | None = None
+        self.competing: str | None = None
         self.bound: Axis | None = None
 
     def __repr__(self) -> str:
@@ -150,3 +152,9 @@ def mark_inexact(axis: Axis, reason: str) -> None:
     """Note that removing an index of `axis` changes what its other indices compute."""
     for var in leaves(axis):
         var.inexact = var.inexact or reason
+
+
+def compete(axis: Axis, reason: str) -> None:
+    """Note that the indices of `axis` compete with each other, as under a softmax."""
+    for var in leaves(axis):
+        var.competing = var.competing or reason

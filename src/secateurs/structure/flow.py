@@ -7,8 +7,7 @@ equal, which may not be cut, which are contracted, and returns the axes of its r
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -19,54 +18,14 @@ from secateurs.costs import macs_of
 from secateurs.data import named_tensors
 from secateurs.structure import axis as ax
 from secateurs.structure.axis import Axis, Var
+from secateurs.structure.records import OUTPUT, Activation, Consumption, Seen, SizeUse, Source
 from secateurs.structure.rules import RULES
-from secateurs.structure.rules.registry import ACTIVATIONS, name_of
+from secateurs.structure.rules.registry import ACTIVATIONS, MOVES, name_of
 from secateurs.structure.sites import Site, Watcher
 from secateurs.structure.unify import unify
 
-OUTPUT = -1
 INPUT = "model input"
 CONSTANT = "a tensor that is neither a parameter nor a buffer nor made from one"
-
-
-class Source(NamedTuple):
-    """A tensor that can be observed: an argument (by position) of the operator at `site`, or its output."""
-
-    site: Site
-    slot: int
-    axes: tuple[Axis, ...]
-
-
-class Activation(NamedTuple):
-    """What goes into a non-linearity and what comes out of it."""
-
-    before: Source
-    after: Source
-
-
-class Consumption(NamedTuple):
-    """A contraction of `axis`: where its operand can be read, and the non-linearity that it came from, if any."""
-
-    axis: Axis
-    operand: Source
-    activation: Activation | None
-
-
-class SizeUse(NamedTuple):
-    """A module used the size of `axis`: as its attribute `name` or, where that is None, in its own code."""
-
-    module: str
-    name: str | None
-    axis: Axis
-
-
-@dataclass
-class Seen:
-    """What is known of one tensor: its axes, whether it depends on the inputs, and its latest non-linearity."""
-
-    axes: tuple[Axis, ...]
-    constant: bool
-    activation: Activation | None = None
 
 
 class Flow(Watcher):
@@ -85,6 +44,8 @@ class Flow(Watcher):
         heads: axes over which an attention runs in parallel.
         head_dims: axes of the vectors of an attention's heads.
         repeated: axes made by repeating something.
+        experts: axes whose indices are sub-networks, each run on the rows that a router sends to it.
+        least: (axis, number): that many indices must be left, because as many are chosen.
         batch: the axis of the samples.
         operator: the name of the operator whose rule is being applied.
     """
@@ -105,13 +66,15 @@ class Flow(Watcher):
         self.heads: list[Axis] = []
         self.head_dims: list[Axis] = []
         self.repeated: list[Axis] = []
+        self.experts: list[Axis] = []
+        self.least: list[tuple[Axis, int]] = []
         self.operator = ""
         self.batch: Axis = ax.ONE
         self._seen: Any = WeakTensorKeyDictionary()
         self._parameter: Any = WeakTensorKeyDictionary()
+        self._pointed: Any = WeakTensorKeyDictionary()
         self._origin: dict[Axis, tuple[str, int]] = {}
-        self._site = Site("", "", 0)
-        self._args: tuple[Any, ...] = ()
+        self._site, self._args = Site("", "", 0), ()
         for name, tensor in named_tensors(model):
             self._register(name, tensor)
 
@@ -156,6 +119,15 @@ class Flow(Watcher):
             slot = next(i for i, arg in enumerate(self._args) if arg is x)
             self.consumptions.append(Consumption(axis, Source(self._site, slot, seen.axes), seen.activation))
 
+    def point(self, tensor: Tensor, axis: Axis, least: int) -> None:
+        """Note that the values of `tensor` are indices of `axis`, `least` different ones at once."""
+        self._pointed[tensor] = axis
+        self.least.append((axis, least))
+
+    def pointed(self, tensor: Tensor) -> Axis | None:
+        """The axis that the values of `tensor` are indices of, if that is known."""
+        return self._pointed.get(tensor)
+
     def produce(self, *axes: Axis) -> None:
         """Note that the running operator makes a tensor with these axes out of weights."""
         self.produced.append(Source(self._site, OUTPUT, axes))
@@ -180,8 +152,12 @@ class Flow(Watcher):
         seen = [self._look(tensor) for tensor in inputs]
         axes = self._apply_rule(func, args, kwargs, inputs, outputs)
         activation = self._activation(func, seen, axes)
+        # Which expert a router chooses does not make data of that expert's weights.
+        constant = all(s.constant for tensor, s in zip(inputs, seen, strict=True) if tensor not in self._pointed)
         for tensor, its_axes in zip(outputs, axes, strict=True):
-            self._seen[tensor] = Seen(its_axes, all(s.constant for s in seen), activation)
+            self._seen[tensor] = Seen(its_axes, constant, activation)
+        if inputs and inputs[0] in self._pointed and self.operator in MOVES:
+            self._pointed[outputs[0]] = self._pointed[inputs[0]]
         self.results[site] = axes
         self._args = ()
         return out

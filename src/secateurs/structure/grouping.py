@@ -10,7 +10,8 @@ from math import prod
 from torch import nn
 
 from secateurs.structure.axis import Axis, Product, Var, leaves, resolve, walk
-from secateurs.structure.flow import Activation, Flow, Source
+from secateurs.structure.flow import Flow
+from secateurs.structure.records import Activation, Source
 from secateurs.structure.structure import Group, Member, Structure, Tap
 
 
@@ -20,6 +21,7 @@ def build(model: nn.Module, flow: Flow, kinds: Sequence[str]) -> Structure:
     parameters = frozenset(flow.first_name[name] for name, _ in model.named_parameters())
     members = _members(flow, axes)
     taps, kind_of = _taps(flow), _kinds(flow, axes)
+    least = {resolve(axis): number for axis, number in flow.least}
     groups: dict[str, Group] = {}
     frozen: dict[str, str] = {}
     for var, its in members.items():
@@ -32,7 +34,7 @@ def build(model: nn.Module, flow: Flow, kinds: Sequence[str]) -> Structure:
             frozen[name] = var.frozen or f"units of kind {kind!r} are kept unless trace(kinds=...) names them"
             continue
         after, before = taps(var)
-        groups[name] = Group(name, kind, var.size, tuple(its), after, before, var.inexact, var)
+        groups[name] = Group(name, kind, var.size, tuple(its), after, before, var.inexact, var, least.get(var, 1))
     macs = tuple(tuple(map(resolve, its)) for its in flow.macs)
     return Structure(
         groups=groups,
@@ -81,6 +83,7 @@ def _kinds(flow: Flow, axes: dict[str, tuple[Axis, ...]]) -> Callable[[Var, list
     """A function that finds the kind of a variable from what it is used for and what makes it."""
     heads = {var for axis in flow.heads for var in leaves(axis)}
     head_dims = {var for axis in flow.head_dims for var in leaves(axis)}
+    experts = {var for axis in flow.experts for var in leaves(axis)}
     repeated = {walk(axis) for axis in flow.repeated}
     shared = {
         factor
@@ -91,6 +94,8 @@ def _kinds(flow: Flow, axes: dict[str, tuple[Axis, ...]]) -> Callable[[Var, list
     }
 
     def kind(var: Var, members: list[Member]) -> str:
+        if var in experts:
+            return "expert"
         if var in heads:
             return "kv_group" if var in shared else "head"
         if var in head_dims:
@@ -98,7 +103,9 @@ def _kinds(flow: Flow, axes: dict[str, tuple[Axis, ...]]) -> Callable[[Var, list
         made = {m.tensor for m in members if not m.consumed and len(axes[m.tensor]) > 1}
         if var.inexact and len(made) > 1:
             return "hidden"
-        return "channel" if len(axes[_namesake(members, axes).tensor]) > 2 else "neuron"
+        its = axes[_namesake(members, axes).tensor]
+        stacked = any(leaf in experts for axis in its for leaf in leaves(axis))
+        return "channel" if len(its) - stacked > 2 else "neuron"
 
     return kind
 

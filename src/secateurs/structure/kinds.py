@@ -11,10 +11,11 @@ KINDS = {
     "neuron": "of a linear layer",
     "head": "of an attention, with its queries, keys and values",
     "kv_group": "of a grouped-query attention: one key/value head with all queries that share it",
+    "expert": "of a mixture: a sub-network that a router sends rows to, with its row of the router",
     "hidden": "dimension of a residual stream that is normalised as a whole",
     "head_dim": "dimension of the vectors of every head of an attention",
 }
-DEFAULT = ("channel", "neuron", "head", "kv_group")
+DEFAULT = ("channel", "neuron", "head", "kv_group", "expert")
 
 
 def parse(kinds: Sequence[str] | str | None) -> tuple[str, ...]:

@@ -94,6 +94,7 @@ class Group:
         before: where they can be seen before it.
         inexact: why removal changes what the remaining units compute, or None if it does not.
         var: the group's variable in the axes of the structure.
+        least: how many units must be left.
     """
 
     name: str
@@ -104,6 +105,7 @@ class Group:
     before: tuple[Tap, ...]
     inexact: str | None
     var: Var
+    least: int = 1
 
     def modules(self, consumed: bool) -> str:
         """The modules that use the units (consumed) or make and transform them, for people to read."""

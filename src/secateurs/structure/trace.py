@@ -60,6 +60,7 @@ def trace(
             if name in kept and (first, dim) not in flow.contracted:
                 ax.freeze(axis, f"kept: {kept[name]!r}")
     _freeze_repetitions(flow)
+    _freeze_competitors(flow)
     return build(model, flow, wanted)
 
 
@@ -97,6 +98,16 @@ def _freeze_repetitions(flow: Flow) -> None:
     for axis in flow.repeated:
         if ax.walk(axis) not in whole:
             ax.freeze(axis, "number of repetitions")
+
+
+def _freeze_competitors(flow: Flow) -> None:
+    """Freeze units that compete with each other; experts may do so without one, though not with the same result."""
+    experts = {var for axis in flow.experts for var in ax.leaves(axis)}
+    for var in {var for axes in flow.home.values() for axis in axes for var in ax.leaves(axis)}:
+        if var.competing and var in experts:
+            ax.mark_inexact(var, f"the router chooses among these units ({var.competing})")
+        elif var.competing or var in experts:
+            ax.freeze(var, var.competing or "which expert a row goes to depends on the data")
 
 
 def outputs_of(output: Any) -> Iterable[Tensor]:

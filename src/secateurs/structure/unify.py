@@ -118,6 +118,8 @@ def _bind(var: Var, target: Axis) -> None:
         ax.freeze(target, var.frozen)
     if var.inexact:
         ax.mark_inexact(target, var.inexact)
+    if var.competing:
+        ax.compete(target, var.competing)
 
 
 def _give_up(a: Axis, b: Axis) -> None:

@@ -95,7 +95,10 @@ def grouped_product(flow: Flow, out: Any, a: Any, b: Any, offsets: Any = None, *
     if a.ndim != 2 or b.ndim != 3:
         return ()
     (rows, k), (groups, k_b, m) = flow.axes(a), flow.axes(b)
-    flow.freeze([rows, groups], "which expert a row goes to depends on the data")
+    flow.freeze(rows, "which expert a row goes to depends on the data")
+    if offsets is not None:
+        unify(groups, flow.axes(offsets)[0])
+    flow.experts.append(groups)
     unify(k, k_b)
     flow.contract(a, b, k_b)
     flow.macs.append((rows, k, m))

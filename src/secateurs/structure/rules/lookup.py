@@ -26,7 +26,7 @@ def embedding(flow: Flow, out: Any, weight: Any, indices: Any, *_: Any, **__: An
 def index(flow: Flow, out: Any, x: Any, indices: Any) -> Any:
     """`x[i, :, j]` with tensors of integers: their broadcast shape takes the place of the dimensions indexed."""
     axes = flow.axes(x)
-    used = _indexed(flow, axes, indices)
+    used = _indexed(flow, x, indices)
     passed = [axis for dim, axis in enumerate(axes) if dim not in used]
     adjacent = used == list(range(used[0], used[-1] + 1))
     first = used[0] if adjacent else 0
@@ -42,7 +42,7 @@ def index(flow: Flow, out: Any, x: Any, indices: Any) -> Any:
 def index_put(flow: Flow, out: Any, x: Any, indices: Any, values: Any, *_: Any) -> Any:
     """`x[i] = values`: the dimensions that are not indexed are the last of the values."""
     axes = flow.axes(x)
-    used = _indexed(flow, axes, indices)
+    used = _indexed(flow, x, indices)
     others = [axis for dim, axis in enumerate(axes) if dim not in used]
     theirs = flow.axes(values)
     if used != list(range(len(used))):
@@ -77,11 +77,26 @@ def index_add(flow: Flow, out: Any, x: Any, dim: int, indices: Any, source: Any,
 
 @rule("aten::topk")
 def topk(flow: Flow, out: Any, x: Any, k: int, dim: int = -1, *_: Any) -> Any:
-    """The largest of one dimension, which stays whole."""
+    """The largest of one dimension, which stays whole unless it is that of experts."""
     axes = list(flow.axes(x))
-    flow.freeze(axes[dim], "the largest of it are chosen")
+    ax.compete(axes[dim], "the largest of it are chosen")
+    flow.point(out[1], axes[dim], least=k)
     axes[dim] = ax.new(k, "the largest of it are chosen")
     return [tuple(axes), tuple(axes)]
+
+
+@rule("aten::gather")
+def gather(flow: Flow, out: Any, x: Any, dim: int, indices: Any, *_: Any, **__: Any) -> Any:
+    """Chosen indices of one dimension, which stays whole unless they were chosen from it; the others are the same."""
+    axes, theirs = flow.axes(x), flow.axes(indices)
+    dim %= max(len(axes), 1)
+    _looked_up(flow, x, dim, indices)
+    for d, (axis, other) in enumerate(zip(axes, theirs, strict=True)):
+        if d != dim and axis.size == other.size:
+            unify(axis, other)
+        elif d != dim:
+            flow.freeze([axis, other], "looked up by index")
+    return theirs
 
 
 @rule("aten::nonzero")
@@ -91,14 +106,26 @@ def nonzero(flow: Flow, out: Any, x: Any) -> Any:
     return tuple(ax.new(n, "its values choose places") for n in out.shape)
 
 
-def _indexed(flow: Flow, axes: Any, indices: Any) -> list[int]:
-    """The dimensions that are indexed; they are frozen.  A mask of booleans indexes as many as it has."""
+def _looked_up(flow: Flow, x: Any, dim: int, indices: Any) -> None:
+    """Freeze a dimension that is indexed, unless by indices chosen from it: then the rest can do without one."""
+    axis, pointed = flow.axes(x)[dim], flow.pointed(indices)
+    if pointed is None or pointed.size != axis.size:
+        flow.freeze(axis, "looked up by index")
+        return
+    unify(axis, pointed)
+    if flow.is_constant(x):
+        flow.experts.append(axis)
+
+
+def _indexed(flow: Flow, x: Any, indices: Any) -> list[int]:
+    """The dimensions that are indexed.  A mask of booleans indexes as many as it has."""
     used: list[int] = []
     dim = 0
     for i in indices:
         width = 1 if i is None or i.dtype.itemsize > 1 else i.ndim
         if i is not None:
             used += range(dim, dim + width)
+            for d in used[-width:]:
+                _looked_up(flow, x, d, i)
         dim += width
-    flow.freeze([axes[d] for d in used], "looked up by index")
     return used

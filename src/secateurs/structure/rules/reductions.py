@@ -78,10 +78,21 @@ def extreme(flow: Flow, out: Any, x: Any, dims: Any = None, *args: Any, **kwargs
 
 @rule("aten::_softmax", "aten::_log_softmax", "aten::cumsum", "aten::cumprod", "aten::sort", "aten::logcumsumexp")
 def along(flow: Flow, out: Any, x: Any, dim: Any = -1, *_: Any, **__: Any) -> Any:
-    """Every index depends on the others along this dimension, which stays whole."""
+    """Every index depends on the others along this dimension, which stays whole unless it is that of experts."""
     axes = flow.axes(x)
-    flow.freeze(axes[dim] if axes else [], f"{flow.operator} runs along it")
+    if axes:
+        ax.compete(axes[dim], f"{flow.operator} runs along it")
     return [axes for _ in out] if isinstance(out, list) else axes
+
+
+@rule("aten::histc", "aten::bincount")
+def histogram(flow: Flow, out: Any, x: Any, *_: Any, **__: Any) -> Any:
+    """How many values there are of each; where the values are indices of an axis, one count per index of it."""
+    counted = flow.pointed(x)
+    if counted is None or counted.size != out.shape[0]:
+        return ()
+    flow.sized(counted)
+    return (counted,)
 
 
 def _reduce(flow: Flow, out: Any, x: Any, dims: Any) -> tuple[tuple[Any, ...], list[Any]]:

@@ -23,6 +23,15 @@ ACTIVATIONS = {
     ).split()
 }
 
+# Operators whose first result holds values of their first input and no others.
+MOVES = {
+    "aten::" + name
+    for name in (
+        "view _unsafe_view _reshape_alias reshape clone detach alias contiguous _to_copy permute transpose t squeeze "
+        "unsqueeze expand slice select index index_select sort"
+    ).split()
+}
+
 
 def rule(*names: str) -> Callable[[Rule], Rule]:
     """Register a rule for the operators `names`, written like "aten::relu" (in-place forms are included).

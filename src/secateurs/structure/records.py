@@ -1,0 +1,52 @@
+"""What a trace writes down as axes flow."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import NamedTuple
+
+from secateurs.structure.axis import Axis
+from secateurs.structure.sites import Site
+
+OUTPUT = -1
+"""The slot of an operator's result."""
+
+
+class Source(NamedTuple):
+    """A tensor that can be observed: an argument (by position) of the operator at `site`, or its output."""
+
+    site: Site
+    slot: int
+    axes: tuple[Axis, ...]
+
+
+class Activation(NamedTuple):
+    """What goes into a non-linearity and what comes out of it."""
+
+    before: Source
+    after: Source
+
+
+class Consumption(NamedTuple):
+    """A contraction of `axis`: where its operand can be read, and the non-linearity that it came from, if any."""
+
+    axis: Axis
+    operand: Source
+    activation: Activation | None
+
+
+class SizeUse(NamedTuple):
+    """A module used the size of `axis`: as its attribute `name` or, where that is None, in its own code."""
+
+    module: str
+    name: str | None
+    axis: Axis
+
+
+@dataclass
+class Seen:
+    """What is known of one tensor: its axes, whether it depends on the inputs, and its latest non-linearity."""
+
+    axes: tuple[Axis, ...]
+    constant: bool
+    activation: Activation | None = None

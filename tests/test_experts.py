@@ -1,0 +1,107 @@
+"""Experts go whole, with their rows of the router; those that stay compute what they would if the others lost."""
+
+import math
+
+import pytest
+import torch
+from torch import nn
+
+import secateurs as sc
+from secateurs.errors import InfeasibleBudgetError, PlanError
+from secateurs.plan import GroupPlan
+from secateurs.surgery import operate
+
+
+class LookedUp(nn.Module):
+    """The weights of the chosen experts are looked up for each row."""
+
+    def __init__(self):
+        super().__init__()
+        self.top, self.inlet, self.router = 2, nn.Linear(6, 8), nn.Linear(8, 5)
+        self.up, self.down = nn.Parameter(torch.randn(5, 8, 12)), nn.Parameter(torch.randn(5, 12, 8))
+        self.out, self.count = nn.Linear(8, 3), 5
+
+    def forward(self, x, ban=()):
+        x = self.inlet(x)
+        odds = self.router(x)
+        if ban:
+            odds = odds.index_fill(-1, torch.tensor(ban), -math.inf)
+        weights, chosen = odds.softmax(-1).topk(self.top, -1)
+        return self.out((self.run(x, chosen) * weights.unsqueeze(-1)).sum(1))
+
+    def run(self, x, chosen):
+        inner = (x[:, None, None] @ self.up[chosen]).relu()
+        return (inner @ self.down[chosen]).squeeze(-2)
+
+
+class Grouped(LookedUp):
+    """Rows are sorted by expert and multiplied group by group, as large models do."""
+
+    def run(self, x, chosen):
+        ordered, order = chosen.flatten().sort()
+        rows = torch.histc(ordered.float(), bins=self.count, min=0, max=self.count - 1)
+        ends = rows.cumsum(0, dtype=torch.int32)
+        product = nn.functional.grouped_mm
+        inner = product(x[order // self.top], self.up, offs=ends).relu()
+        return product(inner, self.down, offs=ends)[order.argsort()].unflatten(0, chosen.shape)
+
+
+@pytest.fixture(params=[LookedUp, Grouped])
+def mixture(request):
+    return request.param().eval()
+
+
+@pytest.fixture
+def rows():
+    return torch.randn(7, 6)
+
+
+def keep(structure, **kept):
+    groups = {name: GroupPlan(units=structure.group(name).size, keep=units) for name, units in kept.items()}
+    cost = structure.cost({name: len(units) for name, units in kept.items()})
+    return sc.Plan(groups=groups, budget="keep:0.5", scope="local", dense=structure.cost(), pruned=cost, frozen={})
+
+
+def test_experts_and_their_neurons_are_groups(mixture, rows):
+    groups = sc.trace(mixture, rows).groups
+    assert {name: (g.kind, g.size, bool(g.inexact)) for name, g in groups.items()} == {
+        "inlet": ("neuron", 8, False),
+        "router": ("expert", 5, True),
+        "up": ("neuron", 12, False),
+        "down": ("neuron", 8, False),
+    }
+    assert [str(m) for m in groups["router"].members] == ["router.weight[0]", "router.bias[0]", "up[0]", "down[0]"]
+
+
+def test_the_experts_that_stay_are_chosen_as_if_the_others_had_lost(mixture, rows):
+    structure = sc.trace(mixture, rows)
+    cut = operate(mixture, keep(structure, router=(0, 2, 3)), rows, structure)
+    assert not cut.put_back
+    assert list(cut.inexact) == ["router"]
+    torch.testing.assert_close(cut.model(rows), mixture(rows, ban=(1, 4)))
+
+
+def test_as_many_experts_stay_as_are_chosen(mixture, rows):
+    structure = sc.trace(mixture, rows)
+    scores = {"router": torch.arange(5.0)}
+    assert sc.allocate(structure, scores, "keep:0.4").keep["router"] == (3, 4)
+    with pytest.raises(InfeasibleBudgetError, match="the least that can be kept"):
+        sc.allocate(structure, scores, "keep:0.2")
+    with pytest.raises(PlanError, match="must keep at least 2 units"):
+        sc.apply(mixture, keep(structure, router=(3,)), rows, structure)
+
+
+def test_a_softmax_over_units_that_are_no_experts_freezes_them():
+    model = nn.Sequential(nn.Linear(4, 6), nn.Softmax(-1), nn.Linear(6, 2))
+    structure = sc.trace(model, torch.randn(3, 4))
+    assert structure.frozen["0"] == "aten::_softmax runs along it"
+    assert not structure.groups
+
+
+def test_a_table_indexed_by_data_is_no_mixture():
+    class Table(LookedUp):
+        def run(self, x, chosen):
+            return super().run(x, chosen % 5)  # no longer what the router chose
+
+    structure = sc.trace(Table(), torch.randn(7, 6))
+    assert "router" in structure.frozen
