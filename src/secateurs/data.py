@@ -229,3 +229,16 @@ def device_of(model: nn.Module) -> torch.device:
     tensor = next(model.parameters(), None)
     tensor = next(model.buffers(), None) if tensor is None else tensor
     return torch.device("cpu") if tensor is None else tensor.device
+
+
+def need_values(model: nn.Module, purpose: str) -> None:
+    """See that a model has weights, and not only their sizes.
+
+    Raises:
+        ModelError: it is on the meta device, or it is no module.
+    """
+    if device_of(model).type == "meta":
+        raise ModelError(
+            f"{type(model).__name__} is on the meta device, where weights have sizes but no values: it can be traced, "
+            f"checked and planned for, but {purpose} needs its weights"
+        )

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from secateurs.criteria.registry import Criterion, Evidence, find
-from secateurs.data import first_batch, named_tensors
+from secateurs.data import first_batch, named_tensors, need_values
 from secateurs.errors import CriterionError, SecateursError
 from secateurs.losses import Loss
 from secateurs.observe import observe
@@ -43,9 +43,11 @@ def score(
         Group name to scores [units], float64 on the CPU, higher = keep.
 
     Raises:
+        ModelError: the model is on the meta device.
         CriterionError: the criterion is unknown, lacks what it needs, or gives a score that is not finite.
         DataError: see `secateurs.observe.observe`.
     """
+    need_values(model, "scoring")
     chosen = find(criterion)
     if loss is not None:
         raise CriterionError(f"criterion {chosen.name!r} needs no gradients: leave `loss` out")

@@ -11,18 +11,19 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.utils._pytree import tree_flatten
 from torch.utils.weak import WeakTensorKeyDictionary
 
 from secateurs.costs import macs_of
-from secateurs.data import named_tensors
+from secateurs.data import device_of, named_tensors
 from secateurs.structure import axis as ax
 from secateurs.structure.axis import Axis, Var
 from secateurs.structure.records import OUTPUT, Activation, Consumption, Seen, SizeUse, Source
 from secateurs.structure.rules import RULES
 from secateurs.structure.rules.registry import ACTIVATIONS, MOVES, name_of
 from secateurs.structure.sites import Site, Watcher
+from secateurs.structure.tensors import tensors_in
 from secateurs.structure.unify import unify
+from secateurs.structure.values import Values
 
 INPUT = "model input"
 CONSTANT = "a tensor that is neither a parameter nor a buffer nor made from one"
@@ -48,6 +49,7 @@ class Flow(Watcher):
         least: (axis, number): that many indices must be left, because as many are chosen.
         batch: the axis of the samples.
         operator: the name of the operator whose rule is being applied.
+        values: those that are known of a model on the meta device.
     """
 
     def __init__(self, model: nn.Module):
@@ -70,6 +72,8 @@ class Flow(Watcher):
         self.least: list[tuple[Axis, int]] = []
         self.operator = ""
         self.batch: Axis = ax.ONE
+        self.values = Values()
+        self._abstract = device_of(model).type == "meta"
         self._seen: Any = WeakTensorKeyDictionary()
         self._parameter: Any = WeakTensorKeyDictionary()
         self._pointed: Any = WeakTensorKeyDictionary()
@@ -144,11 +148,11 @@ class Flow(Watcher):
 
     def visit(self, site: Site, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         """Run the operator and let the axes of its inputs flow to its outputs."""
-        out = func(*args, **kwargs)
+        out = self.values.run(func, args, kwargs) if self._abstract else func(*args, **kwargs)
         self._site, self._args = site, args
         self.counted_macs += macs_of(func, args, kwargs, out)
-        inputs = _tensors((args, kwargs))
-        outputs = _tensors(out)
+        inputs = tensors_in(args, kwargs)
+        outputs = tensors_in(out)
         seen = [self._look(tensor) for tensor in inputs]
         axes = self._apply_rule(func, args, kwargs, inputs, outputs)
         activation = self._activation(func, seen, axes)
@@ -215,7 +219,3 @@ class Flow(Watcher):
         if tensor in self._parameter:
             self.used.setdefault(self._parameter[tensor])
         return self._seen[tensor]
-
-
-def _tensors(tree: Any) -> list[Tensor]:
-    return [leaf for leaf in tree_flatten(tree)[0] if isinstance(leaf, Tensor)]

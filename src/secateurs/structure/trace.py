@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from fnmatch import fnmatchcase
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 from torch.nn.parameter import is_lazy
 from torch.utils._pytree import tree_leaves
@@ -51,7 +52,7 @@ def trace(
         raise ModelError(f"{type(model).__name__} has lazy modules; run it once on real inputs first")
     wanted = parse(kinds)
     kept = _matching(model, [keep] if isinstance(keep, str) else keep)
-    flow = _run(model, as_call(example_inputs).to(device).copy())
+    flow = _run(model, as_call(example_inputs), device)
     for name, axes in flow.home.items():
         first = flow.first_name[name]
         if first not in flow.used:
@@ -64,9 +65,11 @@ def trace(
     return build(model, flow, wanted)
 
 
-def _run(model: nn.Module, call: Call) -> Flow:
+def _run(model: nn.Module, given: Call, device: torch.device) -> Flow:
     """One forward pass with axes flowing."""
-    flow = Flow(model)
+    flow, call = Flow(model), given.to(device).copy()
+    for tensor, value in zip(call.tensors(), given.tensors(), strict=True):
+        flow.values.know(tensor, value)
     try:
         samples = call.samples()
     except DataError:  # only observing needs to know, and asks again

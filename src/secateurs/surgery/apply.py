@@ -8,7 +8,7 @@ from typing import Any
 
 from torch import nn
 
-from secateurs.data import as_call, device_of
+from secateurs.data import as_call, device_of, need_values
 from secateurs.errors import PlanError, PutBackWarning
 from secateurs.plan import Plan
 from secateurs.structure import Structure, trace
@@ -54,6 +54,7 @@ def apply(model: nn.Module, plan: Plan, example_inputs: Any, structure: Structur
         A new module of the same class.
 
     Raises:
+        ModelError: the model is on the meta device.
         PlanError: the plan is for another model.
         VerificationError: the model cannot be cut at all, or gives other outputs each time it is run.
     """
@@ -68,6 +69,7 @@ def operate(model: nn.Module, plan: Plan, example_inputs: Any, structure: Struct
     """As `apply`, but returns everything there is to know about the cut, and does not warn."""
     if not isinstance(plan, Plan):
         raise PlanError(f"expected a Plan, not {type(plan).__name__}; Plan.load reads one from a file")
+    need_values(model, "cutting")
     structure = structure or trace(model, example_inputs, kinds="all")
     plan.check(structure)
     trials = Trials(model, plan, structure, as_call(example_inputs).to(device_of(model)))

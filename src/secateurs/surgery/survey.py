@@ -7,11 +7,11 @@ from traceback import walk_tb
 from typing import Any, NamedTuple
 
 from torch import Tensor, nn
-from torch.utils._pytree import tree_leaves
 
 from secateurs.structure import Structure
 from secateurs.structure.sites import Site, Watcher
 from secateurs.structure.structure import Change
+from secateurs.structure.tensors import tensors_in
 
 
 class Fault(NamedTuple):
@@ -50,7 +50,7 @@ class Survey(Watcher):
 
     def visit(self, site: Site, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         """Run the operator and look at the sizes of what it returns."""
-        inputs = [leaf for leaf in tree_leaves((args, kwargs)) if isinstance(leaf, Tensor)]
+        inputs = tensors_in(args, kwargs)
         for tensor in inputs:
             self._unused.pop(id(tensor), None)
         change = self._changes.get(site)
@@ -63,7 +63,7 @@ class Survey(Watcher):
             return _zeros(inputs, change)
         if change is None:
             return out
-        outputs = [leaf for leaf in tree_leaves(out) if isinstance(leaf, Tensor)]
+        outputs = tensors_in(out)
         for number, dim in change.dims:
             shape = list(outputs[number].shape) if number < len(outputs) else []
             if dim >= len(shape) or shape[dim] != change.shapes[number][dim]:

@@ -5,12 +5,10 @@ from __future__ import annotations
 from itertools import zip_longest
 from typing import TYPE_CHECKING, Any
 
-from torch import Tensor
-from torch.utils._pytree import tree_flatten
-
 from secateurs.structure import axis as ax
 from secateurs.structure.axis import ONE, Axis
 from secateurs.structure.rules.registry import rule
+from secateurs.structure.tensors import tensors_in
 from secateurs.structure.unify import unify
 
 if TYPE_CHECKING:
@@ -37,7 +35,7 @@ if TYPE_CHECKING:
 )
 def pointwise(flow: Flow, out: Any, *args: Any, **kwargs: Any) -> Any:
     """Align from the right, as broadcasting does; a dimension of size one yields to the other."""
-    tensors = [leaf for leaf in tree_flatten((args, kwargs))[0] if isinstance(leaf, Tensor)]
+    tensors = tensors_in(args, kwargs)
     result: list[Axis] = []
     for aligned in zip_longest(*(reversed(flow.axes(t)) for t in tensors), fillvalue=ONE):
         wide = [axis for axis in aligned if axis.size > 1] or [ONE]

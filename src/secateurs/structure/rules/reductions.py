@@ -76,7 +76,15 @@ def extreme(flow: Flow, out: Any, x: Any, dims: Any = None, *args: Any, **kwargs
     return [axes for _ in out] if isinstance(out, list) else axes
 
 
-@rule("aten::_softmax", "aten::_log_softmax", "aten::cumsum", "aten::cumprod", "aten::sort", "aten::logcumsumexp")
+@rule(
+    "aten::_softmax",
+    "aten::_safe_softmax",
+    "aten::_log_softmax",
+    "aten::cumsum",
+    "aten::cumprod",
+    "aten::sort",
+    "aten::logcumsumexp",
+)
 def along(flow: Flow, out: Any, x: Any, dim: Any = -1, *_: Any, **__: Any) -> Any:
     """Every index depends on the others along this dimension, which stays whole unless it is that of experts."""
     axes = flow.axes(x)
