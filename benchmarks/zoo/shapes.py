@@ -76,10 +76,10 @@ class _ConcatSplit(nn.Module):
         super().__init__()
         self.sources = nn.ModuleList(_conv(3, width) for width in (4, 6, 8))
         self.sinks = nn.ModuleList(_conv(width, 5) for width in (7, 3, 8))
-        self.head = _head(5)
+        self.head, self.widths = _head(5), [7, 3, 8]
 
     def forward(self, x: Tensor) -> Tensor:
-        parts = torch.cat([source(x) for source in self.sources], 1).split([7, 3, 8], 1)
+        parts = torch.cat([source(x) for source in self.sources], 1).split(self.widths, 1)
         return self.head(sum(sink(part) for sink, part in zip(self.sinks, parts, strict=True)))
 
 

@@ -40,7 +40,7 @@ def load(directory: str | Path, model: Callable[[], nn.Module]) -> nn.Module:
     _fill(skeleton, tensors, directory)
     adapt(skeleton)
     try:
-        assign(skeleton, {m: {k: _live(v) for k, v in its.items()} for m, its in manifest.attributes.items()})
+        assign(skeleton, manifest.attributes)
     except AttributeError as error:
         raise PersistError(f"{directory} is of a {manifest.model}, not of what `model` builds: {error}") from error
     for name, module in skeleton.named_modules():
@@ -108,7 +108,3 @@ def _fill(skeleton: nn.Module, tensors: dict[str, Tensor], directory: Path) -> N
                 if id(new) not in made:
                     made[id(new)] = nn.Parameter(new, old.requires_grad) if isinstance(old, nn.Parameter) else new
                 table[key] = made[id(new)]
-
-
-def _live(value: Any) -> Any:
-    return tuple(value) if isinstance(value, list) else value

@@ -41,6 +41,7 @@ class Flow(Watcher):
         macs: for each contraction, the axes whose sizes multiply to its multiply-accumulate operations.
         counted_macs: all such operations, as torch counts them.
         sizes, consumptions, activations: see the classes.
+        splits: (module, parts): what a module split something into.
         produced: the results of convolutions and matrix products, before anything else happens to them.
         heads: axes over which an attention runs in parallel.
         head_dims: axes of the vectors of an attention's heads.
@@ -62,6 +63,7 @@ class Flow(Watcher):
         self.macs: list[tuple[Axis, ...]] = []
         self.counted_macs = 0
         self.sizes: list[SizeUse] = []
+        self.splits: list[tuple[str, tuple[Axis, ...]]] = []
         self.consumptions: list[Consumption] = []
         self.activations: list[Activation] = []
         self.produced: list[Source] = []
@@ -143,6 +145,10 @@ class Flow(Watcher):
             if its in self._origin:
                 modules.add(self._origin[its][0].rpartition(".")[0])
         self.sizes.extend(SizeUse(module, name, axis) for module in sorted(modules))
+
+    def split_into(self, parts: Sequence[Axis]) -> None:
+        """Note that the running module named the sizes of all these parts at once; an attribute may hold them."""
+        self.splits.append((self._site.module, tuple(parts)))
 
     # The walk itself.
 

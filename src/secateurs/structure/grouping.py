@@ -47,6 +47,7 @@ def build(model: nn.Module, flow: Flow, kinds: Sequence[str]) -> Structure:
         used=frozenset(flow.used),
         results=flow.results,
         sizes=tuple((use.module, use.name, resolve(use.axis)) for use in flow.sizes),
+        splits=tuple((module, tuple(map(resolve, parts))) for module, parts in flow.splits),
     )
 
 

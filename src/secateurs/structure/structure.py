@@ -142,6 +142,7 @@ class Structure:
         used: the parameters and buffers that the forward pass used.
         results: the axes of what each operator returned, not resolved.
         sizes: (module, attribute or None, axis): sizes that modules may hold in attributes.
+        splits: (module, parts): several sizes that a module may hold in one attribute.
     """
 
     groups: Mapping[str, Group]
@@ -151,6 +152,7 @@ class Structure:
     macs: tuple[tuple[Axis, ...], ...]
     other_macs: int
     sizes: tuple[tuple[str, str | None, Axis], ...]
+    splits: tuple[tuple[str, tuple[Axis, ...]], ...]
     batch: Var | None
     used: frozenset[str]
     results: Mapping[Site, Sequence[tuple[Axis, ...]]]

@@ -64,10 +64,8 @@ def stale(model: nn.Module, structure: Structure, widths: Mapping[str, int]) -> 
     """The attributes of the model's modules that these widths of groups make stale."""
     left = {structure.group(name).var: width for name, width in widths.items()}
     certain: Attributes = defaultdict(dict)
-    likely: Attributes = defaultdict(dict)
-    possible: Attributes = defaultdict(dict)
-    used: dict[str, dict[int, set[int]]] = defaultdict(lambda: defaultdict(set))
     known = set()
+    used: dict[str, dict[int, set[int]]] = defaultdict(lambda: defaultdict(set))
     for module, name, axis in structure.sizes:
         new = size_of(axis, left)
         if name is None:
@@ -77,24 +75,44 @@ def stale(model: nn.Module, structure: Structure, widths: Mapping[str, int]) -> 
             old = getattr(model.get_submodule(module), name)
             if new != axis.size:
                 certain[module][name] = new if old == axis.size else tuple(new if n == axis.size else n for n in old)
+    likely, possible = _guesses(model, used, known)
+    for module, axes in structure.splits:
+        old, new = [axis.size for axis in axes], [size_of(axis, left) for axis in axes]
+        for name, value in vars(model.get_submodule(module)).items():
+            if old != new and isinstance(value, (list, tuple)) and list(value) == old:
+                likely[module][name] = possible[module][name] = new
+    return Stale(certain, likely, possible)
+
+
+def _guesses(
+    model: nn.Module, used: Mapping[str, Mapping[int, set[int]]], known: set[tuple[str, str]]
+) -> tuple[Attributes, Attributes]:
+    """Integers, alone or in a sequence, that equal the old size of an axis that their module used.
+
+    Args:
+        model: whose modules are looked at.
+        used: per module and old size, the new sizes.
+        known: attributes that need no guess.
+
+    Returns:
+        The likely and all possible new values.
+    """
+    likely: Attributes = defaultdict(dict)
+    possible: Attributes = defaultdict(dict)
     for module, sizes in used.items():
         owner = model.get_submodule(module)
         others = WIDTHS if isinstance(owner, nn.MultiheadAttention) else ()
+        changed = {old: next(iter(news - {old})) for old, news in sizes.items() if len(news - {old}) == 1}
         for name, value in vars(owner).items():
-            if (
-                name in others
-                or type(value) is not int
-                or name.startswith("_")
-                or (module, name) in known
-                or value not in sizes
-            ):
+            numbers = [value] if type(value) is int else list(value) if isinstance(value, (list, tuple)) else []
+            hits = [n for n in numbers if type(n) is int and n in changed]
+            if not hits or name in others or name.startswith("_") or (module, name) in known:
                 continue
-            news = sizes[value] - {value}
-            if len(news) == 1:
-                possible[module][name] = next(iter(news))
-                if value not in sizes[value]:
-                    likely[module][name] = possible[module][name]
-    return Stale(certain, likely, possible)
+            new = [changed.get(n, n) if type(n) is int else n for n in numbers]
+            possible[module][name] = new[0] if type(value) is int else new
+            if not any(n in sizes[n] for n in hits):
+                likely[module][name] = possible[module][name]
+    return likely, possible
 
 
 def _holds(model: nn.Module, module: str, name: str, size: int) -> bool:
@@ -104,7 +122,9 @@ def _holds(model: nn.Module, module: str, name: str, size: int) -> bool:
 
 
 def assign(model: nn.Module, changes: Attributes) -> None:
-    """Set the attributes."""
-    for module, values in changes.items():
-        for name, value in values.items():
-            setattr(model.get_submodule(module), name, value)
+    """Set the attributes; what was a list stays one, and what was a tuple."""
+    for name, values in changes.items():
+        module = model.get_submodule(name)
+        for attribute, value in values.items():
+            old = getattr(module, attribute, None)
+            setattr(module, attribute, type(old)(value) if isinstance(old, (list, tuple)) else value)

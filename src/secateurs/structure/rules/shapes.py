@@ -128,6 +128,8 @@ def split_apart(flow: Flow, out: Any, x: Any, size: Any, dim: int = 0) -> Any:
     parts = pieces(axes[dim], [t.shape[dim] for t in outs])
     if parts is None:
         return [()]
+    if not isinstance(size, int):
+        flow.split_into(parts)
     for part in parts:
         flow.sized(part)
         if isinstance(size, int) and part.size == parts[0].size:
