@@ -40,9 +40,9 @@ def _image_list(*size: int) -> tuple:
     return ([torch.rand(size), torch.rand(size)],)
 
 
-def _image_pair(*size: int) -> tuple:
-    """Two batches of images, as optical flow takes them."""
-    return torch.rand(2, *size), torch.rand(2, *size)
+def _image_pair(*size: int) -> dict:
+    """Two batches of images, as optical flow takes them; its recurrence is kept short, as float32 errors grow in it."""
+    return {"image1": torch.rand(2, *size), "image2": torch.rand(2, *size), "num_flow_updates": 2}
 
 
 def _rows(kind, size: tuple, table: dict[str, dict], **common) -> list[Entry]:
