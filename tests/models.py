@@ -105,6 +105,27 @@ class StaleSize(nn.Module):
         return self.head(x.view(len(x), self.width, -1).transpose(1, 2).reshape(len(x), -1))
 
 
+class HeldSizes(nn.Module):
+    """Keeps widths in a list, a shape in a tuple, and a number of heads that it makes a tensor with."""
+
+    def __init__(self):
+        super().__init__()
+        self.widths, self.shape, self.heads = [4, 6], (8, 1), 4
+        self.a, self.b = nn.Linear(6, 4), nn.Linear(6, 6)
+        self.c, self.d, self.scale = nn.Linear(4, 8), nn.Linear(6, 8), nn.Parameter(torch.randn(8))
+        self.q, self.k, self.v, self.out = nn.Linear(6, 12), nn.Linear(6, 12), nn.Linear(6, 12), nn.Linear(12, 5)
+        self.last = nn.Linear(8, 5)
+
+    def forward(self, x: Tensor) -> Tensor:
+        n, length, _ = x.shape
+        left, right = torch.cat([self.a(x), self.b(x)], -1).relu().split(self.widths, -1)
+        sums = (self.c(left) + self.d(right)).transpose(1, 2) * self.scale.view(self.shape)
+        q, k, v = (f(x).view(n, length, self.heads, 3).transpose(1, 2) for f in (self.q, self.k, self.v))
+        scores = q @ k.transpose(-2, -1) + torch.zeros(n, self.heads, length, length, dtype=x.dtype, device=x.device)
+        mixed = (scores.softmax(-1) @ v).transpose(1, 2).reshape(n, length, -1)
+        return self.out(mixed) + self.last(sums.transpose(1, 2))
+
+
 class HardCoded(nn.Module):
     """Holds a width in its code, where nobody can change it: that group must stay, the other may go."""
 
@@ -231,6 +252,7 @@ FAMILIES: dict[str, Callable] = {
     "prelu": lambda: (seq(nn.Conv2d(3, 8, 3), nn.PReLU(8), nn.Conv2d(8, 6, 1), nn.PReLU(), nn.Conv2d(6, 5, 1)), IMAGE),
     "bare parameters": lambda: (Bare(), (4, 6)),
     "stale size": lambda: (StaleSize(), IMAGE),
+    "held sizes": lambda: (HeldSizes(), (2, 3, 6)),
     "shared": lambda: (Shared(), (4, 6)),
     "chunk": lambda: (Apply(_split, a=nn.Conv2d(3, 12, 1), b=nn.Conv2d(6, 4, 1), c=nn.Conv2d(10, 5, 1)), IMAGE),
     "several inputs and outputs": lambda: (

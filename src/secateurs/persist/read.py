@@ -51,13 +51,16 @@ def load(directory: str | Path, model: Callable[[], nn.Module]) -> nn.Module:
 
 
 def _skeleton(model: Callable[[], nn.Module]) -> nn.Module:
-    """The dense model without weights where possible, with them where it holds tensors that are not saved."""
+    """The dense model without weights where possible, with them where it holds tensors that are not saved.
+
+    It is a copy: the model may be handed out rather than built, and its configuration may be somebody else's too.
+    """
     with rng():
         try:
             with torch.device("meta"):
                 skeleton = model()
             if isinstance(skeleton, nn.Module) and not _holds_others(skeleton):
-                return skeleton
+                return copy.deepcopy(skeleton)
         except Exception:  # some models compute with their weights while they are built; the next lines tell
             pass
         try:
@@ -69,7 +72,7 @@ def _skeleton(model: Callable[[], nn.Module]) -> nn.Module:
             ) from error
     if not isinstance(skeleton, nn.Module):
         raise PersistError(f"`model` must build a torch.nn.Module, not a {type(skeleton).__name__}")
-    return copy.deepcopy(skeleton)  # it may be somebody's model, handed out rather than built
+    return copy.deepcopy(skeleton)
 
 
 def _holds_others(model: nn.Module) -> bool:

@@ -75,6 +75,7 @@ class Flow(Watcher):
         self.operator = ""
         self.batch: Axis = ax.ONE
         self.values = Values()
+        self._modules = dict(model.named_modules())
         self._abstract = device_of(model).type == "meta"
         self._seen: Any = WeakTensorKeyDictionary()
         self._parameter: Any = WeakTensorKeyDictionary()
@@ -145,6 +146,11 @@ class Flow(Watcher):
             if its in self._origin:
                 modules.add(self._origin[its][0].rpartition(".")[0])
         self.sizes.extend(SizeUse(module, name, axis) for module in sorted(modules))
+
+    def holds(self, size: int) -> bool:
+        """Whether the running module has an integer attribute of that value."""
+        module = self._modules.get(self._site.module)
+        return any(type(value) is int and value == size for value in vars(module).values())
 
     def split_into(self, parts: Sequence[Axis]) -> None:
         """Note that the running module named the sizes of all these parts at once; an attribute may hold them."""

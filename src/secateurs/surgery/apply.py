@@ -12,7 +12,8 @@ from secateurs.data import as_call, device_of, need_values
 from secateurs.errors import PlanError, PutBackWarning
 from secateurs.plan import Plan
 from secateurs.structure import Structure, trace
-from secateurs.surgery.attributes import Attributes
+from secateurs.surgery.attributes import Attributes, assign
+from secateurs.surgery.config import config_changes
 from secateurs.surgery.trials import Trials
 
 
@@ -72,12 +73,17 @@ def operate(model: nn.Module, plan: Plan, example_inputs: Any, structure: Struct
     need_values(model, "cutting")
     structure = structure or trace(model, example_inputs, kinds="all")
     plan.check(structure)
-    trials = Trials(model, plan, structure, as_call(example_inputs).to(device_of(model)))
+    call = as_call(example_inputs).to(device_of(model))
+    trials = Trials(model, plan, structure, call)
     removed = trials.removable([name for name, gone in plan.removed().items() if gone])
+    small = trials.cut(model, removed, trials.changes)
+    config = config_changes(small, structure, {name: plan.widths[name] for name in removed}, call)
+    assign(small, {"": config})
+    attributes = {**trials.changes, "": {**trials.changes.get("", {}), **config}} if config else trials.changes
     return Cut(
-        model=trials.cut(model, removed, trials.changes),
+        model=small,
         plan=plan.without(trials.failures, structure) if trials.failures else plan,
-        attributes=trials.changes,
+        attributes=attributes,
         put_back=trials.failures,
         inexact={name: why for name in removed if (why := structure.group(name).inexact)},
     )

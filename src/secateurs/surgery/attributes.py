@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import reduce
 from typing import Any
 
 from torch import nn
@@ -122,9 +123,16 @@ def _holds(model: nn.Module, module: str, name: str, size: int) -> bool:
 
 
 def assign(model: nn.Module, changes: Attributes) -> None:
-    """Set the attributes; what was a list stays one, and what was a tuple."""
+    """Set the attributes, which may be dotted; what was a list stays one, and what was a tuple."""
     for name, values in changes.items():
         module = model.get_submodule(name)
-        for attribute, value in values.items():
-            old = getattr(module, attribute, None)
-            setattr(module, attribute, type(old)(value) if isinstance(old, (list, tuple)) else value)
+        for path, value in values.items():
+            holder, _, attribute = path.rpartition(".")
+            old = lookup(module, path)
+            new = type(old)(value) if isinstance(old, (list, tuple)) else value
+            setattr(lookup(module, holder), attribute, new)
+
+
+def lookup(module: nn.Module, path: str) -> Any:
+    """The value of a dotted attribute; the module itself where the path is empty."""
+    return reduce(getattr, path.split("."), module) if path else module

@@ -46,7 +46,17 @@ def pointwise(flow: Flow, out: Any, *args: Any, **kwargs: Any) -> Any:
     return [axes for _ in out] if isinstance(out, list) else axes
 
 
-@rule("aten::new_zeros", "aten::new_ones", "aten::new_empty", "aten::new_full", "aten::new_empty_strided")
-def new_tensor(flow: Flow, out: Any, x: Any, *_: Any, **__: Any) -> Any:
-    """Takes only type and device from its input; its size is in the code that asks for it."""
-    return tuple(ax.new(size, f"its size is set where {flow.operator} makes it") for size in out.shape)
+@rule(
+    *(
+        f"aten::{prefix}{name}"
+        for prefix in ("", "new_")
+        for name in ("zeros", "ones", "empty", "full", "empty_strided")
+    )
+)
+def new_tensor(flow: Flow, out: Any, *_: Any, **__: Any) -> Any:
+    """Its size is in the code that asks for it, which can follow a cut if it takes the size from an attribute."""
+    axes = []
+    for size in out.shape:
+        axes.append(ax.new(size, None if flow.holds(size) else f"its size is set where {flow.operator} makes it"))
+        flow.sized(axes[-1])
+    return tuple(axes)
