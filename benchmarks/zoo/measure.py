@@ -27,7 +27,7 @@ from secateurs.structure import Structure
 from secateurs.structure.axis import leaves
 from secateurs.structure.trace import outputs_of
 from secateurs.surgery import assign, operate
-from secateurs.surgery.attributes import stale
+from secateurs.surgery.attributes import HeldSizes
 from secateurs.surgery.cut import cut
 
 LIMIT_S = 120
@@ -44,22 +44,22 @@ def measure(name: str) -> dict[str, Any]:
     inputs = entry.inputs()
     row: dict[str, Any] = {"name": name, "family": entry.family, "params": sum(p.numel() for p in model.parameters())}
     row["forward_s"] = _forward_seconds(model, inputs)
-    structure, row["trace_s"] = _best(lambda: sc.trace(model, inputs, kinds="all"))
-    row["ours"] = _within_limit(lambda: _ours(model, inputs, structure, row["trace_s"]))
-    row["torch_pruning"] = _within_limit(lambda: _torch_pruning(model, inputs, structure))
+    structure, row["trace_s"] = best(lambda: sc.trace(model, inputs, kinds="all"))
+    row["ours"] = within_limit(lambda: _ours(model, inputs, structure, row["trace_s"]))
+    row["torch_pruning"] = within_limit(lambda: _torch_pruning(model, inputs, structure))
     return row
 
 
 def measure_ours(model: nn.Module, inputs: Any) -> dict[str, Any]:
     """What the table says of Secateurs alone."""
-    structure, seconds = _best(lambda: sc.trace(model, inputs, kinds="all"))
+    structure, seconds = best(lambda: sc.trace(model, inputs, kinds="all"))
     return _ours(model, inputs, structure, seconds)
 
 
 def _ours(model: nn.Module, inputs: Any, structure: Structure, trace_s: float) -> dict[str, Any]:
     scores = sc.score(model, None, "l1", structure)
-    plan, plan_s = _best(lambda: sc.allocate(structure, scores, "keep:0.5", scope="local"))
-    _, cut_s = _best(lambda: _cut_only(model, plan, structure))
+    plan, plan_s = best(lambda: sc.allocate(structure, scores, "keep:0.5", scope="local"))
+    _, cut_s = best(lambda: cut_only(model, plan, structure))
     done, verified_s = _timed(lambda: operate(model, plan, inputs, structure))
     left = structure.freeze(done.put_back)
     return {
@@ -77,17 +77,17 @@ def _ours(model: nn.Module, inputs: Any, structure: Structure, trace_s: float) -
     }
 
 
-def _cut_only(model: nn.Module, plan: Plan, structure: Structure) -> nn.Module:
+def cut_only(model: nn.Module, plan: Plan, structure: Structure) -> nn.Module:
     """What `operate` does once it knows that a cut is right."""
     small = cut(model, structure.keep_masks(plan.keep))
-    assign(small, stale(model, structure, plan.widths).certain)
+    assign(small, HeldSizes(model, structure).changes(plan.widths, {}))
     return small
 
 
 def _torch_pruning(model: nn.Module, inputs: Any, structure: Structure) -> dict[str, Any]:
     """Torch-Pruning's generic path: L1, half of every layer, everything that makes the model's outputs ignored."""
     outputs = {name for name, reason in structure.frozen.items() if reason == "model output"}
-    small, seconds = _best(lambda: _prune_by_torch_pruning(copy.deepcopy(model), inputs, outputs))
+    small, seconds = best(lambda: prune_by_torch_pruning(copy.deepcopy(model), inputs, outputs))
     shapes = [t.shape for t in _run(small, inputs)]
     if shapes != [t.shape for t in _run(model, inputs)]:
         raise ValueError("other output shapes")
@@ -100,11 +100,12 @@ def _torch_pruning(model: nn.Module, inputs: Any, structure: Structure) -> dict[
         "seconds": seconds,
         "kept_params": params,
         "backward": _backward(small, model, inputs),
-        "wrong": _wrong(model, inputs, lambda twin, x: _prune_by_torch_pruning(twin, x, others | outputs)),
+        "wrong": _wrong(model, inputs, lambda twin, x: prune_by_torch_pruning(twin, x, others | outputs)),
     }
 
 
-def _prune_by_torch_pruning(model: nn.Module, inputs: Any, ignored: set[str]) -> nn.Module:
+def prune_by_torch_pruning(model: nn.Module, inputs: Any, ignored: set[str]) -> nn.Module:
+    """Half of every layer by L1, in place, but for the layers named."""
     import torch_pruning as tp
 
     modules = dict(model.named_modules())
@@ -220,7 +221,7 @@ def _timed(action: Callable[[], Any]) -> tuple[Any, float]:
     return result, time.perf_counter() - start
 
 
-def _best(action: Callable[[], Any]) -> tuple[Any, float]:
+def best(action: Callable[[], Any]) -> tuple[Any, float]:
     """A result and the least time of five runs, or of one if that takes more than two seconds."""
     result, seconds = _timed(action)
     return result, min([seconds, *(_timed(action)[1] for _ in range(4 if seconds < 2 else 0))])
@@ -230,7 +231,8 @@ class TooLate(BaseException):
     """The limit has passed; not an Exception, so that nobody takes it for a fault of the model."""
 
 
-def _within_limit(action: Callable[[], dict[str, Any]]) -> dict[str, Any]:
+def within_limit(action: Callable[[], dict[str, Any]]) -> dict[str, Any]:
+    """What the action returns, or its error; an error too if it is not done in time."""
     signal.signal(signal.SIGALRM, _too_late)
     signal.alarm(LIMIT_S)
     try:

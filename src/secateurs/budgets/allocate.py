@@ -20,6 +20,7 @@ from secateurs.budgets.limits import Limits
 from secateurs.errors import BudgetError, CriterionError, InfeasibleBudgetError
 from secateurs.plan import GroupPlan, Plan
 from secateurs.structure import Structure
+from secateurs.structure.pricing import Pricing
 
 
 def allocate(
@@ -123,19 +124,21 @@ class _Ladder:
 
     def fill(self, goal: Budget, target: float, widths: dict[str, int]) -> dict[str, int]:
         """Put back units, best first, for as long as some fit under the target."""
-        widths = dict(widths)
+        widths, pricing = dict(widths), Pricing(self._structure, widths)
         while True:
+            units = sum(widths.values())
             wider = {name: self._limits.width(width + 1, self._units[name]) for name, width in widths.items()}
             fitting = [
                 name
                 for name, width in wider.items()
                 if widths[name] < width <= self._bounds[name][1]
-                and self.amount(goal, {**widths, name: width}) <= target
+                and goal.amount(pricing.at(name, width), units + width - widths[name]) <= target
             ]
             if not fitting:
                 return widths
             best = max(fitting, key=lambda name: self._keys[name][self._units[name] - widths[name] - 1])
             widths[best] = wider[best]
+            pricing.set(best, wider[best])
 
     def amount(self, goal: Budget, widths: dict[str, int]) -> int:
         """The budget's quantity at these widths."""

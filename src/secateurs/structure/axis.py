@@ -9,7 +9,7 @@ axes while a model is traced (see `unify`); `walk` follows those bindings.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 
 
@@ -111,14 +111,27 @@ def parts_of(axis: Axis) -> list[Axis]:
     return [axis]
 
 
+def resolver() -> Callable[[Axis], Axis]:
+    """A function that follows every binding of an axis, all the way down, and remembers what it found."""
+    found: dict[Axis, Axis] = {}
+
+    def resolve(axis: Axis) -> Axis:
+        outermost = walk(axis)
+        if outermost not in found:
+            if isinstance(outermost, Product):
+                found[outermost] = product([resolve(f) for f in outermost.factors])
+            elif isinstance(outermost, Concat):
+                found[outermost] = concat([resolve(p) for p in outermost.parts])
+            else:
+                found[outermost] = outermost
+        return found[outermost]
+
+    return resolve
+
+
 def resolve(axis: Axis) -> Axis:
     """`axis` with every binding followed, all the way down."""
-    axis = walk(axis)
-    if isinstance(axis, Product):
-        return product([resolve(f) for f in axis.factors])
-    if isinstance(axis, Concat):
-        return concat([resolve(p) for p in axis.parts])
-    return axis
+    return resolver()(axis)
 
 
 def without(axis: Axis, var: Var) -> Axis:

@@ -9,18 +9,20 @@ from math import prod
 
 from torch import nn
 
-from secateurs.structure.axis import Axis, Product, Var, leaves, resolve, walk
+from secateurs.structure.axis import Axis, Product, Var, leaves, resolver, walk
 from secateurs.structure.flow import Flow
+from secateurs.structure.groups import Group, Member, Tap
 from secateurs.structure.records import Activation, Source
-from secateurs.structure.structure import Group, Member, Structure, Tap
+from secateurs.structure.structure import Structure
 
 
 def build(model: nn.Module, flow: Flow, kinds: Sequence[str]) -> Structure:
     """Turn what `flow` recorded into a structure, in which units of other kinds than these are frozen."""
+    resolve = resolver()
     axes = {name: tuple(map(resolve, its)) for name, its in flow.home.items()}
     parameters = frozenset(flow.first_name[name] for name, _ in model.named_parameters())
     members = _members(flow, axes)
-    taps, kind_of = _taps(flow), _kinds(flow, axes)
+    taps, kind_of = _taps(flow, resolve), _kinds(flow, axes)
     least = {resolve(axis): number for axis, number in flow.least}
     groups: dict[str, Group] = {}
     frozen: dict[str, str] = {}
@@ -111,10 +113,10 @@ def _kinds(flow: Flow, axes: dict[str, tuple[Axis, ...]]) -> Callable[[Var, list
     return kind
 
 
-def _taps(flow: Flow) -> Callable[[Var], tuple[tuple[Tap, ...], tuple[Tap, ...]]]:
+def _taps(flow: Flow, resolve: Callable[[Axis], Axis]) -> Callable[[Var], tuple[tuple[Tap, ...], tuple[Tap, ...]]]:
     """A function that finds the taps (after, before) of a variable."""
     batch = resolve(flow.batch)
-    tap = partial(_tap, batch=batch if isinstance(batch, Var) else None)
+    tap = partial(_tap, batch=batch if isinstance(batch, Var) else None, resolve=resolve)
     after: dict[Var, dict[Source, Activation | None]] = defaultdict(dict)
     for use in flow.consumptions:
         for var in leaves(use.axis):
@@ -134,7 +136,7 @@ def _taps(flow: Flow) -> Callable[[Var], tuple[tuple[Tap, ...], tuple[Tap, ...]]
     return find
 
 
-def _tap(source: Source, var: Var, batch: Var | None) -> Tap | None:
+def _tap(source: Source, var: Var, batch: Var | None, resolve: Callable[[Axis], Axis]) -> Tap | None:
     """Where `var` lies in a tensor that also holds the samples."""
     axes = tuple(map(resolve, source.axes))
     held = batch is None or any(batch in (axis.factors if isinstance(axis, Product) else (axis,)) for axis in axes)

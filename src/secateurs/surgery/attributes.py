@@ -1,125 +1,119 @@
 """Stale sizes: modules keep sizes in attributes, which must follow the cut.
 
-Where a rule knows the attribute's name (`in_channels` of a convolution) the new value is certain.  Elsewhere an integer
-attribute of a module is taken for a size if it equals the old size of an axis that the module's own shape operators
-used.  That is a guess, so it is tried, and kept only if the cut model computes what the masked one does.
+Where a rule knows the attribute's name (`in_channels` of a convolution) the new value is certain.  Elsewhere a number
+in an attribute of a module is taken for the size of an axis that the module's own shape operators used, if it equals
+its old size.  That is a guess, so it is tried, and kept only if the cut model computes what the masked one does.
 """
 
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
 from functools import reduce
 from typing import Any
 
 from torch import nn
 
 from secateurs.structure import Structure
+from secateurs.structure.axis import Axis, leaves
 from secateurs.structure.indexing import size_of
 from secateurs.surgery.adapt import WIDTHS
 
 Attributes = dict[str, dict[str, Any]]
 """New values of attributes, per module name."""
 
-Choice = Mapping[str, Sequence[str]]
-"""Per module name, the guessed attributes that are taken for sizes."""
+Reading = tuple[Axis | int, ...]
+"""What the numbers in one attribute are taken for: the size of an axis, or just that number."""
+
+Choice = dict[tuple[str, str], Reading]
+"""How the attributes (module, name) are read."""
 
 
-@dataclass(frozen=True)
-class Stale:
-    """Attributes that a cut leaves behind, with the values that they must have or might have to have.
+class HeldSizes:
+    """The attributes of a model's modules that may hold sizes, and the ways in which they can be read."""
 
-    Attributes:
-        certain: those that rules know by name.
-        likely: guesses where all axes of that size changed alike.
-        possible: all guesses; of that size at least one axis changed.
-    """
+    def __init__(self, model: nn.Module, structure: Structure):
+        self._structure = structure
+        self._certain: list[tuple[str, str, Reading]] = []
+        self._readings: dict[str, dict[str, list[Reading]]] = defaultdict(dict)
+        self._old: dict[tuple[str, str], Any] = {}
+        used: dict[str, list[Axis]] = defaultdict(list)
+        for module, name, axis in structure.sizes:
+            if name is None:
+                used[module].append(axis)
+            elif (old := getattr(model.get_submodule(module), name, None)) is not None:
+                numbers = old if isinstance(old, tuple) else (old,)
+                if numbers.count(axis.size) == 1:
+                    self._old[module, name] = old
+                    self._certain.append((module, name, tuple(axis if n == axis.size else n for n in numbers)))
+        for module, parts in structure.splits:
+            used[module] += parts
+        splits: dict[str, list[tuple[Axis, ...]]] = defaultdict(list)
+        for module, parts in structure.splits:
+            splits[module].append(parts)
+        for module, axes in used.items():
+            self._read(module, model.get_submodule(module), axes, splits[module])
 
-    certain: Attributes
-    likely: Attributes
-    possible: Attributes
-
-    def changes(self, choice: Choice) -> Attributes:
-        """New values when a choice is made for some modules, and the likely guesses are taken for the others."""
-        changes = {module: dict(values) for module, values in self.certain.items()}
-        for module, values in self.possible.items():
-            chosen = choice.get(module, self.likely.get(module, {}))
-            changes[module] = {n: v for n, v in values.items() if n in chosen} | changes.get(module, {})
-        return changes
-
-    def options(self, module: str) -> list[Sequence[str]]:
-        """What can be chosen for one module beside the likely guesses: all, none, each alone."""
-        names = list(self.possible.get(module, {}))
-        return [names, [], *([name] for name in names)] if names else []
-
-    def choices(self, choice: Choice, singles: bool) -> list[Choice]:
-        """What can be chosen for the whole model, `choice` first; each guess alone only if asked, as they are many."""
-        everything = {module: list(values) for module, values in self.possible.items()}
-        nothing: Choice = {module: [] for module in self.possible}
-        alone = [{**nothing, module: [name]} for module, names in everything.items() for name in names]
-        return [choice, everything, nothing, *(alone if singles else [])] if everything else [choice]
-
-
-def stale(model: nn.Module, structure: Structure, widths: Mapping[str, int]) -> Stale:
-    """The attributes of the model's modules that these widths of groups make stale."""
-    left = {structure.group(name).var: width for name, width in widths.items()}
-    certain: Attributes = defaultdict(dict)
-    known = set()
-    used: dict[str, dict[int, set[int]]] = defaultdict(lambda: defaultdict(set))
-    for module, name, axis in structure.sizes:
-        new = size_of(axis, left)
-        if name is None:
-            used[module][axis.size].add(new)
-        elif _holds(model, module, name, axis.size):
-            known.add((module, name))
-            old = getattr(model.get_submodule(module), name)
-            if new != axis.size:
-                certain[module][name] = new if old == axis.size else tuple(new if n == axis.size else n for n in old)
-    likely, possible = _guesses(model, used, known)
-    for module, axes in structure.splits:
-        old, new = [axis.size for axis in axes], [size_of(axis, left) for axis in axes]
-        for name, value in vars(model.get_submodule(module)).items():
-            if old != new and isinstance(value, (list, tuple)) and list(value) == old:
-                likely[module][name] = possible[module][name] = new
-    return Stale(certain, likely, possible)
-
-
-def _guesses(
-    model: nn.Module, used: Mapping[str, Mapping[int, set[int]]], known: set[tuple[str, str]]
-) -> tuple[Attributes, Attributes]:
-    """Integers, alone or in a sequence, that equal the old size of an axis that their module used.
-
-    Args:
-        model: whose modules are looked at.
-        used: per module and old size, the new sizes.
-        known: attributes that need no guess.
-
-    Returns:
-        The likely and all possible new values.
-    """
-    likely: Attributes = defaultdict(dict)
-    possible: Attributes = defaultdict(dict)
-    for module, sizes in used.items():
-        owner = model.get_submodule(module)
-        others = WIDTHS if isinstance(owner, nn.MultiheadAttention) else ()
-        changed = {old: next(iter(news - {old})) for old, news in sizes.items() if len(news - {old}) == 1}
-        for name, value in vars(owner).items():
-            numbers = [value] if type(value) is int else list(value) if isinstance(value, (list, tuple)) else []
-            hits = [n for n in numbers if type(n) is int and n in changed]
-            if not hits or name in others or name.startswith("_") or (module, name) in known:
+    def _read(self, name: str, module: nn.Module, axes: Iterable[Axis], splits: Iterable[tuple[Axis, ...]]) -> None:
+        by_size: dict[int, list[Axis]] = defaultdict(list)
+        for axis in dict.fromkeys(axes):
+            by_size[axis.size].append(axis)
+        known = WIDTHS if isinstance(module, nn.MultiheadAttention) else ()
+        for attribute, value in vars(module).items():
+            if attribute.startswith("_") or attribute in known or (name, attribute) in self._old:
                 continue
-            new = [changed.get(n, n) if type(n) is int else n for n in numbers]
-            possible[module][name] = new[0] if type(value) is int else new
-            if not any(n in sizes[n] for n in hits):
-                likely[module][name] = possible[module][name]
-    return likely, possible
+            numbers = (value,) if type(value) is int else tuple(value) if isinstance(value, (list, tuple)) else ()
+            if any(type(n) is int and n in by_size for n in numbers):
+                whole: list[Reading] = [parts for parts in splits if tuple(axis.size for axis in parts) == numbers]
+                singly: list[Reading] = [
+                    (*numbers[:i], axis, *numbers[i + 1 :])
+                    for i, n in enumerate(numbers)
+                    if type(n) is int
+                    for axis in by_size.get(n, ())
+                ]
+                self._readings[name][attribute] = whole or singly
+                self._old[name, attribute] = value
+
+    def changes(self, widths: Mapping[str, int], choice: Choice) -> Attributes:
+        """New values at these widths.  What is not chosen is read in the one way that changes it, if there is one."""
+        left = {self._structure.group(name).var: width for name, width in widths.items()}
+        changes: Attributes = defaultdict(dict)
+        for module, name, reading in self._certain:
+            self._change(changes, module, name, _value(reading, left))
+        for module, readings in self._readings.items():
+            for name, ways in readings.items():
+                values = {_value(way, left) for way in ([choice[module, name]] if (module, name) in choice else ways)}
+                if len(values) == 1:
+                    self._change(changes, module, name, values.pop())
+        return dict(changes)
+
+    def _change(self, changes: Attributes, module: str, name: str, value: tuple[int, ...]) -> None:
+        old = self._old[module, name]
+        new = list(value) if isinstance(old, (list, tuple)) else value[0]
+        if new != (list(old) if isinstance(old, tuple) else old):
+            changes[module][name] = new
+
+    def options(self, module: str, widths: Mapping[str, int]) -> list[Choice]:
+        """Every single reading of an attribute of this module that gives it another value at these widths, or none."""
+        left = {self._structure.group(name).var: width for name, width in widths.items()}
+        found: list[Choice] = []
+        for name, ways in self._readings.get(module, {}).items():
+            values = {_value(way, left): way for way in ways}
+            old = self._old[module, name]
+            unchanged = tuple(old) if isinstance(old, (list, tuple)) else (old,)
+            if values.keys() - {unchanged}:
+                found += [{(module, name): way} for way in {unchanged: unchanged, **values}.values()]
+        return found
+
+    def options_of(self, group: str, widths: Mapping[str, int]) -> list[Choice]:
+        """The same for every module that used the size of a group."""
+        var = self._structure.group(group).var
+        uses = (module for module, name, axis in self._structure.sizes if name is None and var in leaves(axis))
+        return [option for module in dict.fromkeys(uses) for option in self.options(module, widths)]
 
 
-def _holds(model: nn.Module, module: str, name: str, size: int) -> bool:
-    """Whether the attribute is that size, or a tuple in which it occurs once."""
-    value = getattr(model.get_submodule(module), name, None)
-    return value == size if isinstance(value, int) else isinstance(value, tuple) and value.count(size) == 1
+def _value(reading: Reading, left: Mapping[Any, int]) -> tuple[int, ...]:
+    return tuple(size_of(n, left) if isinstance(n, Axis) else n for n in reading)
 
 
 def assign(model: nn.Module, changes: Attributes) -> None:

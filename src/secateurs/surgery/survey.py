@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from traceback import walk_tb
 from typing import Any, NamedTuple
@@ -36,7 +37,9 @@ class Survey(Watcher):
         super().__init__(model)
         self.faults: list[Fault] = []
         self._model = model
-        self._entered: set[nn.Module] = set()
+        self._entered: set[str] = set()
+        self._unfinished: set[str] = set()
+        self._operators: Counter[str] = Counter()
         self._inside = {name: structure.group(name).members for name in widths}
         adapted = {
             name for name, module in model.named_modules() if type(module) is not type(dense.get_submodule(name))
@@ -50,6 +53,7 @@ class Survey(Watcher):
 
     def visit(self, site: Site, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         """Run the operator and look at the sizes of what it returns."""
+        self._operators[site.module] += 1
         inputs = tensors_in(args, kwargs)
         for tensor in inputs:
             self._unused.pop(id(tensor), None)
@@ -78,14 +82,14 @@ class Survey(Watcher):
         The modules of the same class that would have come after it run the same code, so they are taken to fail too.
         """
         frames = reversed([frame for frame, _ in walk_tb(error.__traceback__)])
-        owner = next(
-            (frame.f_locals["self"] for frame in frames if id(frame.f_locals.get("self")) in self._names), None
-        )
-        why = failure(error)
-        self._stopped_in(self._names[id(owner)] if owner is not None else "", why)
-        for module in self._model.modules() if owner is not None else ():
-            if type(module) is type(owner) and module not in self._entered:
-                self._stopped_in(self._names[id(module)], f"{why} (in {self._names[id(owner)]}, of the same class)")
+        owners = (self._names.get(id(frame.f_locals.get("self"))) for frame in frames)
+        owner, why = next((name for name in owners if name is not None), ""), failure(error)
+        self._unfinished = {owner, *(set(self._names.values()) - self._entered)}
+        self._stopped_in(owner, why)
+        modules = dict(self._model.named_modules())
+        for name, module in modules.items():
+            if type(module) is type(modules[owner]) and name in self._unfinished - {owner}:
+                self._stopped_in(name, f"{why} (in {owner}, of the same class)")
 
     def _stopped_in(self, module: str, why: str) -> None:
         groups = [
@@ -95,6 +99,14 @@ class Survey(Watcher):
         ]
         self.faults.append(Fault(module, tuple(groups), why))
 
+    def wrong(self, module: str) -> tuple[bool, int, int]:
+        """How much is wrong in a module, to compare with another run: whether the run ended before it was through.
+
+        Then how far it came, negative; and how many faults there were.
+        """
+        ended = module in self._unfinished
+        return ended, -self._operators[module] if ended else 0, sum(fault.module == module for fault in self.faults)
+
     def finished(self) -> None:
         """Note what can be told only after a whole run: that a parameter of the cut model was not used."""
         for name in list(self._unused.values())[:1]:
@@ -102,7 +114,7 @@ class Survey(Watcher):
 
     def _enter_module(self, module: nn.Module, args: Any) -> None:
         super()._enter_module(module, args)
-        self._entered.add(module)
+        self._entered.add(self._stack[-1])
 
 
 def _zeros(like: Sequence[Tensor], change: Change) -> Any:

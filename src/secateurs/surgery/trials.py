@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from itertools import count
 
 from torch import Tensor, nn
 
@@ -12,7 +11,7 @@ from secateurs.errors import VerificationError
 from secateurs.plan import Plan
 from secateurs.structure import Structure
 from secateurs.structure.kinds import KINDS
-from secateurs.surgery.attributes import Attributes, Choice, Stale, assign, stale
+from secateurs.surgery.attributes import Attributes, Choice, HeldSizes, assign
 from secateurs.surgery.cut import Masks, cut, mask
 from secateurs.surgery.survey import Fault, Survey
 from secateurs.surgery.verify import difference, in_double, run
@@ -34,7 +33,8 @@ class Trials:
         self._dense, self._call, self._outputs = in_double(model, call)
         self.changes: Attributes = {}
         self.failures: dict[str, str] = {}
-        self._choice: dict[str, Sequence[str]] = {}
+        self._held = HeldSizes(model, structure)
+        self._choice: Choice = {}
 
     def cut(self, model: nn.Module, names: list[str], changes: Attributes) -> nn.Module:
         """`model` without the units that the plan removes from the groups named."""
@@ -69,23 +69,25 @@ class Trials:
     # Wrong sizes.
 
     def _settle(self, sure: list[str], names: list[str]) -> list[str]:
-        """Settle which attributes change, and take out the groups whose sizes come out wrong with every choice.
+        """Settle how attributes are read, and take out the groups whose sizes come out wrong in every reading.
 
-        In each turn every module where something is wrong tries another choice of its own.
+        In each turn every module where something is wrong tries another reading of one of its attributes, and keeps it
+        if less is wrong with it then.
         """
-        while faults := self._survey([*sure, *names]):
-            attributes = self._stale([*sure, *names])
-            for turn in count():
-                options = {fault.module: attributes.options(fault.module)[turn:] for fault in faults}
-                choice = {module: left[0] for module, left in options.items() if left}
-                if not choice:
-                    break
-                wrong = {fault.module for fault in self._survey([*sure, *names], choice)}
-                self._choice |= {module: chosen for module, chosen in choice.items() if module not in wrong}
-                faults = [fault for fault in faults if fault.module in wrong or fault.module not in choice]
-            guilty = self._guilty(faults, names)
-            if faults and not guilty:
-                return names
+        while (survey := self._survey([*sure, *names], {})).faults:
+            widths = self._widths([*sure, *names])
+            options = {fault.module: self._held.options(fault.module, widths) for fault in survey.faults}
+            for turn in range(max(map(len, options.values()))):
+                faulty = [fault.module for fault in survey.faults]
+                tried = {module: its[turn] for module, its in options.items() if module in faulty and turn < len(its)}
+                trial = self._survey([*sure, *names], _joined(tried.values()))
+                better = [module for module in tried if trial.wrong(module) < survey.wrong(module)]
+                if better:
+                    self._choice |= _joined(tried[module] for module in better)
+                    survey = trial if len(better) == len(tried) else self._survey([*sure, *names], {})
+            guilty = self._guilty(survey.faults, names)
+            if survey.faults and not guilty:
+                break
             self.failures |= guilty
             names = [name for name in names if name not in guilty]
         return names
@@ -102,14 +104,15 @@ class Trials:
     def _rank(self, name: str) -> int:
         return list(KINDS).index(self._structure.group(name).kind)
 
-    def _survey(self, names: list[str], choice: Choice | None = None) -> list[Fault]:
-        return self._run(names, self._stale(names).changes({**self._choice, **(choice or {})}))[1]
+    def _survey(self, names: list[str], choice: Choice) -> Survey:
+        return self._run(names, self._held.changes(self._widths(names), {**self._choice, **choice}))[1]
 
     # Wrong numbers.
 
     def _halve(self, sure: list[str], names: list[str], compare: Comparison) -> list[str]:
-        tried = [*sure, *names]
-        why = self._attempt(tried, self._stale(tried).choices({}, singles=len(names) == 1), compare)
+        widths = self._widths([*sure, *names])
+        alone = self._held.options_of(names[0], widths) if len(names) == 1 else []
+        why = self._attempt([*sure, *names], [{}, *alone], compare)
         if why is None:
             return names
         if len(names) < 2:
@@ -123,9 +126,9 @@ class Trials:
         """Cut these groups and settle on the first choice that passes; what is wrong with the first if none does."""
         failures = []
         for choice in choices:
-            changes = self._stale(names).changes({**self._choice, **choice})
-            outputs, faults = self._run(names, changes)
-            why = faults[0].why if faults else compare(names, outputs)
+            changes = self._held.changes(self._widths(names), {**self._choice, **choice})
+            outputs, survey = self._run(names, changes)
+            why = survey.faults[0].why if survey.faults else compare(names, outputs)
             if why is None:
                 self.changes, self._choice = changes, {**self._choice, **choice}
                 return None
@@ -140,7 +143,7 @@ class Trials:
 
     # Both.
 
-    def _run(self, names: list[str], changes: Attributes) -> tuple[list[Tensor], list[Fault]]:
+    def _run(self, names: list[str], changes: Attributes) -> tuple[list[Tensor], Survey]:
         """The outputs of the model cut so, and what went wrong on the way."""
         small = self.cut(self._dense, names, changes)
         survey = Survey(small, self._dense, self._structure, self._widths(names))
@@ -148,15 +151,16 @@ class Trials:
             outputs = run(small, self._call, survey)
         except Exception as error:
             survey.stopped(error)
-            return [], survey.faults
+            return [], survey
         survey.finished()
-        return outputs, survey.faults
-
-    def _stale(self, names: list[str]) -> Stale:
-        return stale(self._dense, self._structure, self._widths(names))
+        return outputs, survey
 
     def _widths(self, names: list[str]) -> dict[str, int]:
         return {name: self._plan.widths[name] for name in names}
 
     def _masks(self, names: list[str]) -> Masks:
         return self._structure.keep_masks({name: self._plan.keep[name] for name in names})
+
+
+def _joined(choices: Iterable[Choice]) -> Choice:
+    return {attribute: reading for choice in choices for attribute, reading in choice.items()}
