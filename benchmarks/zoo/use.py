@@ -52,7 +52,7 @@ def measure(name: str, ways: tuple[str, ...] = WAYS) -> dict[str, Any]:
         with tempfile.TemporaryDirectory() as scratch, torch.no_grad():
             try:
                 other = actions[way](Path(scratch) / "model")
-                row[way] = other and _difference(_outputs(other, call), _outputs(cut.model, call))
+                row[way] = None if other is None else _difference(_outputs(other, call), _outputs(cut.model, call))
             except Exception as error:
                 row[way] = f"{type(error).__name__}: {error}".splitlines()[0][:100]
     return row
