@@ -21,8 +21,8 @@ test: setup lint
 	$(VENV)/bin/python -m pytest -n auto
 
 lint: setup
-	$(VENV)/bin/ruff check src tests benchmarks
-	$(VENV)/bin/ruff format --check src tests benchmarks
+	$(VENV)/bin/ruff check src tests benchmarks docs
+	$(VENV)/bin/ruff format --check src tests benchmarks docs
 	$(VENV)/bin/pyright
 
 # The pinned versions, for every Python and platform at once.

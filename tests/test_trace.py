@@ -1,10 +1,12 @@
 """What tracing finds, freezes, names and leaves alone."""
 
 from dataclasses import dataclass
+from pathlib import Path
 
 import pytest
 import torch
 import torch.nn.functional as F
+from conftest import random_plan
 from models import FAMILIES, Apply, build
 from torch import nn
 
@@ -335,3 +337,31 @@ def test_what_needs_values_says_so(net, images):
     for action in (lambda: sc.score(bare, None, "l1", structure), lambda: sc.apply(bare, plan, x, structure)):
         with pytest.raises(ModelError, match="on the meta device, where weights have sizes but no values"):
             action()
+
+
+@torch.library.custom_op("mylib::gated_scale", mutates_args=())
+def gated_scale(x: torch.Tensor, gate: torch.Tensor, scale: torch.Tensor) -> torch.Tensor:
+    return x * gate * scale
+
+
+class Custom(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.a, self.gate, self.out = nn.Linear(4, 6), nn.Linear(4, 6), nn.Linear(6, 3)
+        self.scale = nn.Parameter(torch.rand(6))
+
+    def forward(self, x):
+        return self.out(gated_scale(self.a(x), self.gate(x), self.scale))
+
+
+def test_the_rule_in_the_docs_works(monkeypatch):
+    page = (Path(__file__).parent.parent / "docs" / "structure.md").read_text()
+    example = page[page.index("## A rule for your own operator") :].split("```")[1].removeprefix("python\n")
+    model, x = Custom(), torch.randn(2, 4)
+    assert sc.trace(model, x).frozen["a"] == "no rule for operator mylib::gated_scale"
+    monkeypatch.setitem(RULES, "mylib::gated_scale", None)
+    exec(example, {})
+    structure = sc.trace(model, x)
+    members = {member.tensor for member in structure.groups["a"].members}
+    assert members == {"a.weight", "a.bias", "gate.weight", "gate.bias", "scale", "out.weight"}
+    assert sc.cost(sc.apply(model, random_plan(structure), x, structure), x).params < sc.cost(model, x).params
