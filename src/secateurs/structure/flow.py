@@ -78,7 +78,6 @@ class Flow(Watcher):
         self._modules = dict(model.named_modules())
         self._abstract = device_of(model).type == "meta"
         self._seen: Any = WeakTensorKeyDictionary()
-        self._parameter: Any = WeakTensorKeyDictionary()
         self._pointed: Any = WeakTensorKeyDictionary()
         self._origin: dict[Axis, tuple[str, int]] = {}
         self._site, self._args = Site("", "", 0), ()
@@ -133,7 +132,7 @@ class Flow(Watcher):
 
     def pointed(self, tensor: Tensor) -> Axis | None:
         """The axis that the values of `tensor` are indices of, if that is known."""
-        return self._pointed.get(tensor)
+        return self._pointed.get(tensor) if self._pointed else None
 
     def produce(self, *axes: Axis) -> None:
         """Note that the running operator makes a tensor with these axes out of weights."""
@@ -169,11 +168,12 @@ class Flow(Watcher):
         axes = self._apply_rule(func, args, kwargs, inputs, outputs)
         activation = self._activation(func, seen, axes)
         # Which expert a router chooses does not make data of that expert's weights.
-        constant = all(s.constant for tensor, s in zip(inputs, seen, strict=True) if tensor not in self._pointed)
+        constant = all(s.constant or self.pointed(t) is not None for t, s in zip(inputs, seen, strict=True))
         for tensor, its_axes in zip(outputs, axes, strict=True):
-            self._seen[tensor] = Seen(its_axes, constant, activation)
-        if inputs and inputs[0] in self._pointed and self.operator in MOVES:
-            self._pointed[outputs[0]] = self._pointed[inputs[0]]
+            old = self._seen.get(tensor)  # written in place
+            self._seen[tensor] = Seen(its_axes, constant, activation, old and old.name)
+        if self.operator in MOVES and inputs and (chosen := self.pointed(inputs[0])) is not None:
+            self._pointed[outputs[0]] = chosen
         self.results[site] = axes
         self._args = ()
         return out
@@ -219,15 +219,15 @@ class Flow(Watcher):
         if tensor not in self._seen:
             reason = None if tensor.is_floating_point() or tensor.is_complex() else "integer or boolean buffer"
             axes = tuple(ax.new(size, reason) for size in tensor.shape)
-            self._seen[tensor] = Seen(axes, constant=True)
-            self._parameter[tensor] = name
+            self._seen[tensor] = Seen(axes, constant=True, name=name)
             self._origin.update({axis: (name, dim) for dim, axis in enumerate(axes) if isinstance(axis, Var)})
         self.home[name] = self._seen[tensor].axes
-        self.first_name[name] = self._parameter[tensor]
+        self.first_name[name] = self._seen[tensor].name
 
     def _look(self, tensor: Tensor) -> Seen:
-        if tensor not in self._seen:
-            self._seen[tensor] = Seen(tuple(ax.new(size, CONSTANT) for size in tensor.shape), constant=True)
-        if tensor in self._parameter:
-            self.used.setdefault(self._parameter[tensor])
-        return self._seen[tensor]
+        seen = self._seen.get(tensor)
+        if seen is None:
+            seen = self._seen[tensor] = Seen(tuple(ax.new(size, CONSTANT) for size in tensor.shape), constant=True)
+        if seen.name is not None:
+            self.used.setdefault(seen.name)
+        return seen

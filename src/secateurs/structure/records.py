@@ -45,8 +45,16 @@ class SizeUse(NamedTuple):
 
 @dataclass
 class Seen:
-    """What is known of one tensor: its axes, whether it depends on the inputs, and its latest non-linearity."""
+    """What is known of one tensor.
+
+    Attributes:
+        axes: one per dimension.
+        constant: whether it depends on parameters and buffers alone.
+        activation: the latest non-linearity on its way.
+        name: its own, if it is a parameter or buffer.
+    """
 
     axes: tuple[Axis, ...]
     constant: bool
     activation: Activation | None = None
+    name: str | None = None
