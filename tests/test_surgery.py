@@ -367,3 +367,29 @@ def test_modules_that_fail_in_their_own_code_are_found_together():
     reasons = list(cut.put_back.values())
     assert reasons[0] == "ValueError: three times sixteen, please"
     assert reasons[1:] == ["ValueError: three times sixteen, please (in 0, of the same class)"]
+
+
+def test_an_attribute_of_an_exact_group_is_not_read_for_one_of_the_same_size_that_is_not():
+    """`count` holds the width of `a`; `b`, which is not exact and joins in later, has the same width."""
+
+    class Counting(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.count = 8
+            self.a, self.b, self.norm = nn.Linear(4, 8), nn.Linear(4, 8), nn.LayerNorm(8)
+            self.c, self.d = nn.Linear(8, 3), nn.Linear(8, 3)
+
+        def forward(self, x):
+            left = self.a(x).relu().view(len(x), self.count)
+            return self.c(left) + self.d(self.norm(self.b(x)).view(len(x), 8 if self.b.out_features == 8 else -1))
+
+    model, x = Counting(), torch.randn(5, 4)
+    structure = sc.trace(model, x)
+    assert {name: bool(group.inexact) for name, group in structure.groups.items()} == {"a": False, "b": True}
+    scores = {name: torch.arange(8.0) for name in "ab"}
+    plan = sc.allocate(structure, scores, "keep:0.5", scope="local")
+    other = sc.allocate(structure, {**scores, "b": torch.arange(8.0) + 4}, "keep:0.5")
+    for its in (plan, other):
+        cut = operate(model, its, x, structure)
+        assert cut.model.count == len(its.keep["a"])
+        assert not cut.put_back

@@ -77,21 +77,34 @@ class HeldSizes:
     def changes(self, widths: Mapping[str, int], choice: Choice) -> Attributes:
         """New values at these widths.  What is not chosen is read in the one way that changes it, if there is one."""
         left = {self._structure.group(name).var: width for name, width in widths.items()}
-        changes: Attributes = defaultdict(dict)
-        for module, name, reading in self._certain:
-            self._change(changes, module, name, _value(reading, left))
+        found = [(module, name, _value(reading, left)) for module, name, reading in self._certain]
         for module, readings in self._readings.items():
             for name, ways in readings.items():
                 values = {_value(way, left) for way in ([choice[module, name]] if (module, name) in choice else ways)}
                 if len(values) == 1:
-                    self._change(changes, module, name, values.pop())
+                    found.append((module, name, values.pop()))
+        changes: Attributes = defaultdict(dict)
+        for module, name, value in found:
+            new = self._differs(module, name, value)
+            if new is not None:
+                changes[module][name] = new
         return dict(changes)
 
-    def _change(self, changes: Attributes, module: str, name: str, value: tuple[int, ...]) -> None:
+    def _differs(self, module: str, name: str, value: tuple[int, ...]) -> int | list[int] | None:
+        """A value as the attribute would hold it, if it is not what it holds already."""
         old = self._old[module, name]
-        new = list(value) if isinstance(old, (list, tuple)) else value[0]
-        if new != (list(old) if isinstance(old, tuple) else old):
-            changes[module][name] = new
+        if not isinstance(old, (list, tuple)):
+            return None if value == (old,) else value[0]
+        return None if value == tuple(old) else list(value)
+
+    def settle(self, changes: Attributes, widths: Mapping[str, int]) -> None:
+        """Take for certain the readings that gave these new values at these widths."""
+        left = {self._structure.group(name).var: width for name, width in widths.items()}
+        for module, values in changes.items():
+            for name, value in values.items():
+                ways = self._readings[module].pop(name, ())
+                right = (way for way in ways if self._differs(module, name, _value(way, left)) == value)
+                self._certain += [(module, name, way) for way in [*right][:1]]
 
     def options(self, module: str, widths: Mapping[str, int]) -> list[Choice]:
         """Every single reading of an attribute of this module that gives it another value at these widths, or none."""

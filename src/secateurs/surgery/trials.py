@@ -51,6 +51,7 @@ class Trials:
         exact = [name for name in names if self._structure.group(name).inexact is None]
         others = [name for name in names if name not in exact]
         removed = self._removable([], exact, self._differs) if exact or not names else []
+        self._held.settle(self.changes, self._widths(removed))  # numbers have proven these
         return removed + (self._removable(removed, others, self._differs_in_finiteness) if others else [])
 
     def _removable(self, sure: list[str], names: list[str], compare: Comparison) -> list[str]:
