@@ -176,6 +176,10 @@ def _inputs(m, x, y):
     return {"scores": m.c(h), "more": (m.d(h), [h.new_zeros(2)])}
 
 
+def _recurrent(m, x):
+    return m.out(m.rnn(m.enter(x))[0])
+
+
 def _pixel(m, x):
     return m.c(F.pixel_shuffle(F.relu(m.a(x)), 2)).mean((2, 3))
 
@@ -257,6 +261,11 @@ FAMILIES: dict[str, Callable] = {
     "chunk": lambda: (Apply(_split, a=nn.Conv2d(3, 12, 1), b=nn.Conv2d(6, 4, 1), c=nn.Conv2d(10, 5, 1)), IMAGE),
     "several inputs and outputs": lambda: (
         Apply(_inputs, a=nn.Linear(6, 8), b=nn.Linear(4, 8), c=nn.Linear(8, 5), d=nn.Linear(8, 1)), (3, 6), (3, 4)),
+    "lstm": lambda: (
+        Apply(_recurrent, enter=nn.Linear(5, 6), rnn=nn.LSTM(6, 8, 2, bidirectional=True), out=nn.Linear(16, 3)),
+        (7, 2, 5)),
+    "gru": lambda: (
+        Apply(_recurrent, enter=nn.Linear(5, 6), rnn=nn.GRU(6, 8, batch_first=True), out=nn.Linear(8, 3)), (2, 7, 5)),
     "pixel shuffle": lambda: (Apply(_pixel, a=nn.Conv2d(3, 24, 1), c=nn.Conv2d(6, 5, 1)), IMAGE),
     "stack": lambda: (Apply(_stack, a=nn.Linear(6, 8), b=nn.Linear(6, 8), c=nn.Linear(8, 5)), (4, 6)),
     "glu": lambda: (Apply(_glu, a=nn.Linear(6, 16), b=nn.Linear(8, 5)), (4, 6)),

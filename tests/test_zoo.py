@@ -26,7 +26,7 @@ LIBRARIES = """
     GPTNeoXForCausalLM LlamaForCausalLM LlamaForCausalLM:grouped Qwen3ForCausalLM MixtralForCausalLM
     T5ForConditionalGeneration ViTForImageClassification Dinov2ForImageClassification
 """.split()
-SHAPES = [entry.name for entry in ENTRIES if entry.family == "shapes" and entry.name != "lstm"]
+SHAPES = [entry.name for entry in ENTRIES if entry.family == "shapes"]
 
 
 def build(name):
@@ -46,12 +46,6 @@ def test_a_model_of_the_zoo_is_pruned_exactly(name):
 
 def test_the_zoo_is_large():
     assert len([entry for entry in ENTRIES if entry.family != "shapes"]) >= 110
-
-
-def test_a_recurrent_layer_is_left_alone_with_a_reason():
-    model, inputs = build("lstm")
-    structure = sc.trace(model, inputs)
-    assert any("aten::lstm" in reason or "rnn" in reason for reason in structure.frozen.values())
 
 
 @pytest.mark.parametrize("name", [n for n in USED if n not in ("densenet121", "mixer_s32_224", "convnext_atto")])

@@ -23,11 +23,16 @@ def _grouped_product(a: Any, b: Any, *_: Any, **__: Any) -> int:
     return 2 * a.numel() * b.shape[-1]
 
 
+def _recurrent_layer(x: Any, w_input: Any, w_hidden: Any, *_: Any, **__: Any) -> int:
+    return 2 * (x.numel() // x.shape[-1]) * (w_input.numel() + w_hidden.numel())
+
+
 aten = torch.ops.aten
 FORMULAS = {
     **flop_registry,
-    # Two that torch 2.13 leaves out: experts' products, and attention on the processor.
+    # Three that torch 2.13 leaves out: experts' products, and recurrent layers and attention on the processor.
     aten._grouped_mm: _grouped_product,
+    aten.mkldnn_rnn_layer: _recurrent_layer,
     aten._scaled_dot_product_flash_attention_for_cpu: flop_registry[aten._scaled_dot_product_flash_attention],
 }
 
