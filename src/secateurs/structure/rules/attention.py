@@ -2,14 +2,28 @@
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING, Any
 
 from secateurs.structure import axis as ax
+from secateurs.structure.rules.pointwise import pointwise
 from secateurs.structure.rules.registry import rule
 from secateurs.structure.unify import unify
 
 if TYPE_CHECKING:
     from secateurs.structure.flow import Flow
+
+
+SCALE = "the scale of attention is taken from the number of these units"
+
+
+@rule("aten::mul")
+def multiply(flow: Flow, out: Any, x: Any, other: Any) -> Any:
+    """Elementwise.  Attention that is not fused multiplies queries and keys each by the fourth root of their size."""
+    axes = flow.axes(x)
+    if isinstance(other, float) and axes and math.isclose(other, axes[-1].size ** -0.25, rel_tol=1e-12):
+        ax.mark_inexact(axes[-1], SCALE)
+    return pointwise(flow, out, x, other)
 
 
 @rule(
@@ -37,7 +51,7 @@ def attention(
     unify(keys[2], values[2])
     unify(inner, keys[3])
     if scale is None:
-        ax.mark_inexact(inner, "the scale of attention is taken from the number of these units")
+        ax.mark_inexact(inner, SCALE)
     flow.heads.append(heads)
     flow.head_dims += [inner, values[3]]
     mask = next((a for a in (attn_mask, *args) if hasattr(a, "shape")), None)
