@@ -1,6 +1,7 @@
 """What becomes of pruned models: `python -m benchmarks.zoo.use` compiles, exports, saves and loads fifteen of them.
 
-Every figure is the largest difference from the pruned model's own outputs, relative to the largest output.
+Every figure is the largest difference from the pruned model's own outputs, relative to the largest output; a dash where
+a model has no configuration, or its class has none for what the model has become.
 """
 
 from __future__ import annotations
@@ -87,7 +88,7 @@ def main() -> None:
     lines += [f"Measured with {', '.join(f'{k} {v}' for k, v in environment().items())}.\n"]
     lines += ["| model | " + " | ".join(WAYS) + " |", "|---" * (1 + len(WAYS)) + "|"]
     for row in rows:
-        cells = [f"{v:.0e}" if isinstance(v, float) else v or "its class cannot express it" for v in map(row.get, WAYS)]
+        cells = [f"{v:.0e}" if isinstance(v, float) else v or "–" for v in map(row.get, WAYS)]
         lines.append(f"| {row['name']} | " + " | ".join(cells) + " |")
     (RESULTS / "use.json").write_text(json.dumps({"environment": environment(), "rows": rows}, indent=1))
     (RESULTS / "use.md").write_text("\n".join(lines) + "\n")
