@@ -105,3 +105,15 @@ def test_a_table_indexed_by_data_is_no_mixture():
 
     structure = sc.trace(Table(), torch.randn(7, 6))
     assert "router" in structure.frozen
+
+
+def test_choices_that_are_changed_in_place_are_no_choices_any_more():
+    class Shifted(LookedUp):
+        def run(self, x, chosen):
+            chosen += 1
+            chosen %= 5
+            return super().run(x, chosen)
+
+    structure = sc.trace(Shifted(), torch.randn(7, 6))
+    assert "router" in structure.frozen
+    assert "router" not in structure.groups

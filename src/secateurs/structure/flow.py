@@ -172,6 +172,8 @@ class Flow(Watcher):
         for tensor, its_axes in zip(outputs, axes, strict=True):
             old = self._seen.get(tensor)  # written in place
             self._seen[tensor] = Seen(its_axes, constant, activation, old and old.name)
+            if old is not None and self._pointed:  # its values are others now
+                self._pointed.pop(tensor, None)
         if self.operator in MOVES and inputs and (chosen := self.pointed(inputs[0])) is not None:
             self._pointed[outputs[0]] = chosen
         self.results[site] = axes
