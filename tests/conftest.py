@@ -1,10 +1,16 @@
 from __future__ import annotations
 
+import os
+
 import pytest
 import torch
 from torch import nn
 
 import secateurs as sc
+
+if "PYTEST_XDIST_WORKER" in os.environ:  # as many workers as cores: more threads would wait for each other
+    os.environ["OMP_NUM_THREADS"] = "1"  # for processes that tests start
+    torch.set_num_threads(1)
 
 
 @pytest.fixture(autouse=True)
