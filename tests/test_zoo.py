@@ -56,7 +56,7 @@ def test_the_zoo_is_large_and_a_third_of_it_is_tested():
 def test_a_pruned_model_exports_and_is_saved_and_loaded(name):
     row = use(name, ("torch.export", "sc.save and sc.load"))
     assert row["torch.export"] < 1e-4
-    assert row["sc.save and sc.load"] == 0
+    assert row["sc.save and sc.load"] < 1e-6  # the weights are the same, but lie elsewhere: kernels may round otherwise
 
 
 @pytest.mark.parametrize("name", ["resnet18", "BertForSequenceClassification", "multihead_attention"])
