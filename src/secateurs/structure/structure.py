@@ -70,12 +70,20 @@ class Structure:
         Raises:
             PlanError: a name is not that of a group.
         """
-        left = {self.group(name).var: width for name, width in (widths or {}).items()}
+        left = self.by_variable(widths or {})
         params, macs, fixed = self.terms
         return Cost(
             params=fixed.params + sum(prod(size_of(axis, left) for axis in axes) for axes in params),
             macs=fixed.macs + sum(prod(size_of(axis, left) for axis in axes) for axes in macs),
         )
+
+    def by_variable(self, widths: Mapping[str, int]) -> dict[Var, int]:
+        """The same widths by the groups' variables, as `indexing.size_of` takes them.
+
+        Raises:
+            PlanError: a name is not that of a group.
+        """
+        return {self.group(name).var: width for name, width in widths.items()}
 
     @cached_property
     def terms(self) -> tuple[list[Sequence[Axis]], list[Sequence[Axis]], Cost]:
@@ -113,7 +121,7 @@ class Structure:
 
     def changes(self, widths: Mapping[str, int]) -> dict[Site, Change]:
         """What operators return when groups have these widths, for those that return other sizes then."""
-        left = {self.group(name).var: width for name, width in widths.items()}
+        left = self.by_variable(widths)
         names = {self.group(name).var: name for name in widths}
         changed: dict[Site, Change] = {}
         for site, results in self._resolved.items():

@@ -57,19 +57,18 @@ class PrunedMultiheadAttention(nn.MultiheadAttention):
 
     def _project(self, *inputs: Tensor) -> tuple[Tensor, ...]:
         """Queries, keys and values as [N, heads, positions, head size]."""
-        packed = self.in_proj_weight is not None
-        weights = (
-            self.in_proj_weight.chunk(3) if packed else (self.q_proj_weight, self.k_proj_weight, self.v_proj_weight)
-        )
         biases = (None,) * 3 if self.in_proj_bias is None else self.in_proj_bias.chunk(3)
-        q, k, v = (F.linear(x, w, b) for x, w, b in zip(inputs, weights, biases, strict=True))  # type: ignore[arg-type]
+        q, k, v = (F.linear(x, w, b) for x, w, b in zip(inputs, self._weights(), biases, strict=True))
         if self.bias_k is not None and self.bias_v is not None:
             k, v = (_append(x, bias) for x, bias in ((k, self.bias_k), (v, self.bias_v)))
         if self.add_zero_attn:
             k, v = F.pad(k, (0, 0, 0, 1)), F.pad(v, (0, 0, 0, 1))
         return tuple(x.unflatten(-1, (self.num_heads, self.head_dim)).transpose(1, 2) for x in (q, k, v))
 
-    def _separate(self) -> tuple[Tensor, ...]:
+    def _weights(self) -> tuple[Tensor, ...]:
+        """Of the projections of queries, keys and values, which may be packed into one."""
+        if self.in_proj_weight is not None:
+            return self.in_proj_weight.chunk(3)
         return self.q_proj_weight, self.k_proj_weight, self.v_proj_weight  # type: ignore[return-value]
 
     def _mask(self, q: Tensor, k: Tensor, mask: Tensor | None, padding: Tensor | None) -> Tensor | None:
@@ -105,8 +104,7 @@ def adapt(model: nn.Module) -> None:
             module.__class__ = PrunedMultiheadAttention
             module._qkv_same_embed_dim = False  # what `nn.TransformerEncoderLayer` asks before it takes its fused form
         if isinstance(module, PrunedMultiheadAttention):
-            q, k, v = [module.in_proj_weight] * 3 if module.in_proj_weight is not None else module._separate()
-            module.embed_dim, module.kdim, module.vdim = q.shape[1], k.shape[1], v.shape[1]
+            module.embed_dim, module.kdim, module.vdim = (weight.shape[1] for weight in module._weights())
     for module in model.modules():
         if isinstance(module, nn.TransformerEncoder):
             module.use_nested_tensor &= not any(isinstance(m, PrunedMultiheadAttention) for m in module.modules())

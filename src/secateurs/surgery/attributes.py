@@ -46,8 +46,6 @@ class HeldSizes:
                 if numbers.count(axis.size) == 1:
                     self._old[module, name] = old
                     self._certain.append((module, name, tuple(axis if n == axis.size else n for n in numbers)))
-        for module, parts in structure.splits:
-            used[module] += parts
         splits: dict[str, list[tuple[Axis, ...]]] = defaultdict(list)
         for module, parts in structure.splits:
             splits[module].append(parts)
@@ -76,7 +74,7 @@ class HeldSizes:
 
     def changes(self, widths: Mapping[str, int], choice: Choice) -> Attributes:
         """New values at these widths.  What is not chosen is read in the one way that changes it, if there is one."""
-        left = {self._structure.group(name).var: width for name, width in widths.items()}
+        left = self._structure.by_variable(widths)
         found = [(module, name, _value(reading, left)) for module, name, reading in self._certain]
         for module, readings in self._readings.items():
             for name, ways in readings.items():
@@ -99,7 +97,7 @@ class HeldSizes:
 
     def settle(self, changes: Attributes, widths: Mapping[str, int]) -> None:
         """Take for certain the readings that gave these new values at these widths."""
-        left = {self._structure.group(name).var: width for name, width in widths.items()}
+        left = self._structure.by_variable(widths)
         for module, values in changes.items():
             for name, value in values.items():
                 ways = self._readings[module].pop(name, ())
@@ -108,7 +106,7 @@ class HeldSizes:
 
     def options(self, module: str, widths: Mapping[str, int]) -> list[Choice]:
         """Every single reading of an attribute of this module that gives it another value at these widths, or none."""
-        left = {self._structure.group(name).var: width for name, width in widths.items()}
+        left = self._structure.by_variable(widths)
         found: list[Choice] = []
         for name, ways in self._readings.get(module, {}).items():
             values = {_value(way, left): way for way in ways}

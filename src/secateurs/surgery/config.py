@@ -47,7 +47,7 @@ def config_changes(small: nn.Module, structure: Structure, widths: Mapping[str, 
 
 def _sizes(structure: Structure, widths: Mapping[str, int]) -> dict[int, set[int]]:
     """The new sizes of all axes that the model's parameters and shape operators have, by their old size."""
-    left = {structure.group(name).var: width for name, width in widths.items()}
+    left = structure.by_variable(widths)
     sizes: dict[int, set[int]] = defaultdict(set)
     for axis in [*(a for axes in structure.axes.values() for a in axes), *(axis for _, _, axis in structure.sizes)]:
         sizes[axis.size].add(size_of(axis, left))
