@@ -14,6 +14,7 @@ ORDER = [
     "plan",
     "budgets",
     "surgery",
+    "compensate",
     "recover evaluate check",
     "persist report",
     "pipeline",

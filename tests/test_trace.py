@@ -95,7 +95,8 @@ def test_a_pattern_that_matches_nothing_is_an_error(net, images, pattern):
 
 def test_taps_are_before_and_after_the_non_linearity(net, images):
     s = sc.trace(net, images)
-    (after,), (before,) = s.groups["0"].after, s.groups["0"].before
+    ((before, after),) = s.groups["0"].activations
+    assert s.groups["0"].after == (after,)
     assert (after.site.module, after.site.operator, after.slot, after.dim) == ("2", "aten::relu", -1, 1)
     assert (before.site, before.slot) == (after.site, 0)
     (pooled,) = s.groups["3"].after  # seen after its ReLU, not where the linear layer reads the pooled map
@@ -112,7 +113,7 @@ def test_units_without_a_non_linearity_are_seen_where_they_are_used():
     model = nn.Sequential(nn.Linear(4, 6), nn.Linear(6, 3))
     group = sc.trace(model, torch.randn(2, 4)).groups["0"]
     assert [(tap.site.module, tap.site.operator, tap.slot) for tap in group.after] == [("1", "aten::addmm", 1)]
-    assert group.before == ()
+    assert group.activations == ()
 
 
 def test_an_operator_without_a_rule_freezes_with_its_name():

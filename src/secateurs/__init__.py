@@ -4,8 +4,9 @@ from importlib.metadata import version
 
 from secateurs.budgets import Limits, allocate
 from secateurs.check import Preflight, check
+from secateurs.compensate import Compensation, compensate
 from secateurs.costs import Cost, cost
-from secateurs.criteria import criterion, score
+from secateurs.criteria import Hybrid, criterion, score, score_many
 from secateurs.data import random_inputs
 from secateurs.errors import SecateursError, SecateursWarning
 from secateurs.persist import load
@@ -18,7 +19,7 @@ from secateurs.surgery import apply
 __version__ = version("secateurs")
 
 __all__ = [
-    "Cost", "Limits", "Plan", "Preflight", "Result", "SecateursError", "SecateursWarning", "Structure",
-    "allocate", "apply", "check", "cost", "criterion", "finetune", "load", "prune", "random_inputs", "recalibrate",
-    "score", "trace",
+    "Compensation", "Cost", "Hybrid", "Limits", "Plan", "Preflight", "Result", "SecateursError", "SecateursWarning",
+    "Structure", "allocate", "apply", "check", "compensate", "cost", "criterion", "finetune", "load", "prune",
+    "random_inputs", "recalibrate", "score", "score_many", "trace",
 ]  # fmt: skip

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -109,6 +109,16 @@ class Batch:
         """The call on the first samples alone."""
         size = self.size
         return self.call.map(lambda t: t[:count] if t.ndim and len(t) == size else t)
+
+    def singles(self) -> Iterator[Batch]:
+        """Each sample as a batch of its own."""
+        size = self.size
+
+        def one(number: int) -> Callable[[Tensor], Tensor]:
+            return lambda t: t[number : number + 1] if t.ndim and len(t) == size else t
+
+        for number in range(size):
+            yield Batch(self.call.map(one(number)), tree_map_only(Tensor, one(number), self.targets), self.index)
 
     def to(self, device: torch.device) -> Batch:
         """The batch with every tensor on `device`."""

@@ -32,6 +32,10 @@ class CriterionError(SecateursError):
     """A criterion is unknown, lacks what it needs, or gave scores that cannot be used."""
 
 
+class UnscorableError(CriterionError):
+    """A criterion has nothing to go by for the units of one group; where others have scores, these units stay."""
+
+
 class BudgetError(SecateursError):
     """A budget or a limit cannot be understood."""
 
@@ -62,3 +66,11 @@ class PutBackWarning(SecateursWarning):
 
 class DeadUnitsWarning(SecateursWarning):
     """Every unit of a group has the lowest possible score."""
+
+
+class UnscoredWarning(SecateursWarning):
+    """A criterion has nothing to say about the units of some groups, which stay."""
+
+
+class FewSamplesWarning(SecateursWarning):
+    """There are fewer samples than a statistic needs to be trusted."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -10,10 +10,13 @@ from typing import Any
 from torch import Tensor, nn
 
 from secateurs.budgets import Limits, allocate
+from secateurs.compensate import Compensation
+from secateurs.compensate import compensate as take_over
 from secateurs.costs import Cost, cost
-from secateurs.criteria import Criterion, find, score
+from secateurs.criteria import Named, find, score
 from secateurs.data import first_batch
-from secateurs.errors import UsageError
+from secateurs.errors import DataError, UsageError
+from secateurs.losses import Loss
 from secateurs.persist import save
 from secateurs.plan import Plan
 from secateurs.preserve import rng
@@ -36,6 +39,7 @@ class Result:
         structure: groups of the dense model; `structure.frozen` says what was left alone and why.
         inexact: pruned groups whose removal changes what the remaining units compute, and why.
         attributes: attributes of modules that were changed, per module name.
+        compensation: what the units that stay took over, if that was asked for.
     """
 
     model: nn.Module
@@ -47,6 +51,7 @@ class Result:
     structure: Structure
     inexact: Mapping[str, str]
     attributes: Attributes
+    compensation: Compensation | None
 
     def save(self, directory: str | Path, overwrite: bool = False) -> None:
         """Write the model as it is now, with its plan, to a new directory; see `secateurs.load`.
@@ -63,18 +68,21 @@ class Result:
 def prune(
     model: nn.Module,
     data: Iterable[Any],
-    criterion: str | Criterion = "nexp",
+    criterion: Named = "nexp",
     budget: str = "macs:0.5",
     example_inputs: Any = None,
     seed: int = 0,
     *,
+    loss: Loss | None = None,
+    aggregate: str = "mean",
+    compensate: bool = True,
     keep: Sequence[str] = (),
     kinds: Sequence[str] | str | None = None,
     limits: Limits | None = None,
     scope: str | None = None,
     progress: Progress = silent,
 ) -> Result:
-    """Trace, score, plan, cut and verify.
+    """Trace, score, plan, cut, verify and compensate.
 
     A group whose removal fails verification is left whole, and the budget is met by the others.
 
@@ -85,6 +93,10 @@ def prune(
         budget: see `allocate`.
         example_inputs: a tensor, a tuple, or a dict of keyword arguments; by default the first sample of the data.
         seed: for criteria that draw random numbers.
+        loss: for criteria that need gradients; see `score_many`.
+        aggregate: how the scores of a unit that lies in several layers become one; see `score_many`.
+        compensate: let the units that stay take over what the removed ones did, as far as they can predict it; see
+            `compensate`. It takes a second pass over the data.
         keep: names or patterns of modules whose units stay; see `trace`.
         kinds: which kinds of units may go; see `trace`.
         limits: bounds for each group.
@@ -109,7 +121,12 @@ def prune(
         else:
             examples = one = example_inputs
             structure = trace(model, examples, keep, kinds)
-        scores = score(model, data, chosen, structure, seed=seed, progress=progress)
+        if isinstance(data, Iterator) and compensate and chosen.needs_data:
+            raise DataError(
+                "the data is an iterator, which can be read only once, but scoring and compensation each read it; give "
+                "a list or a DataLoader, or compensate=False"
+            )
+        scores = score(model, data, chosen, structure, loss, aggregate=aggregate, seed=seed, progress=progress)
         scope = scope or ("global" if chosen.comparable else "local")
         while True:
             candidates = {name: its for name, its in scores.items() if name in structure.groups}
@@ -118,6 +135,9 @@ def prune(
             if not cut.put_back:
                 break
             structure = structure.freeze(cut.put_back)
+        compensation = None
+        if compensate:
+            compensation = take_over(cut.model, model, plan, data, structure, progress=progress)
     return Result(
         model=cut.model,
         plan=plan,
@@ -128,4 +148,5 @@ def prune(
         structure=structure,
         inexact=cut.inexact,
         attributes=cut.attributes,
+        compensation=compensation,
     )

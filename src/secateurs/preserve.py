@@ -8,7 +8,8 @@ from contextlib import contextmanager
 
 import numpy as np
 import torch
-from torch import nn
+from torch import Tensor, nn
+from torch.nn.attention import SDPBackend, sdpa_kernel
 
 
 @contextmanager
@@ -28,6 +29,24 @@ def evaluating(model: nn.Module) -> Iterator[None]:
     with modes(model), _buffers(model), rng(), torch.no_grad(), _plain_attention():
         model.eval()
         yield
+
+
+@contextmanager
+def differentiating(model: nn.Module) -> Iterator[dict[str, Tensor]]:
+    """Evaluation mode with gradients of all parameters, which are given by name; restored on leaving.
+
+    Attention takes the form that can be differentiated twice.
+    """
+    parameters = {name: p for name, p in model.named_parameters() if p.is_floating_point()}
+    before = {p: p.requires_grad for p in parameters.values()}
+    try:
+        with evaluating(model), torch.enable_grad(), sdpa_kernel(SDPBackend.MATH):
+            for parameter in parameters.values():
+                parameter.requires_grad_(True)
+            yield dict(parameters)
+    finally:
+        for parameter, required in before.items():
+            parameter.requires_grad_(required)
 
 
 @contextmanager

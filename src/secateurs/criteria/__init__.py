@@ -1,7 +1,14 @@
 """What makes a unit worth keeping: one file per family of criteria, one decorator per criterion."""
 
-from secateurs.criteria import chance, magnitude, nexp
-from secateurs.criteria.registry import CRITERIA, Criterion, Evidence, criterion, find
-from secateurs.criteria.score import score
+from secateurs.criteria import families
+from secateurs.criteria.evidence import Evidence, Request, Weight
+from secateurs.criteria.find import Named, find
+from secateurs.criteria.gather import gather, memory_of
+from secateurs.criteria.hybrid import Hybrid
+from secateurs.criteria.registry import CRITERIA, AnyCriterion, Composite, Criterion, criterion
+from secateurs.criteria.score import score, score_many
 
-__all__ = ["CRITERIA", "Criterion", "Evidence", "chance", "criterion", "find", "magnitude", "nexp", "score"]
+__all__ = [
+    "AnyCriterion", "CRITERIA", "Composite", "Criterion", "Evidence", "Hybrid", "Named", "Request", "Weight",
+    "criterion", "families", "find", "gather", "memory_of", "score", "score_many",
+]  # fmt: skip

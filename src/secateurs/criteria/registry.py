@@ -1,63 +1,19 @@
-"""Criteria: functions that score the units of one group from evidence about it."""
+"""The table of criteria: functions that score the units of one group, and compositions of them."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
-import torch
 from torch import Tensor
 
+from secateurs.criteria.evidence import PLACES, Entries, Evidence, Request
 from secateurs.errors import CriterionError
-from secateurs.observe import Observations, Request, Statistic
-from secateurs.structure import Group, Member, Structure
-from secateurs.structure.indexing import take_units
-
-
-@dataclass(frozen=True)
-class Evidence:
-    """What a criterion may look at.
-
-    Attributes:
-        group: the group to score.
-        generator: a seeded source of random numbers.
-    """
-
-    group: Group
-    generator: torch.Generator
-    _structure: Structure
-    _tensors: Mapping[str, Tensor]
-    _observations: Observations
-
-    def weights(self) -> list[Tensor]:
-        """Each weight matrix or kernel that the units are made or used by: [units, everything else], float32 or more.
-
-        Vectors (biases, norm parameters) are left out.
-        """
-        return [self._slices(m) for m in self.group.members if self._tensors[m.tensor].ndim > 1]
-
-    def statistics(self, request: Request) -> list[Statistic]:
-        """The statistics that the criterion asked for, one per place where the units are seen.
-
-        Raises:
-            CriterionError: the group's units are seen nowhere.
-        """
-        found = self._observations.get((self.group.name, request), [])
-        if not found:
-            raise CriterionError(
-                f"the units of group {self.group.name!r} cannot be observed {request.place} a non-linearity; "
-                "keep the group, or use a criterion of weights"
-            )
-        return found
-
-    def _slices(self, member: Member) -> Tensor:
-        tensor = self._tensors[member.tensor].detach()
-        axis = self._structure.axes[member.tensor][member.dim]
-        units = take_units(tensor, member.dim, axis, self.group.var).movedim(member.dim, 0).flatten(1)
-        return units.to(torch.promote_types(units.dtype, torch.float32))
-
+from secateurs.observe import KINDS
 
 Score = Callable[[Evidence], Tensor]
+GroupScores = Mapping[str, Tensor]
+"""Group name to one score per unit."""
 
 
 @dataclass(frozen=True)
@@ -70,27 +26,122 @@ class Criterion:
         source: paper and equation.
         comparable: whether scores of different groups can be ranked together.
         requests: the statistics of activations that it needs.
+        gradients: the gradients that it needs, of `secateurs.observe.KINDS`.
+        entries: scores the single entries of a weight, for criteria that can.
+        entry_gradients: the gradients that `entries` needs, where they are others.
         summary: one line about it.
+        limits: what it cannot see or do, in a few words.
     """
 
     name: str
     score: Score
     source: str
     comparable: bool
-    requests: tuple[Request, ...]
-    summary: str
+    requests: tuple[Request, ...] = ()
+    gradients: tuple[str, ...] = ()
+    entries: Entries | None = None
+    entry_gradients: tuple[str, ...] | None = None
+    summary: str = ""
+    limits: str = ""
 
     @property
     def needs(self) -> str:
         """What it looks at."""
-        return "activations" if self.requests else "weights"
+        found = [what for what, asked in (("activations", self.requests), ("gradients", self._losses)) if asked]
+        curved = any(kind.startswith("hessian") for kind in self.gradients)
+        return " and ".join([*found, *(["curvature"] if curved else [])]) or "weights"
+
+    @property
+    def leaves(self) -> tuple[Criterion, ...]:
+        """Itself."""
+        return (self,)
+
+    @property
+    def needs_data(self) -> bool:
+        """Whether it looks at data."""
+        return bool(self.requests or self._losses)
+
+    @property
+    def needs_loss(self) -> bool:
+        """Whether it looks at a loss, and so at targets."""
+        return bool(self._losses)
+
+    @property
+    def _losses(self) -> list[str]:
+        return [kind for kind in self.gradients if not kind.startswith("synaptic")]
 
 
-CRITERIA: dict[str, Criterion] = {}
+@dataclass(frozen=True)
+class Composite:
+    """A criterion made of others, over all groups at once.
+
+    Attributes:
+        name: what users call it.
+        parts: what it is made of.
+        join: makes the scores of all groups from those of each part, given by name.
+        source, comparable, summary, limits: as for `Criterion`.
+    """
+
+    name: str
+    parts: tuple[AnyCriterion, ...]
+    join: Callable[[Mapping[str, GroupScores]], GroupScores]
+    source: str
+    comparable: bool
+    summary: str = ""
+    limits: str = ""
+
+    @property
+    def needs(self) -> str:
+        """What its parts look at."""
+        found = dict.fromkeys(what for part in self.parts for what in part.needs.split(" and "))
+        return " and ".join(found)
+
+    @property
+    def leaves(self) -> tuple[Criterion, ...]:
+        """The criteria that it is made of in the end."""
+        return tuple(leaf for part in self.parts for leaf in part.leaves)
+
+    @property
+    def needs_data(self) -> bool:
+        """Whether a part looks at data."""
+        return any(part.needs_data for part in self.parts)
+
+    @property
+    def needs_loss(self) -> bool:
+        """Whether a part looks at a loss."""
+        return any(part.needs_loss for part in self.parts)
+
+
+AnyCriterion = Criterion | Composite
+CRITERIA: dict[str, AnyCriterion] = {}
+
+
+def add(criterion: AnyCriterion) -> None:
+    """Make a criterion one that can be used by name.
+
+    Raises:
+        CriterionError: the name is taken, or it needs something that does not exist.
+    """
+    if criterion.name in CRITERIA:
+        raise CriterionError(f"there is a criterion {criterion.name!r} already ({CRITERIA[criterion.name].summary})")
+    for part in criterion.leaves:
+        for place in {request.place for request in part.requests} - set(PLACES):
+            raise CriterionError(f"criterion {part.name!r}: there is no place {place!r}, only {', '.join(PLACES)}")
+        for kind in set(part.gradients) - set(KINDS):
+            raise CriterionError(f"criterion {part.name!r}: there is no gradient {kind!r}, only {', '.join(KINDS)}")
+    CRITERIA[criterion.name] = criterion
 
 
 def criterion(
-    name: str, *, source: str, comparable: bool, requests: tuple[Request, ...] = ()
+    name: str,
+    *,
+    source: str,
+    comparable: bool,
+    requests: tuple[Request, ...] = (),
+    gradients: tuple[str, ...] = (),
+    entries: Entries | None = None,
+    entry_gradients: tuple[str, ...] | None = None,
+    limits: str = "",
 ) -> Callable[[Score], Score]:
     """Make a function a criterion that can be used by name; its docstring's first line is its summary.
 
@@ -99,37 +150,27 @@ def criterion(
         source: paper and equation.
         comparable: whether scores of different groups can be ranked together.
         requests: the statistics of activations that it needs.
+        gradients: the gradients that it needs, of `secateurs.observe.KINDS`.
+        entries: scores the single entries of a weight (see `mask`).
+        entry_gradients: the gradients that `entries` needs, where they are others.
+        limits: what it cannot see or do.
 
     Raises:
-        CriterionError: the name is taken, or there is no docstring.
+        CriterionError: the name is taken, there is no docstring, or something that it needs does not exist.
 
     Example:
         >>> @criterion("loudest", source="this page", comparable=False)
         ... def loudest(evidence):
         ...     "Largest single weight."
-        ...     return torch.stack([w.abs().amax(1) for w in evidence.weights()]).amax(0)
+        ...     return evidence.combine([w.abs().amax(1) for w in evidence.weights()])
     """
 
     def register(score: Score) -> Score:
-        if name in CRITERIA:
-            raise CriterionError(f"there is a criterion {name!r} already ({CRITERIA[name].summary})")
         if not score.__doc__:
             raise CriterionError(f"criterion {name!r} needs a docstring, whose first line is its summary")
         summary = score.__doc__.strip().splitlines()[0]
-        CRITERIA[name] = Criterion(name, score, source, comparable, requests, summary)
+        needs = (requests, gradients, entries, entry_gradients)
+        add(Criterion(name, score, source, comparable, *needs, summary, limits))
         return score
 
     return register
-
-
-def find(name: str | Criterion) -> Criterion:
-    """The criterion of that name.
-
-    Raises:
-        CriterionError: there is none; the message lists those there are.
-    """
-    if isinstance(name, Criterion):
-        return name
-    if not isinstance(name, str) or name not in CRITERIA:
-        raise CriterionError(f"unknown criterion {name!r}; there are: {', '.join(sorted(CRITERIA))}")
-    return CRITERIA[name]

@@ -1,68 +1,146 @@
-"""`score`: what a criterion says of every unit of a model."""
+"""`score`: what criteria say of every unit of a model."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import warnings
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from secateurs.criteria.registry import Criterion, Evidence, find
-from secateurs.data import first_batch, named_tensors, need_values
-from secateurs.errors import CriterionError, SecateursError
+from secateurs.criteria.evidence import AGGREGATES, Evidence, Sources
+from secateurs.criteria.find import Named, find
+from secateurs.criteria.gather import gather
+from secateurs.criteria.registry import AnyCriterion, Criterion, GroupScores
+from secateurs.data import first_batch, need_values
+from secateurs.errors import CriterionError, DataError, SecateursError, UnscorableError, UnscoredWarning
 from secateurs.losses import Loss
-from secateurs.observe import observe
 from secateurs.progress import Progress, silent
-from secateurs.structure import Structure, trace
+from secateurs.structure import Group, Structure, trace
 
 
 def score(
     model: nn.Module,
     data: Iterable[Any] | None,
-    criterion: str | Criterion = "nexp",
+    criterion: Named = "nexp",
     structure: Structure | None = None,
     loss: Loss | None = None,
     *,
+    aggregate: str = "mean",
     seed: int = 0,
     progress: Progress = silent,
 ) -> dict[str, Tensor]:
-    """Score every unit of every group.
+    """Score every unit of every group by one criterion; see `score_many`.
+
+    Returns:
+        Group name to scores [units], float64 on the CPU, higher = keep.
+    """
+    found = score_many(model, data, [criterion], structure, loss, aggregate=aggregate, seed=seed, progress=progress)
+    return next(iter(found.values()))
+
+
+def score_many(
+    model: nn.Module,
+    data: Iterable[Any] | None,
+    criteria: Sequence[Named],
+    structure: Structure | None = None,
+    loss: Loss | None = None,
+    *,
+    aggregate: str = "mean",
+    seed: int = 0,
+    progress: Progress = silent,
+) -> dict[str, dict[str, Tensor]]:
+    """Score every unit of every group by several criteria, which share one pass over the data.
+
+    One forward pass serves all criteria of activations, one pass of gradients all criteria of gradients.
 
     Args:
         model: the model; evaluated, not changed.
-        data: see `secateurs.data.batches`; read once. May be None for a criterion of weights.
-        criterion: a name from `secateurs list`, or a criterion.
-        structure: from `trace`; by default the model is traced on the first sample of the data.
-        loss: for criteria that need gradients. None of those that come with this version does, and giving a loss to
-            a criterion that does not need it is an error.
+        data: see `secateurs.data.batches`. May be None if every criterion looks at weights alone.
+        criteria: names from `secateurs list`, sums such as "0.7*nexp+0.3*l1", criteria or hybrids.
+        structure: from `trace`; by default the model is traced on the first samples of the data.
+        loss: maps (outputs, targets) to the mean loss of a batch, for criteria that need gradients; by default
+            cross-entropy, or the model's own loss. Giving one where none is needed is an error.
+        aggregate: how the scores of a unit that lies in several layers become one: "mean", "max" or "sum".
         seed: for criteria that draw random numbers.
         progress: wraps the iteration over the data.
 
     Returns:
-        Group name to scores [units], float64 on the CPU, higher = keep.
+        Criterion name to group name to scores [units], float64 on the CPU, higher = keep. A group that a criterion
+        cannot score is missing, with an `UnscoredWarning`.
 
     Raises:
         ModelError: the model is on the meta device.
-        CriterionError: the criterion is unknown, lacks what it needs, or gives a score that is not finite.
-        DataError: see `secateurs.observe.observe`.
+        CriterionError: a criterion is unknown, lacks what it needs, can score no group, or gives a score that is not
+            finite.
+        DataError: see `secateurs.observe`; or criteria need several passes over data that can be read only once.
     """
     need_values(model, "scoring")
-    chosen = find(criterion)
-    if loss is not None:
-        raise CriterionError(f"criterion {chosen.name!r} needs no gradients: leave `loss` out")
-    if data is None and chosen.requests:
-        raise CriterionError(f"criterion {chosen.name!r} needs data")
-    data = () if data is None else data
+    if isinstance(criteria, str) or not isinstance(criteria, Sequence) or not criteria:
+        raise CriterionError(f"give a list of criteria, not {criteria!r}")
+    if aggregate not in AGGREGATES:
+        raise CriterionError(f"aggregate {aggregate!r} is none of {', '.join(AGGREGATES)}")
+    chosen = [find(name) for name in criteria]
+    _check_needs(chosen, data, loss)
     if structure is None:
+        if data is None:
+            raise CriterionError("without data, give the structure: secateurs.trace(model, example_inputs)")
         structure = trace(model, first_batch(data).sample(2))
-    observations = observe(model, data, structure, chosen.requests, progress) if chosen.requests else {}
-    tensors = dict(named_tensors(model))
+    leaves = list(dict.fromkeys(leaf for its in chosen for leaf in its.leaves))
+    sources = gather(model, data, leaves, structure, loss, seed, progress)
+    found = {leaf: _scored(leaf, sources, aggregate, seed) for leaf in leaves}
+    return {its.name: _joined(its, found, structure) for its in chosen}
+
+
+def _check_needs(chosen: list[AnyCriterion], data: Any, loss: Any) -> None:
+    names = ", ".join(repr(its.name) for its in chosen)
+    if loss is not None and not any(its.needs_loss for its in chosen):
+        raise CriterionError(f"criterion {names} needs no gradients: leave `loss` out")
+    for its in chosen:
+        if data is None and its.needs_data:
+            raise CriterionError(f"criterion {its.name!r} needs data")
+    kinds = {kind for its in chosen for leaf in its.leaves for kind in leaf.gradients}
+    passes = any(leaf.requests for its in chosen for leaf in its.leaves) + any(its.needs_loss for its in chosen)
+    passes += bool(kinds & {"hessian", "hessian-gradient"})
+    if passes > 1 and isinstance(data, Iterator):
+        raise DataError(f"criterion {names} reads the data {passes} times; give a list or a DataLoader")
+
+
+def _scored(criterion: Criterion, sources: Sources, aggregate: str, seed: int) -> dict[str, Tensor]:
     generator = torch.Generator().manual_seed(seed)
-    return {
-        name: _checked(chosen, Evidence(group, generator, structure, tensors, observations))
-        for name, group in structure.groups.items()
-    }
+    scores: dict[str, Tensor] = {}
+    unscored: dict[str, str] = {}
+    for name, group in sources.structure.groups.items():
+        try:
+            scores[name] = _checked(criterion, Evidence(group, generator, sources, aggregate))
+        except UnscorableError as error:
+            unscored[name] = str(error)
+    _report(criterion.name, scores, unscored)
+    return scores
+
+
+def _report(criterion: str, scores: Mapping[str, Any], unscored: Mapping[str, str]) -> None:
+    if not unscored:
+        return
+    groups = [f"{name!r} ({reason})" for name, reason in list(unscored.items())[:5]]
+    listed = "; ".join(groups) + (f"; and {len(unscored) - 5} more" if len(unscored) > 5 else "")
+    if not scores:
+        raise CriterionError(f"criterion {criterion!r} can score no group of this model: {listed}")
+    warnings.warn(
+        f"criterion {criterion!r} cannot score these groups, which stay whole: {listed}", UnscoredWarning, stacklevel=5
+    )
+
+
+def _joined(criterion: AnyCriterion, found: Mapping[Criterion, GroupScores], structure: Structure) -> dict[str, Tensor]:
+    if isinstance(criterion, Criterion):
+        return dict(found[criterion])
+    parts = {part.name: _joined(part, found, structure) for part in criterion.parts}
+    common = [name for name in structure.groups if all(name in its for its in parts.values())]
+    if structure.groups and not common:
+        raise CriterionError(f"no group can be scored by all parts of criterion {criterion.name!r}")
+    joined = criterion.join({part: {name: its[name] for name in common} for part, its in parts.items()})
+    return {name: _finite(criterion.name, structure.groups[name], joined[name]) for name in common}
 
 
 def _checked(criterion: Criterion, evidence: Evidence) -> Tensor:
@@ -75,15 +153,19 @@ def _checked(criterion: Criterion, evidence: Evidence) -> Tensor:
         raise CriterionError(
             f"criterion {criterion.name!r} failed on group {group.name!r}: {type(error).__name__}: {error}"
         ) from error
+    return _finite(criterion.name, group, scores)
+
+
+def _finite(criterion: str, group: Group, scores: Tensor) -> Tensor:
     if scores.shape != (group.size,):
         raise CriterionError(
-            f"criterion {criterion.name!r} gave scores of shape {list(scores.shape)} for the {group.size} units "
+            f"criterion {criterion!r} gave scores of shape {list(scores.shape)} for the {group.size} units "
             f"of group {group.name!r}"
         )
     if not torch.isfinite(scores).all():
         bad = int((~torch.isfinite(scores)).sum())
         raise CriterionError(
-            f"criterion {criterion.name!r} gave {bad} scores of group {group.name!r} that are not finite; "
+            f"criterion {criterion!r} gave {bad} scores of group {group.name!r} that are not finite; "
             "check its weights for NaN"
         )
     return scores

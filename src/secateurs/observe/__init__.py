@@ -1,6 +1,12 @@
-"""Run the model over data once and collect mergeable statistics of its units."""
+"""Run the model over data and collect mergeable statistics of its units, and gradients."""
 
-from secateurs.observe.observe import Observations, Request, observe
-from secateurs.observe.statistics import FiringCounts, Statistic
+from secateurs.observe.flow import synaptic_flow
+from secateurs.observe.gradients import KINDS, Gradients, differentiate
+from secateurs.observe.maps import MapRanks, NuclearDrops
+from secateurs.observe.observe import Observations, Wanted, memory, observe
+from secateurs.observe.statistics import FiringCounts, Moments, Pooled, Sampled, Statistic, Totals
 
-__all__ = ["FiringCounts", "Observations", "Request", "Statistic", "observe"]
+__all__ = [
+    "FiringCounts", "Gradients", "KINDS", "MapRanks", "Moments", "NuclearDrops", "Observations", "Pooled", "Sampled",
+    "Statistic", "Totals", "Wanted", "differentiate", "memory", "observe", "synaptic_flow",
+]  # fmt: skip

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
+from math import prod
 from typing import Any, NamedTuple
 
 import torch
@@ -14,81 +15,71 @@ from secateurs.errors import DataError
 from secateurs.observe.statistics import Statistic
 from secateurs.preserve import evaluating
 from secateurs.progress import Progress, silent
-from secateurs.structure import Structure, Tap
+from secateurs.structure import Tap
 from secateurs.structure.sites import Site, Watcher
 
+Wanted = Mapping[Tap, Iterable[type[Statistic]]]
+"""Which statistics are collected at which taps."""
 
-class Request(NamedTuple):
-    """A statistic of the activations "after" or "before" the non-linearity of every group."""
-
-    place: str
-    statistic: type[Statistic]
-
-
-Observations = dict[tuple[str, Request], list[Statistic]]
+Observations = Mapping[tuple[Tap, type[Statistic]], Any]
+"""The statistic of that type at that tap."""
 
 
-def observe(
-    model: nn.Module,
-    data: Iterable[Any],
-    structure: Structure,
-    requests: Iterable[Request],
-    progress: Progress = silent,
-) -> Observations:
-    """Run the model once over the data and collect statistics at the taps of its groups.
+def observe(model: nn.Module, data: Iterable[Any], wanted: Wanted, progress: Progress = silent) -> Observations:
+    """Run the model once over the data and collect statistics.
 
     Args:
-        model: the model that `structure` was traced from; evaluated, not changed.
+        model: the model that the taps are of; evaluated, not changed.
         data: see `secateurs.data.batches`; targets are not looked at.
-        structure: where to look.
-        requests: what to collect.
+        wanted: what to collect where.
         progress: wraps the iteration over the data.
 
     Returns:
-        For each (group name, request), one statistic per tap of the group.
+        One statistic per tap and type.
 
     Raises:
         DataError: the data is empty, the model refuses a batch, or an activation is not finite.
     """
-    watcher = _Observer(model, structure, list(requests))
+    watcher = _Observer(model, wanted)
     device = device_of(model)
     with evaluating(model):
         for batch in progress(batches(data), "observing"):
             watcher.see(batch.to(device))
     watcher.check()
-    return watcher.observations
+    return {(place.tap, type(statistic)): statistic for place in watcher.places for statistic in place.statistics}
+
+
+def memory(wanted: Wanted, samples: int) -> int:
+    """The bytes that the statistics will take after so many samples of the size that the model was traced on."""
+    total = 0
+    for tap, types in wanted.items():
+        traced = tap.batch.size if tap.batch else 1
+        positions = prod(axis.size for axis in tap.axes) // tap.size // traced
+        total += sum(statistic.size(samples, tap.size, positions) for statistic in types)
+    return total
 
 
 class _Place(NamedTuple):
     """One tap, with what is collected there."""
 
-    group: str
     tap: Tap
-    statistics: list[Statistic]
+    statistics: Sequence[Statistic]
 
 
 class _Observer(Watcher):
     """Hands what passes the taps to their statistics."""
 
-    def __init__(self, model: nn.Module, structure: Structure, requests: list[Request]):
+    def __init__(self, model: nn.Module, wanted: Wanted):
         super().__init__(model)
-        self.observations: Observations = defaultdict(list)
+        self.places = [_Place(tap, [make() for make in dict.fromkeys(types)]) for tap, types in wanted.items()]
         self._model = model
         self._samples = 0
         self._inputs: dict[Site, list[_Place]] = defaultdict(list)
         self._outputs: dict[Site, list[_Place]] = defaultdict(list)
-        self._sums: dict[int, tuple[_Place, Tensor]] = {}
-        self._reached: set[int] = set()
-        for name, group in structure.groups.items():
-            for place in dict.fromkeys(request.place for request in requests):
-                for tap in group.after if place == "after" else group.before:
-                    self._add(name, tap, [request for request in requests if request.place == place])
-
-    def _add(self, group: str, tap: Tap, requests: list[Request]) -> None:
-        statistics = [request.statistic() for request in requests]
-        for request, statistic in zip(requests, statistics, strict=True):
-            self.observations[group, request].append(statistic)
-        (self._outputs if tap.slot < 0 else self._inputs)[tap.site].append(_Place(group, tap, statistics))
+        self._sums: dict[Tap, Tensor] = {}
+        self._reached: set[Tap] = set()
+        for place in self.places:
+            (self._outputs if place.tap.slot < 0 else self._inputs)[place.tap.site].append(place)
 
     def see(self, batch: Batch) -> None:
         """Run the model on one batch."""
@@ -102,13 +93,12 @@ class _Observer(Watcher):
             raise
         except Exception as error:
             raise batch.refused(error) from error
-        for places in (*self._inputs.values(), *self._outputs.values()):
-            for place in places:
-                if id(place) not in self._reached:
-                    raise DataError(
-                        f"group {place.group!r}: batch {batch.index} did not pass {place.tap.site}, where its units "
-                        "were seen when the model was traced; trace it on inputs like these"
-                    )
+        for place in self.places:
+            if place.tap not in self._reached:
+                raise DataError(
+                    f"{place.tap.owner}: batch {batch.index} did not pass {place.tap.site}, where its units were "
+                    "seen when the model was traced; trace it on inputs like these"
+                )
 
     def visit(self, site: Site, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         for place in self._inputs.get(site, ()):  # before the operator runs: it may write in place
@@ -119,21 +109,21 @@ class _Observer(Watcher):
         return out
 
     def _feed(self, place: _Place, x: Tensor) -> None:
+        tap = place.tap
         try:
-            units = place.tap.read(x, self._samples)
+            units = tap.read(x, self._samples)
         except ValueError as error:
-            raise DataError(f"group {place.group!r}: {place.tap.site} does not fit what was traced: {error}") from error
-        before = self._sums[id(place)][1] if id(place) in self._sums else 0
-        self._sums[id(place)] = place, before + x.sum(dtype=torch.promote_types(x.dtype, torch.float32))
-        self._reached.add(id(place))
+            raise DataError(f"{tap.owner}: {tap.site} does not fit what was traced: {error}") from error
+        self._sums[tap] = self._sums.get(tap, 0) + x.sum(dtype=torch.promote_types(x.dtype, torch.float32))
+        self._reached.add(tap)
         for statistic in place.statistics:
             statistic.update(units)
 
     def check(self) -> None:
         """Raise if anything seen was not finite."""
-        for place, total in self._sums.values():
+        for tap, total in self._sums.items():
             if not torch.isfinite(total):
                 raise DataError(
-                    f"group {place.group!r}: the activations at {place.tap.site} are not finite (NaN or infinity); "
+                    f"{tap.owner}: the activations at {tap.site} are not finite (NaN or infinity); "
                     "check the inputs and the weights"
                 )

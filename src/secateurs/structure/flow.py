@@ -46,6 +46,7 @@ class Flow(Watcher):
         heads: axes over which an attention runs in parallel.
         head_dims: axes of the vectors of an attention's heads.
         repeated: axes made by repeating something.
+        tables: weights in which rows are looked up.
         experts: axes whose indices are sub-networks, each run on the rows that a router sends to it.
         least: (axis, number): that many indices must be left, because as many are chosen.
         batch: the axis of the samples.
@@ -70,6 +71,7 @@ class Flow(Watcher):
         self.heads: list[Axis] = []
         self.head_dims: list[Axis] = []
         self.repeated: list[Axis] = []
+        self.tables: set[str] = set()
         self.experts: list[Axis] = []
         self.least: list[tuple[Axis, int]] = []
         self.operator = ""
@@ -113,17 +115,19 @@ class Flow(Watcher):
         for axis in axes if isinstance(axes, Sequence) else (axes,):
             ax.freeze(axis, reason)
 
-    def contract(self, x: Tensor, other: Tensor, axis: Axis, home: Axis | None = None) -> None:
-        """Note that `x` is summed over `axis` against `other`.
+    def contract(self, x: Tensor, dim: int, other: Tensor, axis: Axis, home: Axis | None = None) -> None:
+        """Note that `x` is summed over its dimension `dim` against `axis` of `other`.
 
         `axis` is, or is part of, the axis `home` of a dimension of `other`. The caller has unified the operands' axes.
         """
         seen, home = self._look(x), axis if home is None else home
-        if self._look(other).constant and home in self._origin:
-            self.contracted.add(self._origin[home])
+        weight = self._origin.get(home) if self._look(other).constant and isinstance(home, Var) else None
+        if weight is not None:
+            self.contracted.add(weight)
         if not seen.constant:
             slot = next(i for i, arg in enumerate(self._args) if arg is x)
-            self.consumptions.append(Consumption(axis, Source(self._site, slot, seen.axes), seen.activation))
+            source = Source(self._site, slot, seen.axes)
+            self.consumptions.append(Consumption(axis, source, dim, seen.activation, weight))
 
     def point(self, tensor: Tensor, axis: Axis, least: int) -> None:
         """Note that the values of `tensor` are indices of `axis`, `least` different ones at once."""
@@ -133,6 +137,11 @@ class Flow(Watcher):
     def pointed(self, tensor: Tensor) -> Axis | None:
         """The axis that the values of `tensor` are indices of, if that is known."""
         return self._pointed.get(tensor) if self._pointed else None
+
+    def look_up(self, table: Tensor) -> None:
+        """Note that rows of `table` are looked up."""
+        if (name := self._look(table).name) is not None:
+            self.tables.add(name)
 
     def produce(self, *axes: Axis) -> None:
         """Note that the running operator makes a tensor with these axes out of weights."""

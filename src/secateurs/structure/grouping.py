@@ -7,17 +7,20 @@ from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 from math import prod
 
+import torch
 from torch import nn
 
+from secateurs.data import Call
 from secateurs.structure.axis import Axis, Product, Var, leaves, resolver, walk
+from secateurs.structure.contraction import Contraction, shared
 from secateurs.structure.flow import Flow
 from secateurs.structure.groups import Group, Member, Tap
 from secateurs.structure.records import Activation, Source
 from secateurs.structure.structure import Structure
 
 
-def build(model: nn.Module, flow: Flow, kinds: Sequence[str]) -> Structure:
-    """Turn what `flow` recorded into a structure, in which units of other kinds than these are frozen."""
+def build(model: nn.Module, flow: Flow, call: Call, kinds: Sequence[str]) -> Structure:
+    """Turn what `flow` recorded of a call into a structure, in which units of other kinds than these are frozen."""
     resolve = resolver()
     axes = {name: tuple(map(resolve, its)) for name, its in flow.home.items()}
     parameters = frozenset(flow.first_name[name] for name, _ in model.named_parameters())
@@ -35,17 +38,20 @@ def build(model: nn.Module, flow: Flow, kinds: Sequence[str]) -> Structure:
         if var.frozen or kind not in kinds:
             frozen[name] = var.frozen or f"units of kind {kind!r} are kept unless trace(kinds=...) names them"
             continue
-        after, before = taps(var)
-        groups[name] = Group(name, kind, var.size, tuple(its), after, before, var.inexact, var, least.get(var, 1))
+        after, activations = taps(var, name)
+        groups[name] = Group(name, kind, var.size, tuple(its), after, activations, var.inexact, var, least.get(var, 1))
     macs = tuple(tuple(map(resolve, its)) for its in flow.macs)
     return Structure(
         groups=groups,
         frozen=frozen,
         axes=axes,
         parameters=parameters,
+        contractions=tuple(_contractions(flow, axes, resolve)),
+        tables=frozenset(flow.tables),
         macs=macs,
         other_macs=flow.counted_macs - sum(prod(axis.size for axis in its) for its in macs),
-        batch=batch if isinstance(batch := resolve(flow.batch), Var) else None,
+        inputs=call.to(torch.device("meta")),
+        batch=_batch(flow, resolve),
         used=frozenset(flow.used),
         results=flow.results,
         sizes=tuple((use.module, use.name, resolve(use.axis)) for use in flow.sizes),
@@ -113,32 +119,76 @@ def _kinds(flow: Flow, axes: dict[str, tuple[Axis, ...]]) -> Callable[[Var, list
     return kind
 
 
-def _taps(flow: Flow, resolve: Callable[[Axis], Axis]) -> Callable[[Var], tuple[tuple[Tap, ...], tuple[Tap, ...]]]:
-    """A function that finds the taps (after, before) of a variable."""
-    batch = resolve(flow.batch)
-    tap = partial(_tap, batch=batch if isinstance(batch, Var) else None, resolve=resolve)
+def _contractions(
+    flow: Flow, axes: dict[str, tuple[Axis, ...]], resolve: Callable[[Axis], Axis]
+) -> Iterable[Contraction]:
+    """Where weights of plain linear layers and convolutions sum over what can be seen together with the samples."""
+    batch = _batch(flow, resolve)
+    for use in flow.consumptions:
+        if use.weight is None:
+            continue
+        name, dim = use.weight
+        its = tuple(map(resolve, use.operand.axes))
+        convolution = use.operand.site.operator.startswith("aten::convolution")
+        if _holds_samples(its, batch) and (convolution or len(axes[name]) == 2):
+            blocks = its[use.dim].size // axes[name][dim].size
+            source, axis = use.operand, its[use.dim]
+            tap = Tap(f"weight {name!r}", source.site, source.slot, use.dim, its, None, batch, shared(axis))
+            yield Contraction(name, dim, tap, axis, blocks, convolution)
+
+
+Taps = tuple[tuple[Tap, ...], tuple[tuple[Tap, Tap], ...]]
+
+
+def _taps(flow: Flow, resolve: Callable[[Axis], Axis]) -> Callable[[Var, str], Taps]:
+    """A function that finds the taps of a variable, given the name of its group: after, and around non-linearities."""
+    batch = _batch(flow, resolve)
     after: dict[Var, dict[Source, Activation | None]] = defaultdict(dict)
+    passed: dict[Var, list[Activation]] = defaultdict(list)
+    tap = partial(_tap, batch=batch, resolve=resolve)
+    for activation in flow.activations:
+        for axis in activation.after.axes:
+            for var in leaves(axis):
+                passed[var].append(activation)
     for use in flow.consumptions:
         for var in leaves(use.axis):
             if use.activation and tap(use.activation.after, var):
                 after[var][use.activation.after] = use.activation
             else:
                 after[var][use.operand] = None
-    made = [(a.after, a) for a in flow.activations] + [(source, None) for source in flow.produced]
+    made = [*(activation.after for activation in flow.activations), *flow.produced]
 
-    def find(var: Var) -> tuple[tuple[Tap, ...], tuple[Tap, ...]]:
-        sources = [pair for pair in after[var].items() if tap(pair[0], var)]
-        sources = sources or [pair for pair in made if tap(pair[0], var)][:1]
-        found = [tap(source, var) for source, _ in sources]
-        befores = [tap(activation.before, var) for _, activation in sources if activation]
-        return tuple(filter(None, found)), tuple(filter(None, befores))
+    def find(var: Var, name: str) -> Taps:
+        found: dict[Source, Tap | None] = {}
+
+        def at(source: Source) -> Tap | None:
+            if source not in found:
+                found[source] = tap(source, var, name)
+            return found[source]
+
+        sources = [source for source in after[var] if at(source)]
+        sources = sources or [source for source in made if at(source)][:1]
+        used = [activation for activation in after[var].values() if activation]
+        around = [(at(activation.before), at(activation.after)) for activation in used or passed[var]]
+        pairs = tuple((one, other) for one, other in dict.fromkeys(around) if one and other)
+        return tuple(t for source in sources if (t := at(source))), pairs
 
     return find
 
 
-def _tap(source: Source, var: Var, batch: Var | None, resolve: Callable[[Axis], Axis]) -> Tap | None:
+def _batch(flow: Flow, resolve: Callable[[Axis], Axis]) -> Var | None:
+    batch = resolve(flow.batch)
+    return batch if isinstance(batch, Var) else None
+
+
+def _tap(source: Source, var: Var, name: str = "", *, batch: Var | None, resolve: Callable[[Axis], Axis]) -> Tap | None:
     """Where `var` lies in a tensor that also holds the samples."""
     axes = tuple(map(resolve, source.axes))
-    held = batch is None or any(batch in (axis.factors if isinstance(axis, Product) else (axis,)) for axis in axes)
     dim = next((dim for dim, axis in enumerate(axes) if var in leaves(axis)), None)
-    return None if dim is None or not held else Tap(source.site, source.slot, dim, axes, var, batch)
+    if dim is None or not _holds_samples(axes, batch):
+        return None
+    return Tap(f"group {name!r}", source.site, source.slot, dim, axes, var, batch)
+
+
+def _holds_samples(axes: Sequence[Axis], batch: Var | None) -> bool:
+    return batch is None or any(batch in (axis.factors if isinstance(axis, Product) else (axis,)) for axis in axes)

@@ -29,34 +29,50 @@ class Member(NamedTuple):
 
 @dataclass(frozen=True, eq=False)
 class Tap:
-    """A place where a group's units can be observed while the model runs.
+    """A place where units can be observed while the model runs.
 
     Attributes:
+        owner: whose units they are, for messages.
         site: the operator.
         slot: which of its arguments holds the units, or -1 for its output.
         dim: the dimension along which they lie.
         axes: what the indices of every dimension stand for.
-        unit: the group's variable on `axes[dim]`.
+        unit: the group's variable on `axes[dim]`; None where the units are the indices of that axis themselves.
         batch: the variable of the samples, if the model was traced on more than one.
+        shared: where `unit` is None, how many neighbouring indices are one unit.
     """
 
+    owner: str
     site: Site
     slot: int
     dim: int
     axes: tuple[Axis, ...]
-    unit: Var
+    unit: Var | None
     batch: Var | None
+    shared: int = 1
+
+    @property
+    def size(self) -> int:
+        """Number of units."""
+        return self.unit.size if self.unit else self.axes[self.dim].size // self.shared
 
     def read(self, x: Tensor, samples: int) -> Tensor:
-        """The units in the tensor seen there: [samples, units, positions], a view where possible.
+        """The units in the tensor seen there: [samples, units, ...], a view where possible.
+
+        The other dimensions are the positions of a unit, such as the two of a map; those of size one are left out.
 
         Raises:
             ValueError: the shape of `x` is not what this number of samples makes of the shape that was traced.
         """
         dim, outer = self._samples(x, samples)
-        units = take_units(x, self.dim, self.axes[self.dim], self.unit).movedim((self.dim, self.dim + 1), (-2, -1))
-        dim -= dim > self.dim
-        return units.unflatten(dim, (outer, samples, -1)).movedim(dim + 1, 0).movedim(-2, 1).flatten(2)
+        if self.unit is None:
+            units = x.unflatten(self.dim, (-1, self.shared))
+        else:
+            units = take_units(x, self.dim, self.axes[self.dim], self.unit)
+        dim += dim > self.dim
+        units = units.unflatten(dim, (outer, samples, -1))
+        units = units.movedim((dim + 1, self.dim if self.dim < dim else self.dim + 2), (0, 1))
+        return units.reshape(*units.shape[:2], *(size for size in units.shape[2:] if size > 1))
 
     def _samples(self, x: Tensor, samples: int) -> tuple[int, int]:
         """The dimension that holds the samples, and how many indices of it come before one step from sample to sample.
@@ -85,7 +101,7 @@ class Group:
         size: number of units.
         members: where they lie in parameters and buffers.
         after: where they can be seen after their non-linearity (where they are used, if they pass none).
-        before: where they can be seen before it.
+        activations: where they can be seen before and after each non-linearity that they pass.
         inexact: why removal changes what the remaining units compute, or None if it does not.
         var: the group's variable in the axes of the structure.
         least: how many units must be left.
@@ -96,7 +112,7 @@ class Group:
     size: int
     members: tuple[Member, ...]
     after: tuple[Tap, ...]
-    before: tuple[Tap, ...]
+    activations: tuple[tuple[Tap, Tap], ...]
     inexact: str | None
     var: Var
     least: int = 1

@@ -28,11 +28,21 @@ class Activation(NamedTuple):
 
 
 class Consumption(NamedTuple):
-    """A contraction of `axis`: where its operand can be read, and the non-linearity that it came from, if any."""
+    """A contraction of `axis`.
+
+    Attributes:
+        axis: what is summed over.
+        operand: where what is summed can be read.
+        dim: the dimension of the operand that holds the axis.
+        activation: the non-linearity that the operand came from, if any.
+        weight: (name, dimension) of the parameter that it is multiplied with, if it is one.
+    """
 
     axis: Axis
     operand: Source
+    dim: int
     activation: Activation | None
+    weight: tuple[str, int] | None
 
 
 class SizeUse(NamedTuple):

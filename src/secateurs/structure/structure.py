@@ -12,8 +12,10 @@ import torch
 from torch import Tensor
 
 from secateurs.costs import Cost
+from secateurs.data import Call
 from secateurs.errors import PlanError
 from secateurs.structure.axis import Axis, Var, leaves, resolver, without
+from secateurs.structure.contraction import Contraction
 from secateurs.structure.groups import Group
 from secateurs.structure.indexing import keep_mask, size_of
 from secateurs.structure.sites import Site
@@ -43,8 +45,11 @@ class Structure:
         frozen: what cannot be pruned, by name, and why.
         axes: the axes of every parameter and buffer.
         parameters: the names among `axes` that are parameters, each tensor under its first name only.
+        contractions: where weights sum over units, in the order in which the model runs.
+        tables: the weights that are also looked up in, as a tied embedding is.
         macs: axes whose sizes multiply to the multiply-accumulate operations of one operator, per operator.
         other_macs: operations of operators that are counted but never change.
+        inputs: what the model was traced on, on the meta device: sizes without values.
         batch: the samples, if there were several of them and their axis stayed whole.
         used: the parameters and buffers that the forward pass used.
         results: the axes of what each operator returned, not resolved.
@@ -56,10 +61,13 @@ class Structure:
     frozen: Mapping[str, str]
     axes: Mapping[str, tuple[Axis, ...]]
     parameters: frozenset[str]
+    contractions: tuple[Contraction, ...]
+    tables: frozenset[str]
     macs: tuple[tuple[Axis, ...], ...]
     other_macs: int
     sizes: tuple[tuple[str, str | None, Axis], ...]
     splits: tuple[tuple[str, tuple[Axis, ...]], ...]
+    inputs: Call
     batch: Var | None
     used: frozenset[str]
     results: Mapping[Site, Sequence[tuple[Axis, ...]]]
@@ -102,6 +110,16 @@ class Structure:
         params, fixed_params = parted(self.axes[name] for name in self.parameters)
         macs, fixed_macs = parted(self.macs)
         return params, macs, Cost(params=fixed_params, macs=fixed_macs + self.other_macs)
+
+    def contractions_of(self, group: Group) -> list[Contraction]:
+        """Where weights sum over the units of a group."""
+        return [c for c in self.contractions if group.var in leaves(c.axis)]
+
+    def bias_of(self, contraction: Contraction) -> str | None:
+        """The bias of the layer that a contraction is part of, if it has one."""
+        module, _, name = contraction.weight.rpartition(".")
+        bias = f"{module}.bias".lstrip(".")
+        return bias if name == "weight" and bias in self.parameters else None
 
     def size(self, tensor: str) -> int:
         """Number of entries of a parameter or buffer, by name."""

@@ -52,7 +52,8 @@ def trace(
         raise ModelError(f"{type(model).__name__} has lazy modules; run it once on real inputs first")
     wanted = parse(kinds)
     kept = _matching(model, [keep] if isinstance(keep, str) else keep)
-    flow = _run(model, as_call(example_inputs), device)
+    call = as_call(example_inputs)
+    flow = _run(model, call, device)
     for name, axes in flow.home.items():
         first = flow.first_name[name]
         if first not in flow.used:
@@ -62,7 +63,7 @@ def trace(
                 ax.freeze(axis, f"kept: {kept[name]!r}")
     _freeze_repetitions(flow)
     _freeze_competitors(flow)
-    return build(model, flow, wanted)
+    return build(model, flow, call, wanted)
 
 
 def _run(model: nn.Module, given: Call, device: torch.device) -> Flow:

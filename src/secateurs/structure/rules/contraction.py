@@ -27,7 +27,7 @@ def convolution(
     outputs = ax.product([group, made])
     if bias is not None:
         unify(flow.axes(bias)[0], outputs)
-    flow.contract(x, weight, contracted, weights[0] if transposed else weights[1])
+    flow.contract(x, 1, weight, contracted, weights[0] if transposed else weights[1])
     spatial = [ax.new(size, "spatial dimension of a convolution") for size in out.shape[2:]]
     swept = inputs[2:] if transposed else spatial
     flow.macs.append((inputs[0], *swept, *weights))
@@ -44,8 +44,8 @@ def matrix_product(flow: Flow, out: Any, a: Any, b: Any) -> Any:
     for mine, other in zip(batch, batch_b, strict=True):
         unify(mine, other)
     unify(k, k_b)
-    flow.contract(a, b, k_b)
-    flow.contract(b, a, k)
+    flow.contract(a, a.ndim - 1, b, k_b)
+    flow.contract(b, b.ndim - 2, a, k)
     flow.macs.append((*batch, n, k, m))
     result = (*batch, n, m)
     if flow.is_constant(a) or flow.is_constant(b):
@@ -62,8 +62,8 @@ def matrix_vector(flow: Flow, out: Any, a: Any, x: Any) -> Any:
     """[n, k] × [k]."""
     (n, k), (k_x,) = flow.axes(a), flow.axes(x)
     unify(k, k_x)
-    flow.contract(a, x, k_x)
-    flow.contract(x, a, k)
+    flow.contract(a, 1, x, k_x)
+    flow.contract(x, 0, a, k)
     return (n,)
 
 
@@ -100,7 +100,7 @@ def grouped_product(flow: Flow, out: Any, a: Any, b: Any, offsets: Any = None, *
         unify(groups, flow.axes(offsets)[0])
     flow.experts.append(groups)
     unify(k, k_b)
-    flow.contract(a, b, k_b)
+    flow.contract(a, 1, b, k_b)
     flow.macs.append((rows, k, m))
     flow.produce(rows, m)
     return rows, m

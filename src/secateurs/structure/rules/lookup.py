@@ -17,6 +17,7 @@ def embedding(flow: Flow, out: Any, weight: Any, indices: Any, *_: Any, **__: An
     """Rows of a table; which rows there are is the vocabulary."""
     rows, width = flow.axes(weight)
     flow.freeze(rows, "vocabulary rows")
+    flow.look_up(weight)
     flow.produce(*flow.axes(indices), width)
     flow.sized(width, "embedding_dim", weight)
     return (*flow.axes(indices), width)

@@ -33,8 +33,8 @@ def recurrent_layer(
         unify(flow.axes(tensor)[0], flow.axes(w_hidden)[0])
     for tensor in (h, c):
         unify(flow.axes(tensor)[-1], hidden)
-    flow.contract(x, w_input, flow.axes(w_input)[1])
-    flow.contract(h, w_hidden, flow.axes(w_hidden)[1])
+    flow.contract(x, 2, w_input, flow.axes(w_input)[1])
+    flow.contract(h, h.ndim - 1, w_hidden, flow.axes(w_hidden)[1])
     flow.macs += [(steps, batch, *flow.axes(weight)) for weight in (w_input, w_hidden)]
     flow.produce(steps, batch, hidden)
     flow.sized(hidden, "hidden_size", w_hidden)

@@ -1,0 +1,219 @@
+"""What a criterion may look at."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple, TypeVar
+
+import torch
+from torch import Tensor
+
+from secateurs.errors import UnscorableError
+from secateurs.observe import Gradients, Observations, Statistic
+from secateurs.structure import Contraction, Group, Member, Structure
+from secateurs.structure.indexing import take_units
+
+PLACES = ("after", "around", "operand")
+"""After the non-linearity of a group's units; before and after each; the operand of the weights that sum over them."""
+
+AGGREGATES: dict[str, Callable[[Tensor], Tensor]] = {
+    "mean": lambda scores: scores.mean(0),
+    "max": lambda scores: scores.amax(0),
+    "sum": lambda scores: scores.sum(0),
+}
+"""How the scores that a unit gets in several layers, or at several places, become one."""
+
+S = TypeVar("S", bound=Statistic)
+
+
+class Request(NamedTuple):
+    """A statistic of the activations at a place (see `PLACES`) of every group."""
+
+    place: str
+    statistic: type[Statistic]
+
+
+@dataclass(frozen=True)
+class Sources:
+    """Everything that was gathered about a model: what all `Evidence` and `Weight` are views of."""
+
+    structure: Structure
+    tensors: Mapping[str, Tensor]
+    observations: Observations = field(default_factory=dict)
+    gradients: Gradients = field(default_factory=dict)
+
+
+class Operand(NamedTuple):
+    """What one weight does with the units of a group.
+
+    Attributes:
+        weight: float64 [features, everything that one feature is multiplied with].
+        units: the features of each unit, int64 [units, features per unit].
+        statistic: of what the weight is multiplied with, per feature.
+        contraction: where that is.
+    """
+
+    weight: Tensor
+    units: Tensor
+    statistic: Any
+    contraction: Contraction
+
+
+@dataclass(frozen=True)
+class Weight:
+    """One weight, entry by entry: what criteria of single weights look at.
+
+    Attributes:
+        name: of the parameter.
+        value: float32 or better.
+        generator: a seeded source of random numbers.
+    """
+
+    name: str
+    value: Tensor
+    sources: Sources
+    generator: torch.Generator
+
+    @classmethod
+    def named(cls, name: str, sources: Sources, generator: torch.Generator) -> Weight:
+        """The weight of that name."""
+        value = sources.tensors[name].detach()
+        return cls(name, value.to(torch.promote_types(value.dtype, torch.float32)), sources, generator)
+
+    def gradient(self, kind: str) -> Tensor:
+        """What was asked for of `secateurs.observe.KINDS`, in the shape of the weight."""
+        return self.sources.gradients[kind][self.name].to(self.value)
+
+    def operands(self, statistic: type[S]) -> Iterator[tuple[Contraction, S]]:
+        """Each place where the weight sums over something, with the statistic of that per feature.
+
+        Raises:
+            UnscorableError: there is none.
+        """
+        found = [c for c in self.sources.structure.contractions if c.weight == self.name]
+        if not found:
+            raise UnscorableError("what it is multiplied with cannot be seen")
+        return ((c, self.sources.observations[c.operand, statistic]) for c in found)
+
+
+Entries = Callable[[Weight], Tensor]
+"""One score per entry of a weight."""
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """What a criterion may look at to score the units of one group.
+
+    Attributes:
+        group: the group to score.
+        generator: a seeded source of random numbers.
+        aggregate: "mean", "max" or "sum"; see `combine`.
+    """
+
+    group: Group
+    generator: torch.Generator
+    sources: Sources
+    aggregate: str = "mean"
+
+    def combine(self, scores: Sequence[Tensor]) -> Tensor:
+        """One score per unit [units] from one per unit and layer, or per unit and place."""
+        return AGGREGATES[self.aggregate](torch.stack([its.double() for its in scores]))
+
+    def weights(self, consumed: bool | None = None, vectors: bool = False) -> list[Tensor]:
+        """The parameters that the units are made or used by, each as [units, everything else], in float32 or better.
+
+        Args:
+            consumed: only those that use the units (True), or make and transform them (False).
+            vectors: biases and the parameters of norms too, and whatever else has one dimension.
+
+        Raises:
+            UnscorableError: there are none.
+        """
+        return self.entries(lambda weight: weight.value, consumed, vectors)
+
+    def entries(self, score: Entries, consumed: bool | None = None, vectors: bool = False) -> list[Tensor]:
+        """As `weights`, but with `score` of every entry in the place of the parameters' values."""
+        members = [
+            member
+            for member in self.group.members
+            if member.tensor in self.sources.structure.parameters
+            and (vectors or self.sources.tensors[member.tensor].ndim > 1)
+            and (consumed is None or member.consumed == consumed)
+        ]
+        if not members:
+            roles = {None: "make or use", True: "use", False: "make"}
+            raise UnscorableError(f"there are no weights that {roles[consumed]} its units")
+        return [self._slices(member, score(self._weight(member.tensor))) for member in members]
+
+    def scales(self) -> list[Tensor]:
+        """What normalisations multiply the units with (parameters called "weight" with one dimension): each [units].
+
+        Raises:
+            UnscorableError: there are none.
+        """
+        members = [m for m in self.group.members if m.tensor.endswith("weight")]
+        members = [m for m in members if self.sources.tensors[m.tensor].ndim == 1]
+        if not members:
+            raise UnscorableError("no normalisation scales its units")
+        return [self._slices(member, self._weight(member.tensor).value).mean(1) for member in members]
+
+    def gradient(self, kind: str) -> Tensor:
+        """What was asked for of the `secateurs.observe.KINDS` that are per unit: [units].
+
+        Raises:
+            UnscorableError: no weight uses the units.
+        """
+        if not any(member.consumed for member in self.group.members):
+            raise UnscorableError("there are no weights that use its units")
+        return self.sources.gradients[kind][self.group.name]
+
+    def statistics(self, request: Request) -> list[Any]:
+        """The statistics that the criterion asked for "after", one per place where the units are seen.
+
+        Raises:
+            UnscorableError: the group's units are seen nowhere.
+        """
+        if not self.group.after:
+            raise UnscorableError("its units cannot be observed after a non-linearity")
+        return [self.sources.observations[tap, request.statistic] for tap in self.group.after]
+
+    def around(self, statistic: type[S]) -> list[tuple[S, S]]:
+        """A statistic before and after each non-linearity that the units pass.
+
+        Raises:
+            UnscorableError: they pass none.
+        """
+        if not self.group.activations:
+            raise UnscorableError("its units pass no non-linearity")
+        observations = self.sources.observations
+        return [
+            (observations[before, statistic], observations[after, statistic])
+            for before, after in self.group.activations
+        ]
+
+    def operands(self, statistic: type[Statistic]) -> list[Operand]:
+        """The weights that sum over the group's units, with the statistic of what they are multiplied with.
+
+        Raises:
+            UnscorableError: there are none.
+        """
+        found = [
+            Operand(
+                contraction.matrix(self._weight(contraction.weight).value).double(),
+                contraction.units(self.group.var),
+                self.sources.observations[contraction.operand, statistic],
+                contraction,
+            )
+            for contraction in self.sources.structure.contractions_of(self.group)
+        ]
+        if not found:
+            raise UnscorableError("no linear layer or convolution uses its units where their values can be seen")
+        return found
+
+    def _weight(self, name: str) -> Weight:
+        return Weight.named(name, self.sources, self.generator)
+
+    def _slices(self, member: Member, tensor: Tensor) -> Tensor:
+        axis = self.sources.structure.axes[member.tensor][member.dim]
+        return take_units(tensor, member.dim, axis, self.group.var).movedim(member.dim, 0).flatten(1)

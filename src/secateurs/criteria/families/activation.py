@@ -1,0 +1,71 @@
+"""Activations: how much, how often and how richly a unit responds."""
+
+from __future__ import annotations
+
+from typing import cast
+
+from torch import Tensor
+
+from secateurs.criteria.evidence import Evidence, Request
+from secateurs.criteria.registry import criterion
+from secateurs.errors import UnscorableError
+from secateurs.observe import FiringCounts, MapRanks, NuclearDrops, Totals
+from secateurs.observe.maps import MapStatistic
+
+FIRING, TOTALS = Request("after", FiringCounts), Request("after", Totals)
+RANKS, DROPS = Request("after", MapRanks), Request("after", NuclearDrops)
+
+
+@criterion(
+    "apoz",
+    source="Hu et al. 2016 (arXiv 1607.03250), Eq. 1, as 1 − APoZ",
+    comparable=True,
+    requests=(FIRING,),
+    limits="only for non-linearities that give zeros",
+)
+def apoz(evidence: Evidence) -> Tensor:
+    """Share of inputs and positions at which the unit is positive (one minus the average percentage of zeros)."""
+    return evidence.combine([cast(Tensor, s.counts).double().mean(1) / s.samples for s in evidence.statistics(FIRING)])
+
+
+@criterion(
+    "mean-activation",
+    source="Molchanov et al. 2017 (arXiv 1611.06440), section 2.2",
+    comparable=False,
+    requests=(TOTALS,),
+    limits="a constant unit ranks high",
+)
+def mean_activation(evidence: Evidence) -> Tensor:
+    """Mean magnitude of the unit's activations."""
+    return evidence.combine([s.mean_magnitude for s in evidence.statistics(TOTALS)])
+
+
+@criterion(
+    "hrank",
+    source="Lin et al. 2020 (arXiv 2002.10179), Eq. 4",
+    comparable=False,
+    requests=(RANKS,),
+    limits="needs maps with rows and columns; slow",
+)
+def hrank(evidence: Evidence) -> Tensor:
+    """Mean rank of the unit's feature maps."""
+    return evidence.combine(_means(evidence, RANKS, "maps with rows and columns"))
+
+
+@criterion(
+    "chip",
+    source="Sui et al. 2021 (arXiv 2110.13981), Eq. 3",
+    comparable=False,
+    requests=(DROPS,),
+    limits="needs several positions; very slow for wide layers",
+)
+def chip(evidence: Evidence) -> Tensor:
+    """Mean drop of the nuclear norm of all units' maps when this unit's map is set to zero."""
+    return evidence.combine(_means(evidence, DROPS, "several positions"))
+
+
+def _means(evidence: Evidence, request: Request, what: str) -> list[Tensor]:
+    found = [s for s in cast(list[MapStatistic], evidence.statistics(request)) if s.sums is not None]
+    if not found:
+        raise UnscorableError(f"its units do not have {what}")
+    return [cast(Tensor, s.sums) / s.samples for s in found]

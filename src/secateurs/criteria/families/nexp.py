@@ -1,0 +1,80 @@
+"""NEXP, neural expressiveness: how differently a unit fires from one input to the next."""
+
+from __future__ import annotations
+
+import warnings
+from typing import cast
+
+from torch import Tensor
+
+from secateurs.criteria.evidence import Evidence, Request
+from secateurs.criteria.registry import Criterion, add, criterion
+from secateurs.errors import CriterionError, DeadUnitsWarning
+from secateurs.observe import FiringCounts, Sampled
+
+FIRING, SAMPLED = Request("after", FiringCounts), Request("after", Sampled)
+SOURCE = "NEXP (arXiv 2512.06440), Eq. 10-11"
+LIMITS = "a copy of a useful unit scores as high as the unit; dead and always-on units score alike"
+
+
+@criterion("nexp", source=SOURCE, comparable=True, requests=(FIRING,), limits=LIMITS)
+def nexp(evidence: Evidence) -> Tensor:
+    """Mean Hamming distance between the unit's binarised activations of two inputs.
+
+    The paper compares all pairs of N inputs. Of k inputs that make a position positive, k (N - k) pairs differ there,
+    so the mean over pairs is 2 k (N - k) / (N (N - 1)), from counts alone. Averaged over positions, then over the
+    places where the units are seen. Lies in [0, 1/2] for many inputs; 0 for units that are always on or always off.
+    """
+    statistics = evidence.statistics(FIRING)
+    return _spoken(evidence, [_expressiveness(cast(Tensor, s.counts), s.samples) for s in statistics])
+
+
+def nexp_at(quantile: float) -> Criterion:
+    """NEXP with the unit's own quantile as the threshold, for non-linearities without zeros (GELU, SiLU, none).
+
+    The quantile is of the values of up to 256 inputs at up to 64 positions, evenly spaced; so is the score.
+
+    Args:
+        quantile: in (0, 1); 0.5 is the median.
+
+    Raises:
+        CriterionError: the quantile is out of range.
+    """
+    if not 0 < quantile < 1:
+        raise CriterionError(f"a threshold is a quantile in (0, 1), not {quantile!r}")
+
+    def score(evidence: Evidence) -> Tensor:
+        scores = []
+        for statistic in evidence.statistics(SAMPLED):
+            values = statistic.values  # [samples, units, positions]
+            flat = values.movedim(1, 0).flatten(1).sort(1).values
+            threshold = flat[:, int(quantile * (flat.shape[1] - 1))]
+            scores.append(_expressiveness((values > threshold[None, :, None]).sum(0), len(values)))
+        return _spoken(evidence, scores)
+
+    name = "nexp-median" if quantile == 0.5 else f"nexp-q{quantile:g}"
+    summary = f"NEXP with the unit's {'median' if quantile == 0.5 else f'{quantile:g} quantile'} as its threshold."
+    source = SOURCE + "; the threshold is ours"
+    return Criterion(name, score, source, True, (SAMPLED,), summary=summary, limits=LIMITS)
+
+
+add(nexp_at(0.5))
+
+
+def _expressiveness(counts: Tensor, samples: int) -> Tensor:
+    if samples < 2:
+        raise CriterionError(f"nexp compares inputs with each other and needs at least 2 of them, not {samples}")
+    k = counts.double()
+    return (2 * k * (samples - k) / (samples * (samples - 1))).mean(1)
+
+
+def _spoken(evidence: Evidence, scores: list[Tensor]) -> Tensor:
+    combined = evidence.combine(scores)
+    if not combined.any():
+        warnings.warn(
+            f"every unit of group {evidence.group.name!r} is always on or always off, so nexp says nothing (dead "
+            "non-linearities, or a batch norm far from zero); give more or other inputs, or keep the group",
+            DeadUnitsWarning,
+            stacklevel=2,
+        )
+    return combined

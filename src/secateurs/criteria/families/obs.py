@@ -1,0 +1,107 @@
+"""OBS on units: the error that is left when a unit goes and its peers take over as well as they can."""
+
+from __future__ import annotations
+
+import warnings
+
+import torch
+from torch import Tensor
+
+from secateurs.criteria.evidence import Evidence, Operand, Request, Weight
+from secateurs.criteria.registry import criterion
+from secateurs.errors import FewSamplesWarning
+from secateurs.observe import Moments
+
+MOMENTS = Request("operand", Moments)
+RIDGE = 1e-6
+"""Added to the diagonal of the second moments, relative to its mean."""
+STEPS = 512
+"""Greedy removal takes at most about so many steps; wider groups lose several units in each."""
+
+
+def _entries(weight: Weight) -> Tensor:
+    found = list(weight.operands(Moments))
+    inverse = torch.stack([_inverse(moments.mean[:-1, :-1]).diagonal() for _, moments in found]).mean(0)
+    contraction = found[0][0]
+    return contraction.fold(contraction.matrix(weight.value.double()).square() / inverse[:, None], weight.value)
+
+
+@criterion(
+    "obs",
+    source="structured OBS (Hassibi & Stork 1993; Kurtić et al. 2023, arXiv 2302.04089), greedy, with compensation",
+    comparable=True,
+    requests=(MOMENTS,),
+    entries=_entries,
+    limits="needs more samples × positions than units; looks at the next layer alone",
+)
+def obs(evidence: Evidence) -> Tensor:
+    """Error of the next layers when the unit goes, after those worse than it, and the remaining ones take over.
+
+    The error of removing the features R is tr(W_Rᵀ (P_RR)⁻¹ W_R), with P the inverse second moments of what the
+    weights W are multiplied with: ‖W_c‖² / (C⁻¹)_cc for one. The unit with the least error goes, P and W are updated,
+    and so on; a score is the largest error so far, relative to all that the layer puts out, summed over the layers
+    that use the unit (or their mean, or the largest).
+    """
+    layers = [_Layer(operand, evidence.group.name) for operand in evidence.operands(Moments)]
+    units = evidence.group.size
+    scores = torch.zeros(units, dtype=torch.float64)
+    left, worst = torch.ones(units, dtype=torch.bool), torch.zeros((), dtype=torch.float64)
+    step = -(-units // STEPS)
+    while left.any():
+        errors = evidence.combine([layer.errors() for layer in layers]).cpu()
+        errors[~left] = torch.inf
+        going = errors.argsort(stable=True)[: min(step, int(left.sum()))]
+        for unit in going:
+            worst = torch.maximum(worst, errors[unit])
+            scores[unit] = worst
+        left[going] = False
+        if left.any():
+            for layer in layers:
+                layer.remove(going)
+    return scores
+
+
+class _Layer:
+    """One weight that uses the units, as removal goes on."""
+
+    def __init__(self, operand: Operand, group: str):
+        moments = operand.statistic.mean[:-1, :-1]
+        features = len(moments)
+        if operand.statistic.rows <= features:
+            warnings.warn(
+                f"group {group!r}: {operand.statistic.rows} samples × positions cannot tell {features} features apart, "
+                "so that more of them seem to be redundant than are; give more samples",
+                FewSamplesWarning,
+                stacklevel=2,
+            )
+        self._units = operand.units.to(moments.device)
+        self._inverse = _inverse(moments)
+        weight = operand.weight.to(moments.device)
+        if weight.shape[1] > features:  # only its products with itself matter
+            values, vectors = torch.linalg.eigh(weight @ weight.T)
+            weight = vectors * values.clamp(min=0).sqrt()
+        self._weight = weight.clone()
+        self._energy = (weight * (moments @ weight)).sum().clamp(min=torch.finfo(weight.dtype).tiny)
+
+    def errors(self) -> Tensor:
+        """What removing each unit next would cost, relative to what the layer puts out: [units]."""
+        rows = self._weight[self._units]  # [units, features per unit, outputs]
+        blocks = self._inverse[self._units[:, :, None], self._units[:, None, :]]
+        if blocks.shape[1] == 1:
+            return rows.square().sum((1, 2)) / blocks[:, 0, 0] / self._energy
+        return (rows * torch.linalg.solve(blocks, rows)).sum((1, 2)) / self._energy
+
+    def remove(self, units: Tensor) -> None:
+        """Let the other features take over; those of these units keep the identity's place in the inverse."""
+        gone = self._units[units.to(self._units.device)].flatten()
+        share = torch.linalg.solve(self._inverse[gone[:, None], gone], self._inverse[gone])  # [gone, features]
+        self._weight -= share.T @ self._weight[gone]
+        self._inverse -= self._inverse[:, gone] @ share
+        self._weight[gone] = 0
+        self._inverse[gone], self._inverse[:, gone] = 0, 0
+        self._inverse[gone, gone] = 1
+
+
+def _inverse(moments: Tensor) -> Tensor:
+    ridge = RIDGE * moments.diagonal().mean().clamp(min=torch.finfo(moments.dtype).tiny)
+    return torch.linalg.inv(moments + ridge * torch.eye(len(moments), dtype=moments.dtype, device=moments.device))

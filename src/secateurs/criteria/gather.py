@@ -1,0 +1,85 @@
+"""Gather what criteria need: one pass for all activations, one for all gradients."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from functools import partial
+from typing import Any
+
+from torch import Tensor, nn
+
+from secateurs.criteria.elimination import synaptic_order, through_units
+from secateurs.criteria.evidence import Sources
+from secateurs.criteria.registry import Criterion
+from secateurs.data import named_tensors
+from secateurs.losses import Loss
+from secateurs.observe import Gradients, Statistic, Wanted, differentiate, memory, observe, synaptic_flow
+from secateurs.progress import Progress, silent
+from secateurs.structure import Structure, Tap
+
+
+def gather(
+    model: nn.Module,
+    data: Iterable[Any] | None,
+    criteria: Sequence[Criterion],
+    structure: Structure,
+    loss: Loss | None = None,
+    seed: int = 0,
+    progress: Progress = silent,
+) -> Sources:
+    """Everything that these criteria look at."""
+    wanted = wanted_by(criteria, structure)
+    return Sources(
+        structure=structure,
+        tensors=dict(named_tensors(model)),
+        observations=observe(model, data, wanted, progress) if wanted and data is not None else {},
+        gradients=_gradients(model, data, criteria, structure, loss, seed, progress),
+    )
+
+
+def wanted_by(criteria: Sequence[Criterion], structure: Structure) -> Wanted:
+    """Which statistics these criteria need at which taps."""
+    wanted: dict[Tap, dict[type[Statistic], None]] = defaultdict(dict)
+    requests = dict.fromkeys(request for criterion in criteria for request in criterion.requests)
+    for group in structure.groups.values():
+        taps = {
+            "after": group.after,
+            "around": [tap for pair in group.activations for tap in pair],
+            "operand": [c.operand for c in structure.contractions_of(group)],
+        }
+        for request in requests:
+            for tap in taps[request.place]:
+                wanted[tap][request.statistic] = None
+    return wanted
+
+
+def memory_of(criteria: Sequence[Criterion], structure: Structure, samples: int) -> int:
+    """The bytes that scoring by these criteria keeps in memory, beside the model and its activations.
+
+    For inputs of the size that the structure was traced on.
+    """
+    kinds = {kind for criterion in criteria for kind in criterion.gradients}
+    parameters = sum(map(structure.size, structure.parameters))
+    return memory(wanted_by(criteria, structure), samples) + 4 * parameters * len(kinds)
+
+
+def _gradients(
+    model: nn.Module,
+    data: Iterable[Any] | None,
+    criteria: Sequence[Criterion],
+    structure: Structure,
+    loss: Loss | None,
+    seed: int,
+    progress: Progress,
+) -> Gradients:
+    kinds = {kind for criterion in criteria for kind in criterion.gradients}
+    found: dict[str, Mapping[str, Tensor]] = {}
+    if of_loss := {kind for kind in kinds if not kind.startswith("synaptic")}:
+        gates = {name: partial(through_units, structure, group) for name, group in structure.groups.items()}
+        found |= differentiate(model, data or (), of_loss, loss, gates, seed, progress)
+    if "synaptic-flow" in kinds:
+        found["synaptic-flow"] = synaptic_flow(model, structure.inputs)
+    if "synaptic-order" in kinds:
+        found["synaptic-order"] = synaptic_order(model, structure, progress)
+    return found
