@@ -170,7 +170,7 @@ class _Layer:
             share = torch.zeros(len(stay), len(go), dtype=weight.dtype, device=weight.device)
             if not mean_only:
                 parts = (products[stay[:, None], stay], products[stay[:, None], go], products[go[:, None], go])
-                share = _shares(*parts, self._weight[go], rows)
+                share = _shares(*parts, self._weight[go], rows - centre)  # the mean takes a degree of freedom
             weight[stay] += share @ self._weight[go]
             if centre:
                 constant[go] = self._mean[go] - share.T @ self._mean[stay]

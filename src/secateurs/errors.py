@@ -68,6 +68,10 @@ class DeadUnitsWarning(SecateursWarning):
     """Every unit of a group has the lowest possible score."""
 
 
+class AllZeroWarning(SecateursWarning):
+    """All scores are equal, so that they say nothing about how many units are effective."""
+
+
 class UnscoredWarning(SecateursWarning):
     """A criterion has nothing to say about the units of some groups, which stay."""
 

@@ -7,6 +7,7 @@ from typing import Annotated
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
+from secateurs.certificate import Certificate
 from secateurs.costs import Cost
 from secateurs.errors import PlanError
 from secateurs.structure import Structure
@@ -45,6 +46,7 @@ class Plan(BaseModel):
         dense: cost of the model before.
         pruned: cost of the model after, which the cut model has exactly.
         frozen: groups that could not be pruned, and why (see `Structure.frozen`).
+        certificates: for the budget "effective", what it rests on, per group, or for "all groups" together.
     """
 
     model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
@@ -55,6 +57,7 @@ class Plan(BaseModel):
     dense: Cost
     pruned: Cost
     frozen: dict[str, str]
+    certificates: dict[str, Certificate] = {}
 
     @property
     def keep(self) -> dict[str, tuple[int, ...]]:
@@ -131,4 +134,5 @@ class Plan(BaseModel):
         return text + (
             f"\nparameters {self.dense.params:,} → {self.pruned.params:,}, "
             f"MACs {self.dense.macs:,} → {self.pruned.macs:,}\n"
+            + "".join(f"effective, {name}: {its}\n" for name, its in self.certificates.items())
         )

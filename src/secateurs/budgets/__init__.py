@@ -1,7 +1,8 @@
-"""How much to keep: budgets, limits, and the allocation that turns scores into a plan."""
+"""Budgets: how scores become the units that are kept."""
 
 from secateurs.budgets.allocate import allocate
-from secateurs.budgets.budget import QUANTITIES, Budget
+from secateurs.budgets.budget import EFFECTIVE, QUANTITIES, Budget
+from secateurs.budgets.effective import certificate, effective_count
 from secateurs.budgets.limits import Limits
 
-__all__ = ["QUANTITIES", "Budget", "Limits", "allocate"]
+__all__ = ["EFFECTIVE", "QUANTITIES", "Budget", "Limits", "allocate", "certificate", "effective_count"]

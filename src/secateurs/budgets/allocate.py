@@ -15,8 +15,10 @@ from typing import Any
 import numpy as np
 import torch
 
-from secateurs.budgets.budget import Budget
+from secateurs.budgets.budget import EFFECTIVE, Budget
+from secateurs.budgets.effective import certificate, effective_count
 from secateurs.budgets.limits import Limits
+from secateurs.certificate import Certificate
 from secateurs.errors import BudgetError, CriterionError, InfeasibleBudgetError
 from secateurs.plan import GroupPlan, Plan
 from secateurs.structure import Structure
@@ -36,7 +38,8 @@ def allocate(
         structure: from `trace`.
         scores: per group, one score per unit, higher = keep. Groups without scores stay whole.
         budget: "keep:F", "macs:F" or "params:F": at most the fraction F of the units, MACs or parameters is kept,
-            and no unit more could be kept without exceeding it.
+            and no unit more could be kept without exceeding it. "effective" or "effective:B": as many units as the
+            scores' effective sample size (times B) says, with a certificate in the plan.
         limits: bounds for each group.
         scope: "global" ranks the units of all groups together; "local" ranks each group by itself, so that all
             keep about the same share.
@@ -65,16 +68,11 @@ def allocate(
         raise BudgetError(f"scope {scope!r} is neither 'global' nor 'local'")
     ranked = {name: np.argsort(-its, kind="stable") for name, its in values.items()}  # best first
     ladder = _Ladder(structure, values, ranked, limits, scope)
-    dense = goal.amount(structure.cost(), sum(map(len, values.values())))
-    target = goal.fraction * dense
-    lowest = ladder.amount(goal, ladder.widths(ladder.steps))
-    if lowest > target:
-        raise InfeasibleBudgetError(
-            f"budget {budget!r} cannot be reached with {limits}: the least that can be kept is "
-            f'"{goal.quantity}:{np.ceil(lowest / dense * 1e4) / 1e4:g}"; relax the limits, or keep or freeze less'
-        )
-    step = bisect_left(range(ladder.steps), -target, key=lambda s: -ladder.amount(goal, ladder.widths(s)))
-    widths = ladder.fill(goal, target, ladder.widths(step))
+    certificates: dict[str, Certificate] = {}
+    if goal.quantity == EFFECTIVE:
+        widths, certificates = _effective(ladder, values, goal.fraction, scope)
+    else:
+        widths = _within(ladder, structure, goal, sum(map(len, values.values())))
     return Plan(
         groups={
             name: GroupPlan(units=len(its), keep=tuple(sorted(map(int, ranked[name][: widths[name]]))))
@@ -85,14 +83,48 @@ def allocate(
         dense=structure.cost(),
         pruned=structure.cost(widths),
         frozen=dict(structure.frozen),
+        certificates=certificates,
     )
+
+
+def _within(ladder: _Ladder, structure: Structure, goal: Budget, units: int) -> dict[str, int]:
+    """The widths of the shortest prefix of removals that meets the budget, filled up."""
+    dense = goal.amount(structure.cost(), units)
+    target = goal.fraction * dense
+    lowest = ladder.amount(goal, ladder.widths(ladder.steps))
+    if lowest > target:
+        raise InfeasibleBudgetError(
+            f"budget {str(goal)!r} cannot be reached with {ladder.limits}: the least that can be kept is "
+            f'"{goal.quantity}:{np.ceil(lowest / dense * 1e4) / 1e4:g}"; relax the limits, or keep or freeze less'
+        )
+    step = bisect_left(range(ladder.steps), -target, key=lambda s: -ladder.amount(goal, ladder.widths(s)))
+    return ladder.fill(goal, target, ladder.widths(step))
+
+
+def _effective(
+    ladder: _Ladder, values: Mapping[str, np.ndarray], beta: float, scope: str
+) -> tuple[dict[str, int], dict[str, Certificate]]:
+    """The effective number of units: of all groups together, or of each by itself; limits have the last word."""
+    tensors = {name: torch.from_numpy(its) for name, its in values.items()}
+    if scope == "global":
+        everything = torch.cat(list(tensors.values()))
+        where = "all groups"
+        widths = ladder.widths(ladder.steps - effective_count(everything, beta, where))
+        return widths, {where: certificate(everything, beta, sum(widths.values()), where)}
+    widths, certificates = {}, {}
+    for name, its in tensors.items():
+        where = f"group {name!r}"
+        widths[name] = ladder.allowed(name, effective_count(its, beta, where))
+        certificates[name] = certificate(its, beta, widths[name], where)
+    return widths, certificates
 
 
 class _Ladder:
     """The widths after each number of removals, worst units first."""
 
     def __init__(self, structure: Structure, values: Any, ranked: Any, limits: Limits, scope: str):
-        self._structure, self._limits = structure, limits
+        self.limits = limits
+        self._structure = structure
         self._units = {name: len(its) for name, its in values.items()}
         self._bounds = {name: self._bounds_of(name) for name in values}
         # A unit's rank from the bottom of its group, as a share, makes groups of all sizes shrink together.
@@ -109,7 +141,7 @@ class _Ladder:
 
     def _bounds_of(self, name: str) -> tuple[int, int]:
         try:
-            return self._limits.bounds(self._units[name], self._structure.group(name).least)
+            return self.limits.bounds(self._units[name], self._structure.group(name).least)
         except BudgetError as error:
             raise InfeasibleBudgetError(f"group {name!r}: {error}") from None
 
@@ -118,16 +150,20 @@ class _Ladder:
         gone = np.bincount(self._owner[:step], minlength=len(self._units))
         widths = {}
         for (name, units), removed in zip(self._units.items(), gone, strict=True):
-            low, high = self._bounds[name]
-            widths[name] = min(max(self._limits.width(units - int(removed), units), low), high)
+            widths[name] = self.allowed(name, units - int(removed))
         return widths
+
+    def allowed(self, name: str, width: int) -> int:
+        """The width that a group gets where this one is wanted."""
+        low, high = self._bounds[name]
+        return min(max(self.limits.width(width, self._units[name]), low), high)
 
     def fill(self, goal: Budget, target: float, widths: dict[str, int]) -> dict[str, int]:
         """Put back units, best first, for as long as some fit under the target."""
         widths, pricing = dict(widths), Pricing(self._structure, widths)
         while True:
             units = sum(widths.values())
-            wider = {name: self._limits.width(width + 1, self._units[name]) for name, width in widths.items()}
+            wider = {name: self.limits.width(width + 1, self._units[name]) for name, width in widths.items()}
             fitting = [
                 name
                 for name, width in wider.items()

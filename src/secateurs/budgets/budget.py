@@ -13,14 +13,17 @@ QUANTITIES = {
     "params": "parameters of the model",
 }
 
+EFFECTIVE = "effective"
+"""As many units as there are effective ones, by EMP (arXiv 2509.25606), times a factor that is 1 if not given."""
+
 
 @dataclass(frozen=True)
 class Budget:
-    """Keep at most this fraction of a quantity.
+    """Keep at most this fraction of a quantity, or as many units as are effective.
 
     Attributes:
-        quantity: "keep" (units), "macs" or "params".
-        fraction: in (0, 1], of the dense model's.
+        quantity: "keep" (units), "macs", "params" or "effective".
+        fraction: in (0, 1], of the dense model's; for "effective", the factor β > 0.
     """
 
     quantity: str
@@ -35,13 +38,15 @@ class Budget:
         """
         quantity, _, number = str(text).partition(":")
         try:
-            fraction = float(number)
+            fraction = 1.0 if text == EFFECTIVE else float(number)
         except ValueError:
             fraction = float("nan")
-        if quantity not in QUANTITIES or not 0 < fraction <= 1:
+        most = float("inf") if quantity == EFFECTIVE else 1
+        if quantity not in (*QUANTITIES, EFFECTIVE) or not 0 < fraction <= most or fraction == float("inf"):
             forms = ", ".join(f'"{name}:F"' for name in QUANTITIES)
             raise BudgetError(
-                f'budget {text!r} is not one of {forms}, with the fraction F in (0, 1] that is kept, as in "macs:0.5"'
+                f'budget {text!r} is not one of {forms}, with the fraction F in (0, 1] that is kept, as in "macs:0.5"; '
+                f'or "{EFFECTIVE}", or "{EFFECTIVE}:B" with a factor B > 0'
             )
         return cls(quantity, fraction)
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+import math
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -41,47 +42,62 @@ class Hybrid:
     NEXP (arXiv 2512.06440) mixes α·NEXP + (1 − α)·importance, each divided by the mean of its layer.
 
     Attributes:
-        weights: criterion name to weight; several criteria, weights ≥ 0 that are not all zero.
+        weights: criterion name to weight, weights ≥ 0 that are not all zero; or two names, with `alpha`.
         normalize: "mean" divides by the group's mean magnitude, as the paper does; "rank" takes ranks; "robust-z"
             distances from the median in median absolute deviations.
-        of_group: for some groups, other weights than these; see `tune`.
+        alpha: of two criteria, the weight of the second, in [0, 1]; that of the first is 1 − α. "auto" chooses an α
+            for every group by the loss on every second batch of the data; see `tune`.
+        of_group: for some groups, other weights than these.
 
     Raises:
         CriterionError: a criterion is unknown, or a weight or the normaliser cannot be used.
     """
 
-    weights: Mapping[str, float]
+    weights: Mapping[str, float] | Sequence[str]
     normalize: str = "mean"
+    alpha: float | str | None = None
     of_group: Mapping[str, Mapping[str, float]] | None = None
 
     def __post_init__(self):
-        if not isinstance(self.weights, Mapping) or len(self.weights) < 2:
-            raise CriterionError(
-                f'a hybrid needs several criteria with weights, as in {{"nexp": 0.7, "l1": 0.3}}, not {self.weights!r}'
-            )
         if self.normalize not in NORMALIZERS:
             raise CriterionError(f"normaliser {self.normalize!r} is none of {', '.join(NORMALIZERS)}")
-        for name in self.weights:
+        for name in self.mix:
             if name not in CRITERIA:
                 raise CriterionError(f"a hybrid cannot be made of {name!r}; there are: {', '.join(sorted(CRITERIA))}")
-        for weights in (self.weights, *(self.of_group or {}).values()):
-            if set(weights) != set(self.weights):
-                raise CriterionError(f"the weights {dict(weights)} are not for {', '.join(self.weights)}")
-            if not all(isinstance(w, (int, float)) and 0 <= w < float("inf") for w in weights.values()) or not any(
-                weights.values()
-            ):
+        for weights in (self.mix, *(self.of_group or {}).values()):
+            numbers = isinstance(weights, Mapping) and set(weights) == set(self.mix)
+            numbers = numbers and all(isinstance(w, (int, float)) and 0 <= w < math.inf for w in weights.values())
+            if not numbers or not any(weights.values()):
                 raise CriterionError(f"the weights of a hybrid must be numbers ≥ 0, not all zero: {dict(weights)}")
+
+    @property
+    def mix(self) -> Mapping[str, float]:
+        """Criterion name to weight, for all groups that have none of their own."""
+        if isinstance(self.weights, Mapping) and len(self.weights) > 1 and self.alpha in (None, "auto"):
+            return self.weights
+        if isinstance(self.weights, (list, tuple)) and len(self.weights) == 2:
+            if self.alpha == "auto":
+                return dict.fromkeys(self.weights, 0.5)
+            if isinstance(self.alpha, (int, float)) and 0 <= self.alpha <= 1:
+                return dict(zip(self.weights, (1 - self.alpha, float(self.alpha)), strict=True))
+        raise CriterionError(
+            'a hybrid is several criteria with weights, as in Hybrid({"nexp": 0.7, "l1": 0.3}), or two and an alpha in '
+            f'[0, 1] or "auto", as in Hybrid(("l1", "nexp"), alpha="auto"); not {self.weights!r} and {self.alpha!r}'
+        )
 
     @classmethod
     def parse(cls, text: str) -> Hybrid:
-        """Read "0.7*nexp+0.3*l1".
+        """Read "0.7*nexp+0.3*l1", or "auto*l1+auto*nexp".
 
         Raises:
             CriterionError: the text is no such sum.
         """
         weights: dict[str, float] = {}
-        for term in text.split("+"):
-            number, _, name = (part.strip() for part in term.partition("*"))
+        terms = [[part.strip() for part in term.split("*")] for term in text.split("+")]
+        if all(term[0] == "auto" and len(term) == 2 for term in terms):
+            return cls([name for _, name in terms], alpha="auto")
+        for term in terms:
+            number, name = term if len(term) == 2 else ("", "")
             try:
                 weights[name] = float(number)
             except ValueError:
@@ -91,24 +107,29 @@ class Hybrid:
     @property
     def name(self) -> str:
         """As it is written."""
-        return "+".join(f"{weight:g}*{name}" for name, weight in self.weights.items())
+        if self.alpha == "auto":
+            return "+".join(f"auto*{name}" for name in self.mix)
+        return "+".join(f"{weight:g}*{name}" for name, weight in self.mix.items())
 
     def criterion(self) -> Composite:
         """The criterion that it is."""
-        parts = tuple(CRITERIA[name] for name in self.weights)
         return Composite(
             name=self.name,
-            parts=parts,
-            join=self._join,
+            parts=tuple(CRITERIA[name] for name in self.mix),
+            join=self.join,
             source="NEXP (arXiv 2512.06440), hybrid scores",
             comparable=True,
             summary="Weighted sum of normalised scores.",
+            untuned=self if self.alpha == "auto" and self.of_group is None else None,
         )
 
-    def _join(self, parts: Mapping[str, GroupScores]) -> GroupScores:
+    def join(self, parts: Mapping[str, GroupScores]) -> dict[str, Tensor]:
+        """The weighted sums, from the scores of each criterion."""
         normal = NORMALIZERS[self.normalize]
-        joined = {}
-        for group in next(iter(parts.values())):
-            weights = (self.of_group or {}).get(group, self.weights)
-            joined[group] = torch.stack([w * normal(parts[name][group]) for name, w in weights.items()]).sum(0)
-        return joined
+        return {
+            group: torch.stack([w * normal(parts[name][group]) for name, w in self._of(group).items()]).sum(0)
+            for group in next(iter(parts.values()))
+        }
+
+    def _of(self, group: str) -> Mapping[str, float]:
+        return (self.of_group or {}).get(group, self.mix)

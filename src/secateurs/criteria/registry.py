@@ -4,12 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from torch import Tensor
 
 from secateurs.criteria.evidence import PLACES, Entries, Evidence, Request
 from secateurs.errors import CriterionError
 from secateurs.observe import KINDS
+
+if TYPE_CHECKING:
+    from secateurs.criteria.hybrid import Hybrid
 
 Score = Callable[[Evidence], Tensor]
 GroupScores = Mapping[str, Tensor]
@@ -80,6 +84,7 @@ class Composite:
         parts: what it is made of.
         join: makes the scores of all groups from those of each part, given by name.
         source, comparable, summary, limits: as for `Criterion`.
+        untuned: the hybrid that it is, if that has yet to find its weights.
     """
 
     name: str
@@ -89,6 +94,7 @@ class Composite:
     comparable: bool
     summary: str = ""
     limits: str = ""
+    untuned: Hybrid | None = None
 
     @property
     def needs(self) -> str:
@@ -103,13 +109,13 @@ class Composite:
 
     @property
     def needs_data(self) -> bool:
-        """Whether a part looks at data."""
-        return any(part.needs_data for part in self.parts)
+        """Whether a part looks at data, or the weights are found by data."""
+        return self.untuned is not None or any(part.needs_data for part in self.parts)
 
     @property
     def needs_loss(self) -> bool:
-        """Whether a part looks at a loss."""
-        return any(part.needs_loss for part in self.parts)
+        """Whether a part looks at a loss, or the weights are found by one."""
+        return self.untuned is not None or any(part.needs_loss for part in self.parts)
 
 
 AnyCriterion = Criterion | Composite

@@ -12,7 +12,8 @@ from torch import Tensor, nn
 from secateurs.criteria.evidence import AGGREGATES, Evidence, Sources
 from secateurs.criteria.find import Named, find
 from secateurs.criteria.gather import gather
-from secateurs.criteria.registry import AnyCriterion, Criterion, GroupScores
+from secateurs.criteria.registry import AnyCriterion, Composite, Criterion, GroupScores
+from secateurs.criteria.tune import EverySecond, tune
 from secateurs.data import first_batch, need_values
 from secateurs.errors import CriterionError, DataError, SecateursError, UnscorableError, UnscoredWarning
 from secateurs.losses import Loss
@@ -87,10 +88,26 @@ def score_many(
         if data is None:
             raise CriterionError("without data, give the structure: secateurs.trace(model, example_inputs)")
         structure = trace(model, first_batch(data).sample(2))
+    chosen = [_tuned(its, model, data, structure, loss, aggregate, seed, progress) for its in chosen]
     leaves = list(dict.fromkeys(leaf for its in chosen for leaf in its.leaves))
     sources = gather(model, data, leaves, structure, loss, seed, progress)
     found = {leaf: _scored(leaf, sources, aggregate, seed) for leaf in leaves}
     return {its.name: _joined(its, found, structure) for its in chosen}
+
+
+def _tuned(
+    criterion: AnyCriterion, model: nn.Module, data: Any, structure: Structure, loss: Any, *how: Any
+) -> AnyCriterion:
+    """The criterion, its weights chosen if that is left to the data."""
+    if isinstance(criterion, Criterion) or criterion.untuned is None:
+        return criterion
+    aggregate, seed, progress = how
+    scoring, held_out = EverySecond(data, 0), EverySecond(data, 1)
+    theirs = loss if any(part.needs_loss for part in criterion.parts) else None
+    parts = score_many(
+        model, scoring, criterion.parts, structure, theirs, aggregate=aggregate, seed=seed, progress=progress
+    )
+    return tune(criterion.untuned, parts, model, structure, held_out, loss, progress).criterion()
 
 
 def _check_needs(chosen: list[AnyCriterion], data: Any, loss: Any) -> None:
@@ -103,6 +120,7 @@ def _check_needs(chosen: list[AnyCriterion], data: Any, loss: Any) -> None:
     kinds = {kind for its in chosen for leaf in its.leaves for kind in leaf.gradients}
     passes = any(leaf.requests for its in chosen for leaf in its.leaves) + any(its.needs_loss for its in chosen)
     passes += bool(kinds & {"hessian", "hessian-gradient"})
+    passes += sum(isinstance(its, Composite) and its.untuned is not None for its in chosen)
     if passes > 1 and isinstance(data, Iterator):
         raise DataError(f"criterion {names} reads the data {passes} times; give a list or a DataLoader")
 

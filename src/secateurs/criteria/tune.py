@@ -1,0 +1,119 @@
+"""A hybrid's weights for each group, chosen by the loss on data that the scores were not made from."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+from torch import nn
+from torch.func import functional_call
+
+from secateurs.criteria.hybrid import Hybrid
+from secateurs.criteria.registry import GroupScores
+from secateurs.data import Call, batches, device_of
+from secateurs.errors import DataError
+from secateurs.losses import Loss, loss_of
+from secateurs.preserve import evaluating
+from secateurs.progress import Progress, silent
+from secateurs.structure import Structure
+
+ALPHAS = (0.0, 0.25, 0.5, 0.75, 1.0)
+KEPT = 0.5
+"""The share of every group's units that is kept while weights are chosen."""
+
+
+@dataclass(frozen=True)
+class EverySecond:
+    """Every second batch of some data: those with even numbers (first = 0) or with odd ones (first = 1)."""
+
+    data: Iterable[Any]
+    first: int
+
+    def __iter__(self) -> Iterator[Any]:
+        found = False
+        for number, item in enumerate(self.data):
+            if number % 2 == self.first:
+                found = True
+                yield item
+        if not found:
+            raise DataError("a hybrid with automatic weights needs several batches: it scores on one half of them")
+
+
+def tune(
+    hybrid: Hybrid,
+    parts: Mapping[str, GroupScores],
+    model: nn.Module,
+    structure: Structure,
+    held_out: Iterable[Any],
+    loss: Loss | None = None,
+    progress: Progress = silent,
+) -> Hybrid:
+    """Choose the weight of a hybrid's two criteria for every group.
+
+    Half of the units of all groups are masked. First the best α for all groups alike is found, then each group in turn
+    takes the α that lowers the loss most, the others staying as they are: so the loss on the data held out is at most
+    that of the best single α. It costs some four forward passes over that data per group.
+
+    Args:
+        hybrid: with alpha="auto".
+        parts: the scores of its two criteria.
+        model: evaluated, not changed.
+        structure: of the model.
+        held_out: labelled batches, other than those that the scores were made from.
+        loss: as for `score_many`.
+        progress: wraps the iteration over the groups.
+
+    Returns:
+        The hybrid with weights for every group.
+    """
+    one, other = parts
+    choices = {alpha: replace(hybrid, alpha=alpha, weights=(one, other)).join(parts) for alpha in ALPHAS}
+
+    def loss_of_choice(alphas: Mapping[str, float]) -> float:
+        keep = {}
+        for name, alpha in alphas.items():
+            scores = choices[alpha][name]
+            kept = max(round(KEPT * len(scores)), structure.groups[name].least)
+            keep[name] = tuple(sorted(scores.argsort(descending=True, stable=True)[:kept].tolist()))
+        return masked_loss(model, structure, keep, held_out, loss)
+
+    groups = list(choices[ALPHAS[0]])
+    losses = {alpha: loss_of_choice(dict.fromkeys(groups, alpha)) for alpha in ALPHAS}
+    best = min(ALPHAS, key=losses.__getitem__)
+    alphas, lowest = dict.fromkeys(groups, best), losses[best]
+    for name in progress(groups, "choosing weights"):
+        for alpha in ALPHAS:
+            trial = {**alphas, name: alpha}
+            if alpha != alphas[name] and (value := loss_of_choice(trial)) < lowest:
+                alphas, lowest = trial, value
+    return replace(hybrid, of_group={name: {one: 1 - alpha, other: alpha} for name, alpha in alphas.items()})
+
+
+def masked_loss(
+    model: nn.Module,
+    structure: Structure,
+    keep: Mapping[str, tuple[int, ...]],
+    data: Iterable[Any],
+    loss: Loss | None = None,
+) -> float:
+    """The mean loss of the model with all parameters of the units that are not kept set to zero."""
+    masked = {}
+    parameters = dict(model.named_parameters())
+    for name, masks in structure.keep_masks(keep).items():
+        if name in parameters and not all(mask.all() for mask in masks):
+            masked[name] = parameters[name].detach().clone()
+            for dim, mask in enumerate(masks):
+                masked[name].index_fill_(dim, (~mask).nonzero().flatten().to(masked[name].device), 0)
+    total, samples, device = 0.0, 0, device_of(model)
+    with evaluating(model):
+        for batch in batches(data):
+            batch = batch.to(device)
+            call: Call = batch.call.copy()
+            try:
+                outputs = functional_call(model, masked, call.args, call.kwargs)
+            except Exception as error:
+                raise batch.refused(error) from error
+            total += float(loss_of(outputs, batch, loss)) * batch.size
+            samples += batch.size
+    return total / samples
