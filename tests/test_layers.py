@@ -8,18 +8,21 @@ import pytest
 ORDER = [
     "errors tables progress preserve data costs",
     "structure",
-    "losses",
+    "losses evaluate",
     "observe",
     "criteria",
-    "plan",
+    "certificate plan",
     "budgets",
     "surgery",
+    "masking features selection",
     "compensate",
-    "recover evaluate check",
+    "differentiation",
+    "recover check",
     "persist report",
+    "training",
     "pipeline",
-    "sources job demo",
-    "cli",
+    "sources job demo studies",
+    "cli cli_output cli_study",
 ]
 RANK = {name: rank for rank, names in enumerate(ORDER) for name in names.split()}
 PACKAGE = Path(__file__).parent.parent / "src" / "secateurs"
@@ -44,7 +47,7 @@ def test_imports_come_from_the_left(path):
 
 def test_the_library_never_prints():
     for path in FILES:
-        if path.stem == "cli":
+        if path.stem in ORDER[-1].split():
             continue
         calls = [n for n in ast.walk(ast.parse(path.read_text())) if isinstance(n, ast.Call)]
         assert not [c.lineno for c in calls if isinstance(c.func, ast.Name) and c.func.id == "print"], path

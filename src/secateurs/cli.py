@@ -9,20 +9,18 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Iterable, Sized
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
-from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
+from secateurs.cli_output import Json, errors, print_json, print_table, progress
+from secateurs.cli_study import study
 from secateurs.errors import SecateursError
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, help="Find redundant neurons, remove them, show it.")
-errors = Console(stderr=True)
+app.add_typer(study, name="study")
 
-Json = Annotated[bool, typer.Option("--json", help="Print JSON for machines, and no progress.")]
 Model = Annotated[str, typer.Argument(help="py:path/to/file.py:factory, a function that builds the model.")]
 Shape = Annotated[str, typer.Option("--input", help="Shape of one input without the batch dimension: 3,32,32.")]
 Keep = Annotated[list[str], typer.Option(help="Name or pattern of modules whose units stay; may be repeated.")]
@@ -39,12 +37,12 @@ def demo(
     """Train a small network on digits and prune it to half its MACs by three criteria (about a minute)."""
     from secateurs.demo import run
 
-    result = run(out, seeds, progress=_progress(as_json))
+    result = run(out, seeds, progress=progress(as_json))
     if as_json:
-        _print_json({**result.comparison.as_dict(), "reload_difference": result.reload_difference})
+        print_json({**result.comparison.as_dict(), "reload_difference": result.reload_difference})
         return
     headers, rows = result.comparison.table()
-    _print_table(result.comparison.title, headers, rows)
+    print_table(result.comparison.title, headers, rows)
     print("\n".join(result.comparison.notes))
     print(f"\nSaved and loaded back: the largest difference of any output is {result.reload_difference:g}.")
     print(f"Models: {', '.join(str(out / row.criterion) for row in result.comparison.rows)}")
@@ -75,7 +73,7 @@ def check(
         for g in found.structure.groups.values()
     ]
     frozen, failed = dict(found.structure.frozen), found.failed
-    _print_json({"groups": groups, "frozen": frozen, "failed": failed, "prunable": found.prunable, **vars(found.cost)})
+    print_json({"groups": groups, "frozen": frozen, "failed": failed, "prunable": found.prunable, **vars(found.cost)})
 
 
 @app.command()
@@ -83,12 +81,14 @@ def prune(
     model: Model,
     data: Annotated[str, typer.Option(help="npz:PATH, folder:PATH or random:N.")],
     out: Annotated[Path, typer.Option(help="New directory for the pruned model and its page.")],
-    criterion: Annotated[str, typer.Option(help="See: secateurs list.")] = "nexp",
-    budget: Annotated[str, typer.Option(help="What is kept: macs:F, params:F or keep:F.")] = "macs:0.5",
+    criterion: Annotated[str, typer.Option(help="See: secateurs list criteria; or a sum: 0.7*nexp+0.3*l1.")] = "nexp",
+    budget: Annotated[str, typer.Option(help="What is kept: macs:F, params:F, keep:F or effective.")] = "macs:0.5",
     shape: Shape = "",
     keep: Keep = [],  # noqa: B006 (typer reads it)
     kinds: Kinds = [],  # noqa: B006
     scope: Annotated[str, typer.Option(help="global or local; by default what suits the criterion.")] = "",
+    aggregate: Annotated[str, typer.Option(help="Scores of a unit in several layers: mean, max or sum.")] = "mean",
+    compensate: Annotated[bool, typer.Option(help="Let the units that stay take over what they can.")] = True,
     floor: Annotated[str, typer.Option(help="Least kept per group: a fraction (0.1) or a number (4).")] = "1",
     cap: Annotated[str, typer.Option(help="Most kept per group: a fraction or a number.")] = "1.0",
     multiple: Annotated[int, typer.Option(help="Widths are multiples of this.")] = 1,
@@ -120,6 +120,8 @@ def prune(
         keep=tuple(keep),
         kinds=tuple(kinds) or None,
         scope=scope or None,
+        aggregate=aggregate,
+        compensate=compensate,
         limits=Limits(_number(floor), _number(cap), multiple),
         epochs=epochs,
         lr=lr,
@@ -128,38 +130,55 @@ def prune(
         seed=seed,
     )
     check_free(out, overwrite)  # before anything slow
-    result, comparison = job.run(_progress(as_json), command=" ".join(["secateurs", *sys.argv[1:]]))
+    result, comparison = job.run(progress(as_json), command=" ".join(["secateurs", *sys.argv[1:]]))
     result.save(out, overwrite)
     write_page(comparison, out / "report.html")
     if as_json:
-        _print_json(comparison.as_dict())
+        print_json(comparison.as_dict())
         return
     print(result.plan)
-    _print_table(comparison.title, *comparison.table())
+    print_table(comparison.title, *comparison.table())
     print(f"\nModel and page: {out}")
 
 
+LISTS = ("criteria", "budgets", "kinds")
+
+
 @app.command(name="list")
-def list_(as_json: Json = False) -> None:
+def list_(
+    what: Annotated[str, typer.Argument(help=f"One of {', '.join(LISTS)}; all of them if left out.")] = "",
+    as_json: Json = False,
+) -> None:
     """List the criteria, the forms of a budget and the kinds of units."""
-    from secateurs.budgets import QUANTITIES
-    from secateurs.criteria import CRITERIA
+    from secateurs.budgets import EFFECTIVE, QUANTITIES
+    from secateurs.criteria import CRITERIA, described
     from secateurs.structure.kinds import DEFAULT, KINDS
 
+    if what and what not in LISTS:
+        raise typer.BadParameter(f"{what!r} is none of {', '.join(LISTS)}")
+    wanted = [what] if what else LISTS
+    budgets = {f"{name}:F": f"at most the fraction F in (0, 1] of the {of}" for name, of in QUANTITIES.items()}
+    budgets[f"{EFFECTIVE}, {EFFECTIVE}:B"] = "as many units as the scores' effective sample size (times B) says"
     if as_json:
-        criteria = {
-            c.name: {"needs": c.needs, "comparable": c.comparable, "source": c.source, "summary": c.summary}
-            for c in CRITERIA.values()
-        }
-        _print_json({"criteria": criteria, "budgets": QUANTITIES, "kinds": KINDS})
+        everything = {"criteria": {c.name: described(c) for c in CRITERIA.values()}, "budgets": budgets, "kinds": KINDS}
+        print_json({name: everything[name] for name in wanted})
         return
-    rows = [(c.name, c.needs, "yes" if c.comparable else "no", c.summary, c.source) for c in CRITERIA.values()]
-    _print_table("Criteria", ["name", "needs", "comparable across groups", "score", "source"], rows)
-    print()
-    _print_table("Budgets", ["form", "fraction F in (0, 1] of"], [(f"{k}:F", v) for k, v in QUANTITIES.items()])
-    print()
-    kinds = [(k, "yes" if k in DEFAULT else "no", f"unit {v}") for k, v in KINDS.items()]
-    _print_table("Kinds of units", ["kind", "by default", "what"], kinds)
+    if "criteria" in wanted:
+        headers = ["name", "needs", "comparable", "single weights", "score", "limits", "source"]
+        yes = {True: "yes", False: "no"}
+        print_table(
+            "Criteria",
+            headers,
+            [
+                (c.name, c.needs, yes[c.comparable], yes[c.scores_entries], c.summary, c.limits, c.source)
+                for c in CRITERIA.values()
+            ],
+        )
+    if "budgets" in wanted:
+        print_table("Budgets", ["form", "what is kept"], list(budgets.items()))
+    if "kinds" in wanted:
+        rows = [(k, "yes" if k in DEFAULT else "no", f"unit {v}") for k, v in KINDS.items()]
+        print_table("Kinds of units", ["kind", "by default", "what"], rows)
 
 
 @app.command()
@@ -168,9 +187,9 @@ def env(as_json: Json = False) -> None:
     from secateurs.report import environment
 
     if as_json:
-        _print_json(environment())
+        print_json(environment())
     else:
-        _print_table("Environment", ["what", "value"], list(environment().items()))
+        print_table("Environment", ["what", "value"], list(environment().items()))
 
 
 def main() -> None:
@@ -184,31 +203,6 @@ def main() -> None:
             errors.print(f"[bold red]{type(error).__name__}[/]: ", end="")
             errors.print(str(error), markup=False, highlight=False)
         sys.exit(3)
-
-
-def _progress(quiet: bool) -> Any:
-    """Wraps iterables in a progress bar with the time left."""
-
-    def track(items: Iterable[Any], description: str) -> Iterable[Any]:
-        columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-        total = len(items) if isinstance(items, Sized) else None
-        with Progress(*columns, console=errors, transient=True) as bar:
-            yield from bar.track(items, total=total, description=description)
-
-    def silent(items: Iterable[Any], description: str) -> Iterable[Any]:
-        return items
-
-    return silent if quiet else track
-
-
-def _print_table(title: str, headers: list[str], rows: Iterable[Any]) -> None:
-    from secateurs.tables import render
-
-    print(render(title, headers, list(rows)), end="")
-
-
-def _print_json(value: Any) -> None:
-    print(json.dumps(value, indent=1))
 
 
 def _shape(text: str) -> tuple[int, ...] | None:

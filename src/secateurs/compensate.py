@@ -37,8 +37,13 @@ class Compensation:
     after: Mapping[str, float]
     skipped: Mapping[str, str]
 
+    @property
+    def errors(self) -> dict[str, tuple[float, float]]:
+        """Both errors of each weight."""
+        return {name: (error, self.after[name]) for name, error in self.before.items()}
+
     def __str__(self) -> str:
-        rows = [(name, f"{error:.1%}", f"{self.after[name]:.1%}") for name, error in self.before.items()]
+        rows = [(name, f"{before:.1%}", f"{after:.1%}") for name, (before, after) in self.errors.items()]
         text = render("compensation", ("weight", "error of its output", "after compensation"), rows)
         return text + (render("not compensated", ("weight", "why"), list(self.skipped.items())) if self.skipped else "")
 
@@ -83,7 +88,7 @@ def compensate(
     plan.check(structure)
     losers, skipped = _losers(structure, plan, mean_only)
     wanted = {c.operand: (Moments,) for its in losers.values() for c in its}
-    observations = observe(dense, data, wanted, progress) if wanted else {}
+    observations = observe(dense, data, wanted, progress, "observing, to compensate") if wanted else {}
     tensors, targets = dict(named_tensors(dense)), dict(named_tensors(small))
     masks = structure.keep_masks(plan.keep)
     before: dict[str, float] = {}
@@ -164,6 +169,8 @@ class _Layer:
         for kept in self._blocks:
             stay, go = (start + mask.nonzero().flatten() for mask in (kept, ~kept))
             start += len(kept)
+            if not len(stay):  # the block goes whole, with all that it puts out
+                continue
             its = torch.cat([stay, go])
             whole += _energy(self._weight[its], self._products[its[:, None], its])
             lost += _energy(self._weight[go], self._products[go[:, None], go])

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from torch import Tensor, nn
+from torch.func import functional_call
 
 from secateurs.data import batches, device_of
 from secateurs.errors import DataError
+from secateurs.losses import Loss, loss_of
 from secateurs.preserve import evaluating
 from secateurs.progress import Progress, silent
 
@@ -38,3 +40,36 @@ def accuracy(model: nn.Module, data: Iterable[Any], progress: Progress = silent)
             right += int((outputs.argmax(1) == targets).sum())
             total += len(targets)
     return right / total
+
+
+def mean_loss(
+    model: nn.Module,
+    data: Iterable[Any],
+    loss: Loss | None = None,
+    parameters: Mapping[str, Tensor] | None = None,
+    progress: Progress = silent,
+) -> float:
+    """The mean loss over all samples.
+
+    Args:
+        model: evaluated, not changed.
+        data: batches with targets, or dicts with labels.
+        loss: see `secateurs.losses.loss_of`; a mean over samples.
+        parameters: run the model with these in the place of its own, by name.
+        progress: wraps the iteration over the data.
+
+    Raises:
+        DataError: the data is empty or has no targets, or the model refuses a batch.
+    """
+    total, samples = 0.0, 0
+    with evaluating(model):
+        for batch in progress(batches(data), "evaluating"):
+            batch = batch.to(device_of(model))
+            call = batch.call.copy()
+            try:
+                outputs = functional_call(model, dict(parameters or {}), call.args, call.kwargs)
+            except Exception as error:
+                raise batch.refused(error) from error
+            total += float(loss_of(outputs, batch, loss)) * batch.size
+            samples += batch.size
+    return total / samples

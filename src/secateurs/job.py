@@ -13,7 +13,7 @@ from secateurs.budgets import Budget, Limits
 from secateurs.costs import latencies
 from secateurs.criteria import find
 from secateurs.data import first_batch
-from secateurs.evaluate import accuracy
+from secateurs.evaluate import accuracy, mean_loss
 from secateurs.pipeline import Result, prune
 from secateurs.progress import Progress
 from secateurs.recover import finetune, recalibrate
@@ -34,6 +34,8 @@ class Job:
     keep: tuple[str, ...]
     kinds: tuple[str, ...] | None
     scope: str | None
+    aggregate: str
+    compensate: bool
     limits: Limits
     epochs: int
     lr: float
@@ -59,11 +61,14 @@ class Job:
             seed=self.seed,
             keep=self.keep,
             kinds=self.kinds,
+            aggregate=self.aggregate,
+            compensate=self.compensate,
             limits=self.limits,
             scope=self.scope,
             progress=progress,
         )
         measured = {} if test is None else {"cut": [accuracy(result.model, test, progress)]}
+        after_cut = None if test is None else mean_loss(result.model, test)
         if _has_batch_norm(result.model):
             recalibrate(result.model, data, progress)
             measured |= {} if test is None else {"recalibrated": [accuracy(result.model, test, progress)]}
@@ -73,6 +78,7 @@ class Job:
             measured |= {} if test is None else {"recovered": [accuracy(result.model, test, progress)]}
         batch = first_batch(data)
         before, after = latencies([dense, result.model], batch.call)
+        compensation = result.compensation
         row = Row(
             criterion=result.criterion,
             cost=result.cost,
@@ -81,6 +87,9 @@ class Job:
             widths=result.plan.widths,
             scores={name: scores.tolist() for name, scores in result.scores.items()},
             keep=result.plan.keep,
+            loss=after_cut,
+            effective=result.plan.certificates,
+            compensation={} if compensation is None else compensation.errors,
         )
         comparison = Comparison(
             title=f"{type(dense).__name__} pruned to {self.budget} by {result.criterion}",
@@ -93,6 +102,7 @@ class Job:
             frozen=result.structure.frozen,
             rows=[row],
             command=command,
+            loss=None if test is None else mean_loss(dense, test),
             notes=[f"MACs are of one input; latency is of a batch of {batch.size}, the models taking turns."]
             + [f"Not exact: {name}: {why}." for name, why in result.inexact.items()],
         )

@@ -5,10 +5,10 @@ from secateurs.criteria.evidence import Evidence, Request, Weight
 from secateurs.criteria.find import Named, find
 from secateurs.criteria.gather import gather, memory_of
 from secateurs.criteria.hybrid import Hybrid
-from secateurs.criteria.registry import CRITERIA, AnyCriterion, Composite, Criterion, criterion
+from secateurs.criteria.registry import CRITERIA, AnyCriterion, Composite, Criterion, criterion, described
 from secateurs.criteria.score import score, score_many
 
 __all__ = [
     "AnyCriterion", "CRITERIA", "Composite", "Criterion", "Evidence", "Hybrid", "Named", "Request", "Weight",
-    "criterion", "families", "find", "gather", "memory_of", "score", "score_many",
+    "criterion", "described", "families", "find", "gather", "memory_of", "score", "score_many",
 ]  # fmt: skip

@@ -24,6 +24,8 @@ def synaptic_order(model: nn.Module, structure: Structure, progress: Progress = 
     2006.05467, Algorithm 1, on units instead of weights).
     """
     groups = {name: g for name, g in structure.groups.items() if any(m.consumed for m in g.members)}
+    if not groups:
+        return {}
     order = {name: torch.full((group.size,), float("inf")) for name, group in groups.items()}
     units = sum(group.size for group in groups.values())
     for number in progress(range(1, ROUNDS + 1), "eliminating by synaptic flow"):

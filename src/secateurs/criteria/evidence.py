@@ -42,6 +42,7 @@ class Sources:
     tensors: Mapping[str, Tensor]
     observations: Observations = field(default_factory=dict)
     gradients: Gradients = field(default_factory=dict)
+    norms: frozenset[str] = frozenset()
 
 
 class Operand(NamedTuple):
@@ -52,12 +53,14 @@ class Operand(NamedTuple):
         units: the features of each unit, int64 [units, features per unit].
         statistic: of what the weight is multiplied with, per feature.
         contraction: where that is.
+        bias: whether the layer has one.
     """
 
     weight: Tensor
     units: Tensor
     statistic: Any
     contraction: Contraction
+    bias: bool
 
 
 @dataclass(frozen=True)
@@ -120,20 +123,26 @@ class Evidence:
         """One score per unit [units] from one per unit and layer, or per unit and place."""
         return AGGREGATES[self.aggregate](torch.stack([its.double() for its in scores]))
 
-    def weights(self, consumed: bool | None = None, vectors: bool = False) -> list[Tensor]:
-        """The parameters that the units are made or used by, each as [units, everything else], in float32 or better.
+    def weights(self, consumed: bool | None = None) -> list[Tensor]:
+        """The weights that the units are made or used by, each as [units, everything else], in float32 or better.
 
         Args:
             consumed: only those that use the units (True), or make and transform them (False).
-            vectors: biases and the parameters of norms too, and whatever else has one dimension.
 
         Raises:
             UnscorableError: there are none.
         """
-        return self.entries(lambda weight: weight.value, consumed, vectors)
+        return self.entries(lambda weight: weight.value, consumed)
 
     def entries(self, score: Entries, consumed: bool | None = None, vectors: bool = False) -> list[Tensor]:
-        """As `weights`, but with `score` of every entry in the place of the parameters' values."""
+        """As `weights`, but with `score` of every entry in the place of the parameters' values.
+
+        Args:
+            score: gives a number per entry.
+            consumed: as for `weights`.
+            vectors: with biases, the parameters of norms, and whatever else has one dimension: they are further
+                columns of the weight that they follow.
+        """
         members = [
             member
             for member in self.group.members
@@ -144,16 +153,25 @@ class Evidence:
         if not members:
             roles = {None: "make or use", True: "use", False: "make"}
             raise UnscorableError(f"there are no weights that {roles[consumed]} its units")
-        return [self._slices(member, score(self._weight(member.tensor))) for member in members]
+        layers: list[list[Tensor]] = []
+        last: list[Tensor] = []  # of the weights that make the units
+        for member in members:
+            slices = self._slices(member, score(self._weight(member.tensor)))
+            if self.sources.tensors[member.tensor].ndim == 1 and last:
+                last.append(slices)
+            else:
+                layers.append([slices])
+                last = last if member.consumed else layers[-1]
+        return [torch.cat(parts, 1) for parts in layers]
 
     def scales(self) -> list[Tensor]:
-        """What normalisations multiply the units with (parameters called "weight" with one dimension): each [units].
+        """What normalisations (modules with "Norm" in the name of their class) multiply the units with: each [units].
 
         Raises:
             UnscorableError: there are none.
         """
-        members = [m for m in self.group.members if m.tensor.endswith("weight")]
-        members = [m for m in members if self.sources.tensors[m.tensor].ndim == 1]
+        members = [m for m in self.group.members if m.tensor.rpartition(".")[0] in self.sources.norms]
+        members = [m for m in members if m.tensor.endswith("weight")]
         if not members:
             raise UnscorableError("no normalisation scales its units")
         return [self._slices(member, self._weight(member.tensor).value).mean(1) for member in members]
@@ -204,6 +222,7 @@ class Evidence:
                 contraction.units(self.group.var),
                 self.sources.observations[contraction.operand, statistic],
                 contraction,
+                self.sources.structure.bias_of(contraction) is not None,
             )
             for contraction in self.sources.structure.contractions_of(self.group)
         ]

@@ -14,7 +14,17 @@ from secateurs.criteria.evidence import Sources
 from secateurs.criteria.registry import Criterion
 from secateurs.data import named_tensors
 from secateurs.losses import Loss
-from secateurs.observe import Gradients, Statistic, Wanted, differentiate, memory, observe, synaptic_flow
+from secateurs.observe import (
+    Gradients,
+    Observations,
+    Pooled,
+    Statistic,
+    Wanted,
+    differentiate,
+    memory,
+    observe,
+    synaptic_flow,
+)  # fmt: skip
 from secateurs.progress import Progress, silent
 from secateurs.structure import Structure, Tap
 
@@ -30,10 +40,15 @@ def gather(
 ) -> Sources:
     """Everything that these criteria look at."""
     wanted = wanted_by(criteria, structure)
+    observations: Observations = {}
+    if wanted and data is not None:
+        megabytes = memory(wanted, Pooled.LARGEST) / 2**20
+        observations = observe(model, data, wanted, progress, f"observing (keeps up to {megabytes:,.0f} MB)")
     return Sources(
         structure=structure,
         tensors=dict(named_tensors(model)),
-        observations=observe(model, data, wanted, progress) if wanted and data is not None else {},
+        norms=frozenset(name for name, module in model.named_modules() if "Norm" in type(module).__name__),
+        observations=observations,
         gradients=_gradients(model, data, criteria, structure, loss, seed, progress),
     )
 
@@ -77,7 +92,7 @@ def _gradients(
     found: dict[str, Mapping[str, Tensor]] = {}
     if of_loss := {kind for kind in kinds if not kind.startswith("synaptic")}:
         gates = {name: partial(through_units, structure, group) for name, group in structure.groups.items()}
-        found |= differentiate(model, data or (), of_loss, loss, gates, seed, progress)
+        found |= differentiate(model, () if data is None else data, of_loss, loss, gates, seed, progress)
     if "synaptic-flow" in kinds:
         found["synaptic-flow"] = synaptic_flow(model, structure.inputs)
     if "synaptic-order" in kinds:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from torch import Tensor
 
@@ -61,6 +61,11 @@ class Criterion:
         return (self,)
 
     @property
+    def scores_entries(self) -> bool:
+        """Whether it can score single weights."""
+        return self.entries is not None
+
+    @property
     def needs_data(self) -> bool:
         """Whether it looks at data."""
         return bool(self.requests or self._losses)
@@ -102,6 +107,8 @@ class Composite:
         found = dict.fromkeys(what for part in self.parts for what in part.needs.split(" and "))
         return " and ".join(found)
 
+    scores_entries = False
+
     @property
     def leaves(self) -> tuple[Criterion, ...]:
         """The criteria that it is made of in the end."""
@@ -119,6 +126,14 @@ class Composite:
 
 
 AnyCriterion = Criterion | Composite
+
+
+def described(criterion: AnyCriterion) -> dict[str, Any]:
+    """What there is to know about a criterion, as plain data."""
+    names = ("needs", "comparable", "scores_entries", "summary", "limits", "source")
+    return {name: getattr(criterion, name) for name in names}
+
+
 CRITERIA: dict[str, AnyCriterion] = {}
 
 

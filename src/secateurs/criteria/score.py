@@ -118,8 +118,9 @@ def _check_needs(chosen: list[AnyCriterion], data: Any, loss: Any) -> None:
         if data is None and its.needs_data:
             raise CriterionError(f"criterion {its.name!r} needs data")
     kinds = {kind for its in chosen for leaf in its.leaves for kind in leaf.gradients}
-    passes = any(leaf.requests for its in chosen for leaf in its.leaves) + any(its.needs_loss for its in chosen)
-    passes += bool(kinds & {"hessian", "hessian-gradient"})
+    passes = any(leaf.requests for its in chosen for leaf in its.leaves)
+    passes += bool(kinds & {"gradient", "fisher", "gate", "hessian-gradient"})
+    passes += len(kinds & {"hessian", "hessian-gradient"})
     passes += sum(isinstance(its, Composite) and its.untuned is not None for its in chosen)
     if passes > 1 and isinstance(data, Iterator):
         raise DataError(f"criterion {names} reads the data {passes} times; give a list or a DataLoader")

@@ -6,15 +6,13 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
-from torch import nn
-from torch.func import functional_call
+from torch import Tensor, nn
 
 from secateurs.criteria.hybrid import Hybrid
 from secateurs.criteria.registry import GroupScores
-from secateurs.data import Call, batches, device_of
 from secateurs.errors import DataError
-from secateurs.losses import Loss, loss_of
-from secateurs.preserve import evaluating
+from secateurs.evaluate import mean_loss
+from secateurs.losses import Loss
 from secateurs.progress import Progress, silent
 from secateurs.structure import Structure
 
@@ -76,7 +74,7 @@ def tune(
             scores = choices[alpha][name]
             kept = max(round(KEPT * len(scores)), structure.groups[name].least)
             keep[name] = tuple(sorted(scores.argsort(descending=True, stable=True)[:kept].tolist()))
-        return masked_loss(model, structure, keep, held_out, loss)
+        return mean_loss(model, held_out, loss, _masked(model, structure, keep))
 
     groups = list(choices[ALPHAS[0]])
     losses = {alpha: loss_of_choice(dict.fromkeys(groups, alpha)) for alpha in ALPHAS}
@@ -90,14 +88,8 @@ def tune(
     return replace(hybrid, of_group={name: {one: 1 - alpha, other: alpha} for name, alpha in alphas.items()})
 
 
-def masked_loss(
-    model: nn.Module,
-    structure: Structure,
-    keep: Mapping[str, tuple[int, ...]],
-    data: Iterable[Any],
-    loss: Loss | None = None,
-) -> float:
-    """The mean loss of the model with all parameters of the units that are not kept set to zero."""
+def _masked(model: nn.Module, structure: Structure, keep: Mapping[str, tuple[int, ...]]) -> dict[str, Tensor]:
+    """The parameters that lose something, with everything of the units that are not kept set to zero."""
     masked = {}
     parameters = dict(model.named_parameters())
     for name, masks in structure.keep_masks(keep).items():
@@ -105,15 +97,4 @@ def masked_loss(
             masked[name] = parameters[name].detach().clone()
             for dim, mask in enumerate(masks):
                 masked[name].index_fill_(dim, (~mask).nonzero().flatten().to(masked[name].device), 0)
-    total, samples, device = 0.0, 0, device_of(model)
-    with evaluating(model):
-        for batch in batches(data):
-            batch = batch.to(device)
-            call: Call = batch.call.copy()
-            try:
-                outputs = functional_call(model, masked, call.args, call.kwargs)
-            except Exception as error:
-                raise batch.refused(error) from error
-            total += float(loss_of(outputs, batch, loss)) * batch.size
-            samples += batch.size
-    return total / samples
+    return masked

@@ -4,7 +4,9 @@ from secateurs.observe.flow import synaptic_flow
 from secateurs.observe.gradients import KINDS, Gradients, differentiate
 from secateurs.observe.maps import MapRanks, NuclearDrops
 from secateurs.observe.observe import Observations, Wanted, memory, observe
-from secateurs.observe.statistics import FiringCounts, Moments, Pooled, Sampled, Statistic, Totals
+from secateurs.observe.samples import Pooled, Sampled
+from secateurs.observe.statistics import Statistic
+from secateurs.observe.totals import FiringCounts, Moments, Totals
 
 __all__ = [
     "FiringCounts", "Gradients", "KINDS", "MapRanks", "Moments", "NuclearDrops", "Observations", "Pooled", "Sampled",

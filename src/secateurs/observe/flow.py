@@ -17,7 +17,8 @@ from secateurs.structure.trace import outputs_of
 def synaptic_flow(model: nn.Module, call: Call, masks: Mapping[str, Tensor] | None = None) -> dict[str, Tensor]:
     """|θ| ⊙ ∂R/∂|θ| per parameter, with R the sum of all outputs for inputs of ones (SynFlow, arXiv 2006.05467, Eq. 2).
 
-    Parameters and floating buffers are replaced by their magnitudes, in float64; the model is not changed.
+    Parameters and floating buffers are replaced by their magnitudes, running means by zero, in float64. The model is
+    not changed.
 
     Args:
         model: in evaluation mode.
@@ -39,6 +40,9 @@ def synaptic_flow(model: nn.Module, call: Call, masks: Mapping[str, Tensor] | No
     with differentiating(model) as parameters:
         positive = {name: magnitude(name, p).requires_grad_() for name, p in parameters.items()}
         buffers = {name: magnitude(name, buffer) for name, buffer in model.named_buffers()}
+        for name in buffers:
+            if name.endswith("running_mean"):  # it would be subtracted from the flow
+                buffers[name] = torch.zeros_like(buffers[name])
         try:
             outputs = functional_call(model, {**positive, **buffers}, ones.args, ones.kwargs)
             total = sum(t.sum() for t in outputs_of(outputs) if t.is_floating_point())

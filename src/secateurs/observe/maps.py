@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from abc import abstractmethod
+from copy import copy
 from typing import Any
 
 import torch
@@ -42,7 +43,7 @@ class MapStatistic(Statistic):
     def merge(self, other: Self) -> Self:  # pyright: ignore[reportIncompatibleMethodOverride]
         """Sums add up."""
         if self.sums is None or other.sums is None:
-            return other if self.sums is None else self
+            return copy(other if self.sums is None else self)
         return type(self)(self.samples + other.samples, self.sums + other.sums)
 
     def state(self) -> dict[str, Any]:

@@ -17,6 +17,7 @@ from secateurs.preserve import evaluating
 from secateurs.progress import Progress, silent
 from secateurs.structure import Tap
 from secateurs.structure.sites import Site, Watcher
+from secateurs.structure.trace import outputs_of
 
 Wanted = Mapping[Tap, Iterable[type[Statistic]]]
 """Which statistics are collected at which taps."""
@@ -25,7 +26,13 @@ Observations = Mapping[tuple[Tap, type[Statistic]], Any]
 """The statistic of that type at that tap."""
 
 
-def observe(model: nn.Module, data: Iterable[Any], wanted: Wanted, progress: Progress = silent) -> Observations:
+def observe(
+    model: nn.Module,
+    data: Iterable[Any],
+    wanted: Wanted,
+    progress: Progress = silent,
+    description: str = "observing",
+) -> Observations:
     """Run the model once over the data and collect statistics.
 
     Args:
@@ -33,6 +40,7 @@ def observe(model: nn.Module, data: Iterable[Any], wanted: Wanted, progress: Pro
         data: see `secateurs.data.batches`; targets are not looked at.
         wanted: what to collect where.
         progress: wraps the iteration over the data.
+        description: what progress is shown as.
 
     Returns:
         One statistic per tap and type.
@@ -43,9 +51,8 @@ def observe(model: nn.Module, data: Iterable[Any], wanted: Wanted, progress: Pro
     watcher = _Observer(model, wanted)
     device = device_of(model)
     with evaluating(model):
-        for batch in progress(batches(data), "observing"):
+        for batch in progress(batches(data), description):
             watcher.see(batch.to(device))
-    watcher.check()
     return {(place.tap, type(statistic)): statistic for place in watcher.places for statistic in place.statistics}
 
 
@@ -76,7 +83,7 @@ class _Observer(Watcher):
         self._samples = 0
         self._inputs: dict[Site, list[_Place]] = defaultdict(list)
         self._outputs: dict[Site, list[_Place]] = defaultdict(list)
-        self._sums: dict[Tap, Tensor] = {}
+        self._seeking = False
         self._reached: set[Tap] = set()
         for place in self.places:
             (self._outputs if place.tap.slot < 0 else self._inputs)[place.tap.site].append(place)
@@ -85,20 +92,38 @@ class _Observer(Watcher):
         """Run the model on one batch."""
         self._samples = batch.size
         self._reached.clear()
-        call = batch.call.copy()
         try:
-            with self:
-                call.run(self._model)
+            finite = all(torch.isfinite(t).all() for t in outputs_of(self._run(batch)))
         except DataError:
             raise
         except Exception as error:
+            self._seek(batch)  # a statistic may have failed on what is not finite
             raise batch.refused(error) from error
+        if not finite:
+            self._seek(batch)
         for place in self.places:
             if place.tap not in self._reached:
                 raise DataError(
                     f"{place.tap.owner}: batch {batch.index} did not pass {place.tap.site}, where its units were "
                     "seen when the model was traced; trace it on inputs like these"
                 )
+
+    def _run(self, batch: Batch) -> Any:
+        call = batch.call.copy()
+        with self:
+            return call.run(self._model)
+
+    def _seek(self, batch: Batch) -> None:
+        """Raise if an activation is not finite.  It would nearly always show in the outputs: only then is it sought."""
+        self._seeking = True
+        try:
+            self._run(batch)
+        except DataError:
+            raise
+        except Exception:  # the caller tells what the model itself has to say
+            pass
+        finally:
+            self._seeking = False
 
     def visit(self, site: Site, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         for place in self._inputs.get(site, ()):  # before the operator runs: it may write in place
@@ -114,16 +139,17 @@ class _Observer(Watcher):
             units = tap.read(x, self._samples)
         except ValueError as error:
             raise DataError(f"{tap.owner}: {tap.site} does not fit what was traced: {error}") from error
-        self._sums[tap] = self._sums.get(tap, 0) + x.sum(dtype=torch.promote_types(x.dtype, torch.float32))
+        if self._seeking:
+            _need_finite(tap, x)
+            return
         self._reached.add(tap)
         for statistic in place.statistics:
             statistic.update(units)
 
-    def check(self) -> None:
-        """Raise if anything seen was not finite."""
-        for tap, total in self._sums.items():
-            if not torch.isfinite(total):
-                raise DataError(
-                    f"{tap.owner}: the activations at {tap.site} are not finite (NaN or infinity); "
-                    "check the inputs and the weights"
-                )
+
+def _need_finite(tap: Tap, x: Tensor) -> None:
+    if not torch.isfinite(x).all():
+        raise DataError(
+            f"{tap.owner}: the activations at {tap.site} are not finite (NaN or infinity); check the inputs and the "
+            "weights"
+        )

@@ -11,6 +11,7 @@ from importlib.metadata import version
 from statistics import mean, stdev
 from typing import Any
 
+from secateurs.certificate import Certificate
 from secateurs.costs import Cost
 
 STAGES = ("cut", "recalibrated", "recovered")
@@ -28,6 +29,9 @@ class Row:
         widths: units left, per group.
         scores: per group, the units' scores.
         keep: per group, the units that stayed.
+        loss: mean loss right after the cut (and compensation), if measured.
+        effective: what an effective number of units rests on, per group or for all.
+        compensation: per weight, the error of its output before and after compensation.
     """
 
     criterion: str
@@ -37,6 +41,9 @@ class Row:
     widths: Mapping[str, int]
     scores: Mapping[str, Sequence[float]]
     keep: Mapping[str, Sequence[int]]
+    loss: float | None = None
+    effective: Mapping[str, Certificate] = field(default_factory=dict)
+    compensation: Mapping[str, tuple[float, float]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -50,6 +57,7 @@ class Comparison:
         dense: cost of the dense model.
         latency: seconds of one forward pass of the dense model.
         accuracy: of the dense model, if measured.
+        loss: mean loss of the dense model, if measured.
         units: per group, its size.
         frozen: what could not be pruned, and why.
         rows: the pruned models.
@@ -68,6 +76,7 @@ class Comparison:
     rows: Sequence[Row]
     command: str
     notes: Sequence[str] = ()
+    loss: float | None = None
     environment: Mapping[str, str] = field(default_factory=lambda: environment())
 
     @property

@@ -132,6 +132,8 @@ def _contractions(
         convolution = use.operand.site.operator.startswith("aten::convolution")
         if _holds_samples(its, batch) and (convolution or len(axes[name]) == 2):
             blocks = its[use.dim].size // axes[name][dim].size
+            if convolution and dim == 0:  # transposed: the weight's first dimension holds the inputs of all groups
+                blocks = flow.results[use.operand.site][0][1].size // axes[name][1].size
             source, axis = use.operand, its[use.dim]
             tap = Tap(f"weight {name!r}", source.site, source.slot, use.dim, its, None, batch, shared(axis))
             yield Contraction(name, dim, tap, axis, blocks, convolution)

@@ -113,7 +113,9 @@ class Structure:
 
     def contractions_of(self, group: Group) -> list[Contraction]:
         """Where weights sum over the units of a group."""
-        return [c for c in self.contractions if group.var in leaves(c.axis)]
+        summed = (c for c in self.contractions if group.var in leaves(c.axis))
+        # Whole groups of a convolution are units too; what sums over such a unit's own channels goes with it.
+        return [c for c in summed if group.var in leaves(self.axes[c.weight][c.dim])]
 
     def bias_of(self, contraction: Contraction) -> str | None:
         """The bias of the layer that a contraction is part of, if it has one."""

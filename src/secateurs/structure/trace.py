@@ -51,7 +51,7 @@ def trace(
     if any(is_lazy(tensor) for tensor in [*model.parameters(), *model.buffers()]):
         raise ModelError(f"{type(model).__name__} has lazy modules; run it once on real inputs first")
     wanted = parse(kinds)
-    kept = _matching(model, [keep] if isinstance(keep, str) else keep)
+    kept = matching(model, [keep] if isinstance(keep, str) else keep)
     call = as_call(example_inputs)
     flow = _run(model, call, device)
     for name, axes in flow.home.items():
@@ -130,7 +130,7 @@ def outputs_of(output: Any) -> Iterable[Tensor]:
             )
 
 
-def _matching(model: nn.Module, patterns: Sequence[str]) -> dict[str, str]:
+def matching(model: nn.Module, patterns: Sequence[str]) -> dict[str, str]:
     """Each parameter and buffer that a pattern keeps, with the pattern."""
     modules = [name for name, _ in model.named_modules() if name]
     tensors = [name for name, _ in named_tensors(model)]

@@ -2,49 +2,69 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import numpy as np
 from scipy import linalg, sparse
 from scipy.sparse.csgraph import connected_components
-from scipy.sparse.linalg import cg, lobpcg
+from scipy.sparse.linalg import lobpcg
 from sklearn.neighbors import NearestNeighbors
 
+from secateurs.errors import CriterionError
+
 DENSE = 4096
-"""Up to this many units dense matrices are solved exactly; above, sparse ones approximately."""
-PROJECTIONS = 256
-"""Random projections of the approximation; each score is then off by about 9 % (√(2 / 256)), independently."""
+"""Up to this many units dense matrices are solved exactly; above, sparse ones iteratively."""
+PROJECTIONS, BLOCK = 1024, 128
+"""Random projections above `DENSE`, so many at a time; an edge's distortion is then off by about √(2 / 1024) = 4 %."""
+TOLERANCE, STEPS = 1e-9, 5000
+"""Of conjugate gradients: how far the preconditioned residual has to fall, and within how many steps."""
+SAME = 1e-7
+"""Vectors that are nearer than this, relative to their length, are one: the difference of squares shows no less."""
+TIED = 1e-9
+"""Eigenvalues that differ relatively by no more than this are one."""
 
 
 def two_graphs(
     before: np.ndarray, after: np.ndarray, k: int, gaussian: bool
 ) -> tuple[sparse.csr_array, sparse.csr_array]:
-    """Graphs of the k nearest neighbours of each unit, k being the least from this one up that connects both.
+    """Graphs of the k nearest neighbours of each unit, k doubled until both are connected.
 
     Args:
-        before, after: vectors of the units, [units, numbers], at least two different units.
-        k: neighbours per unit at first; doubled until both graphs are connected.
-        gaussian: weights exp(−d² / 2σ²), with σ the median distance of neighbours in that graph; otherwise 1.
+        before, after: vectors of the units, [units, numbers], at least two units.
+        k: neighbours per unit at first; 10 in SPADE.
+        gaussian: weights exp(−d² / 2σ²), with σ the median distance of neighbours in that graph, duplicates left out;
+            otherwise 1.
 
     Returns:
         Symmetric weights [units, units] of the two, an edge where either unit is the other's neighbour.
     """
-    k = min(k, len(before) - 1)
+    most = len(before) - 1
+    k = min(k, most)
     while True:
-        graphs = tuple(_neighbours(vectors, k, gaussian) for vectors in (before, after))
-        if k == len(before) - 1 or all(connected_components(g, directed=False)[0] == 1 for g in graphs):
-            return graphs  # type: ignore[return-value]
-        k = min(2 * k, len(before) - 1)
+        inward, outward = _neighbours(before, k, gaussian), _neighbours(after, k, gaussian)
+        if k == most or all(connected_components(graph, directed=False)[0] == 1 for graph in (inward, outward)):
+            return inward, outward
+        k = min(2 * k, most)
 
 
 def _neighbours(vectors: np.ndarray, k: int, gaussian: bool) -> sparse.csr_array:
-    found = NearestNeighbors(n_neighbors=k, algorithm="brute").fit(vectors)
-    graph = sparse.csr_array(found.kneighbors_graph(mode="distance"))
+    vectors = vectors - vectors.mean(0)  # distances stay, and do not drown in what all vectors have in common
+    search = NearestNeighbors(n_neighbors=k, algorithm="brute").fit(vectors)
+    graph = sparse.csr_array(search.kneighbors_graph(mode="distance"))
     if gaussian:
-        width = np.median(graph.data)
-        # Far pairs keep a little weight, so that a connected graph stays connected in floating point.
-        graph.data = np.exp(-0.5 * np.minimum((graph.data / width) ** 2, 50)) if width > 0 else np.ones_like(graph.data)
+        length = np.repeat(np.linalg.norm(vectors, axis=1), k)
+        graph.data = _similarity(np.where(graph.data > SAME * length, graph.data, 0))
     else:
         graph.data = np.ones_like(graph.data)
     return sparse.csr_array(graph.maximum(graph.T))
+
+
+def _similarity(distance: np.ndarray) -> np.ndarray:
+    if not distance.any():
+        return np.ones_like(distance)
+    width = np.median(distance[distance > 0])
+    # Far pairs keep a little weight, so that a connected graph stays connected in floating point.
+    return np.exp(-0.5 * np.minimum((distance / width) ** 2, 50))
 
 
 def participation(graph: sparse.csr_array, other: sparse.csr_array, pairs: int | None, seed: int = 0) -> np.ndarray:
@@ -56,69 +76,110 @@ def participation(graph: sparse.csr_array, other: sparse.csr_array, pairs: int |
 
     Args:
         graph, other: symmetric weights [units, units] of connected graphs.
-        pairs: number of leading eigenpairs; None for all.
-        seed: of the approximation for many units.
+        pairs: number of leading eigenpairs, with those that tie with the last; None for all.
+        seed: of the approximation for more than `DENSE` units.
 
     Returns:
         [units], in [0, 1].
+
+    Raises:
+        CriterionError: conjugate gradients do not converge.
     """
     edges = sparse.triu(graph, 1).tocoo()
     p, q = edges.row, edges.col
-    embedding = (_all if pairs is None else _leading)(_laplacian(graph), _laplacian(other), pairs or 0, seed)
-    distortion = np.square(embedding[p] - embedding[q]).sum(1)
-    units = graph.indptr.size - 1
+    before, after = _laplacian(graph), _laplacian(other)
+    units = len(before.indptr) - 1
+    if pairs is not None:
+        distortion = _distances(_leading(before, after, pairs, seed), p, q)
+    elif units <= DENSE:
+        inverse = linalg.inv(_definite(after), assume_a="pos")
+        distortion = _distances(inverse, p, q, (before @ inverse).T)
+    else:
+        distortion = sum(_distances(block, p, q) for block in _projected(before, after, seed))
     degree = np.bincount(p, minlength=units) + np.bincount(q, minlength=units)
     total = np.bincount(p, distortion, minlength=units) + np.bincount(q, distortion, minlength=units)
     means = total / degree
     return means / means.max() if means.max() > 0 else means
 
 
+def _distances(left: np.ndarray, p: np.ndarray, q: np.ndarray, right: np.ndarray | None = None) -> np.ndarray:
+    """(left_p − left_q) · (right_p − right_q) for each pair of rows; `right` is `left` by default."""
+    right = left if right is None else right
+    found = np.empty(len(p))
+    step = max(2**24 // left.shape[1], 1)  # 128 MiB at a time
+    for start in range(0, len(p), step):
+        i, j = p[start : start + step], q[start : start + step]
+        found[start : start + step] = np.einsum("ij,ij->i", left[i] - left[j], right[i] - right[j])
+    return np.maximum(found, 0)
+
+
 def _laplacian(weights: sparse.csr_array) -> sparse.csr_array:
     return sparse.csr_array(sparse.diags_array(weights.sum(1)) - weights)
 
 
+def _definite(laplacian: sparse.csr_array) -> np.ndarray:
+    """The Laplacian of a connected graph, made positive definite where it is zero: for the constant vector."""
+    dense = laplacian.toarray()
+    return dense + dense.trace() / len(dense) ** 2
+
+
 def _leading(before: sparse.csr_array, after: sparse.csr_array, pairs: int, seed: int) -> np.ndarray:
-    """√ζ_i v_i of the largest ζ, [units, pairs], but for the constant vector, which both Laplacians send to zero."""
-    units = before.indptr.size - 1
-    pairs = min(pairs, units - 1)
+    """√ζ_i v_i of the largest ζ: [units, pairs]. The constant vector's ζ is made zero, which is the least."""
+    units = len(before.indptr) - 1
     if units <= DENSE:
-        # On the complement of the constant vector the Laplacian of a connected graph is positive definite.
-        mean = np.full((units, units), 1 / units)
-        scale = after.diagonal().mean()
-        values, vectors = linalg.eigh(
-            before.toarray(), after.toarray() + scale * mean, subset_by_index=(units - pairs, units - 1)
-        )
-    else:
-        start = np.random.default_rng(seed).standard_normal((units, pairs + 3))
-        values, vectors = lobpcg(
-            before, start, B=after, M=_jacobi(after), Y=np.ones((units, 1)), tol=1e-6, maxiter=500, largest=True
-        )
-        values, vectors = values[:pairs], vectors[:, :pairs]
-    return vectors * np.sqrt(np.maximum(values, 0))
+        values, vectors = linalg.eigh(before.toarray(), _definite(after))
+        chosen = values >= values[-min(pairs, units - 1)] * (1 - TIED)
+        return vectors[:, chosen] * np.sqrt(values[chosen])
+    diagonal = after.diagonal()
+    shift = diagonal.mean() / units
 
+    def definite(x: np.ndarray) -> np.ndarray:
+        return after @ x + shift * x.sum(0)
 
-def _all(before: sparse.csr_array, after: sparse.csr_array, _: int, seed: int) -> np.ndarray:
-    """Rows whose squared distances are eᵀ L'⁺ L L'⁺ e: [units, units], or projected at random where that is large.
-
-    With L = Bᵀ B over the edges they are the columns of B L'⁺.
-    """
-    units = before.indptr.size - 1
-    upper = sparse.triu(before, 1).tocoo()
-    root, edges = np.sqrt(np.negative(upper.data)), np.arange(upper.nnz)
-    incidence = sparse.csr_array(
-        (np.concatenate([root, -root]), (np.concatenate([edges, edges]), np.concatenate([upper.row, upper.col]))),
-        shape=(upper.nnz, units),
+    values, vectors = lobpcg(
+        before,
+        np.random.default_rng(seed).standard_normal((units, pairs + 3)),  # the three more make it converge faster
+        B=definite,
+        M=sparse.diags_array(1 / diagonal),
+        tol=1e-6,
+        maxiter=500,
     )
-    if units <= DENSE:
-        scale = after.diagonal().mean()
-        inverse = linalg.inv(after.toarray() + np.full((units, units), scale / units))
-        values, vectors = linalg.eigh(before.toarray())
-        return inverse @ (vectors * np.sqrt(np.maximum(values, 0)))
-    signs = np.random.default_rng(seed).choice([-1.0, 1.0], (PROJECTIONS, upper.nnz)) / np.sqrt(PROJECTIONS)
-    rows = signs @ incidence
-    jacobi = _jacobi(after)
-    return np.stack([cg(after, row, rtol=1e-6, maxiter=2000, M=jacobi)[0] for row in rows], axis=1)
+    return vectors[:, :pairs] * np.sqrt(values[:pairs])
 
 
-def _jacobi(laplacian: sparse.csr_array) -> sparse.dia_array:
-    return sparse.diags_array(1 / laplacian.diagonal())
+def _projected(before: sparse.csr_array, after: sparse.csr_array, seed: int) -> Iterator[np.ndarray]:
+    """L'⁺ Bᵀ R in blocks of columns [units, `BLOCK`], with L = Bᵀ B over the edges and random signs R.
+
+    All together, distances of rows are those of L'⁺ Bᵀ (Johnson and Lindenstrauss).
+    """
+    upper = sparse.triu(before, 1).tocoo()  # minus the weights
+    root, edges = np.sqrt(np.negative(upper.data)), np.arange(upper.nnz)
+    rows, columns = np.concatenate([upper.row, upper.col]), np.concatenate([edges, edges])
+    incidence = sparse.csr_array((np.concatenate([root, -root]), (rows, columns)))
+    random = np.random.default_rng(seed)
+    for _ in range(PROJECTIONS // BLOCK):
+        signs = random.choice([-1.0, 1.0], (upper.nnz, BLOCK)) / np.sqrt(PROJECTIONS)
+        yield _solve(after, incidence @ signs)
+
+
+def _solve(laplacian: sparse.csr_array, right: np.ndarray) -> np.ndarray:
+    """L⁺ `right` but for constants, for columns without a mean, by conjugate gradients scaled by the diagonal."""
+    scale = 1 / laplacian.diagonal()[:, None]
+    found, residual = np.zeros_like(right), right.copy()
+    direction = scaled = scale * residual
+    size = first = (residual * scaled).sum(0)
+    for _ in range(STEPS):
+        if (size <= TOLERANCE**2 * first).all():
+            return found
+        image = laplacian @ direction
+        step = size / (direction * image).sum(0)
+        found += step * direction
+        residual -= step * image
+        residual -= residual.mean(0)  # rounding must not lead off to the constant vector, where L is zero
+        scaled = scale * residual
+        last, size = size, (residual * scaled).sum(0)
+        direction = scaled + (size / last) * direction
+        direction -= direction.mean(0)
+    raise CriterionError(
+        f"the distortion of a graph of {len(right)} units did not converge: few links, and weak ones, hold it together"
+    )

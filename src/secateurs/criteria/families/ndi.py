@@ -3,128 +3,76 @@
 from __future__ import annotations
 
 import math
-import warnings
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from functools import partial
 
 import torch
 from torch import Tensor
 
-from secateurs.criteria.evidence import Evidence, Request
+from secateurs.criteria.evidence import Evidence
 from secateurs.criteria.families.magnitude import relative
+from secateurs.criteria.families.ndi_components import NORM, PAPER
 from secateurs.criteria.hybrid import robust_z
 from secateurs.criteria.registry import CRITERIA, Composite, GroupScores, add, criterion
-from secateurs.errors import CriterionError, FewSamplesWarning
-from secateurs.observe import Pooled
+from secateurs.errors import CriterionError
 
-POOLED = Request("after", Pooled)
-PAPER = "NDI (neural differentiation)"
-STABLE, NORM, FLOOR = 1e-5, 1e-8, 1e-3  # ε_stab, ε_norm, ε_f
-SHRINKAGE = 0.001
-BINS, SMOOTHING = 16, 1.0  # B, α
-
-
-@criterion(
-    "diversity",
-    source=f"{PAPER}, after Eq. 8, with the precision matrix in the place of Eq. 9",
-    comparable=True,
-    requests=(POOLED,),
-    limits="needs more samples than units; near-duplicates hide each other less than exact ones",
-)
-def diversity(evidence: Evidence) -> Tensor:
-    """Share of the unit's variance that its peers do not explain linearly: 1 / (R_s⁻¹)_cc, R_s = (1 − s)R + sI."""
-    return evidence.combine([_unexplained(z) for z in _samples(evidence, linear=True)])
+FLOOR = 1e-3  # ε_f
+PARTS = ("diversity", "informativeness", "fisher")
+PRINTED = ("diversity-literal", "informativeness-literal", "sensitivity-literal")
+NEEDS = "needs labels and more samples than units"
+AS_PRINTED = "as printed: its components carry little signal (see each)"
+Exponents = tuple[float, float, float]
+"""p, q and r of Eq. 22: of diversity, informativeness and sensitivity."""
+Calibration = Callable[[GroupScores], GroupScores]
 
 
-@criterion(
-    "max-correlation",
-    source="ours: 1 − max |r|²",
-    comparable=True,
-    requests=(POOLED,),
-    limits="blind to combinations of several units",
-)
-def max_correlation(evidence: Evidence) -> Tensor:
-    """One minus the largest squared correlation with another unit."""
-    return evidence.combine([_alone(z) for z in _samples(evidence)])
+def calibrate(scores: GroupScores) -> GroupScores:
+    """Φ of the network-wide z-score of each layer's robust z-scores, in (0, 1) (Eq. 12-16), as printed.
+
+    Where more than half of a layer's units score the same, Eq. 13 divides by ε_norm: the others are so far away that
+    all other layers become one value.
+    """
+    return _network({name: robust_z(its, NORM) for name, its in scores.items()})
 
 
-@criterion(
-    "diversity-literal",
-    source=f"{PAPER}, Eq. 5-11",
-    comparable=True,
-    requests=(POOLED,),
-    limits="φ is R_cc / tr R, the same for all but for ε: it ranks by falling variance, and dead units first",
-)
-def diversity_literal(evidence: Evidence) -> Tensor:
-    """One minus the min–max normalised loadings on all eigenmodes of the correlation matrix, as printed."""
-    return evidence.combine([_printed_diversity(z, len(z[0])) for z in _samples(evidence)])
+def calibrate_live(scores: GroupScores) -> GroupScores:
+    """As `calibrate`, but units that score 0, as dead ones do, stay at 0 and have no part in it; nor has ε_norm.
+
+    Where more than half of the others score the same, the mean absolute deviation takes the median one's place.
+    """
+    live = {name: its > 0 for name, its in scores.items()}
+    found = {name: torch.zeros_like(its) for name, its in scores.items()}
+    robust = {name: _robust(its[live[name]]) for name, its in scores.items() if live[name].any()}
+    for name, its in (_network(robust) if robust else {}).items():
+        found[name][live[name]] = its
+    return found
 
 
-@criterion(
-    "diversity-topk",
-    source=f"{PAPER}, Eq. 38 with k = C / 2",
-    comparable=True,
-    requests=(POOLED,),
-    limits="depends on k",
-)
-def diversity_topk(evidence: Evidence) -> Tensor:
-    """As diversity-literal, over the leading half of the eigenmodes."""
-    return evidence.combine([_printed_diversity(z, max(len(z[0]) // 2, 1)) for z in _samples(evidence)])
-
-
-@criterion(
-    "informativeness",
-    source=f"{PAPER}, Eq. 17-18, with bins pooled over the layer",
-    comparable=True,
-    requests=(POOLED,),
-    limits="knows nothing of what the information is used for",
-)
-def informativeness(evidence: Evidence) -> Tensor:
-    """Entropy of the unit's pooled activations over bins that hold equal shares of the layer's, in [0, 1]."""
-    return evidence.combine([_entropy(z, _edges(z.flatten())[:, None]).clamp(0, 1) for z in _samples(evidence)])
-
-
-@criterion(
-    "informativeness-literal",
-    source=f"{PAPER}, Eq. 17-18",
-    comparable=True,
-    requests=(POOLED,),
-    limits="about 1 for every unit whose values differ: quantiles of its own hold equal shares",
-)
-def informativeness_literal(evidence: Evidence) -> Tensor:
-    """Entropy over bins between the unit's own quantiles, as printed; not clipped."""
-    return evidence.combine([_entropy(z, _edges(z)) for z in _samples(evidence)])
-
-
-@criterion(
-    "sensitivity-literal",
-    source=f"{PAPER}, Eq. 19-21",
-    comparable=True,
-    gradients=("hessian",),
-    limits="on networks of ReLUs the diagonal is mostly noise, of either sign",
-)
-def sensitivity_literal(evidence: Evidence) -> Tensor:
-    """Mean of the Hessian's diagonal over the parameters that make the unit, min–max normalised."""
-    found = evidence.entries(lambda w: w.gradient("hessian"), consumed=False, vectors=True)
-    return _spread(torch.cat([its.double() for its in found], 1).mean(1))
-
-
-def calibrate(scores: GroupScores) -> dict[str, Tensor]:
-    """Φ of the network-wide z-score of each layer's robust z-scores, in (0, 1) (Eq. 12-16)."""
-    robust = {name: robust_z(its, NORM) for name, its in scores.items()}
+def _network(robust: GroupScores) -> GroupScores:
     everything = torch.cat(list(robust.values()))
     mean, deviation = everything.mean(), everything.std(correction=0)
     return {name: torch.special.ndtr((its - mean) / (deviation + NORM)) for name, its in robust.items()}
 
 
-def index(parts: Mapping[str, GroupScores]) -> dict[str, Tensor]:
-    """(d + ε_f)(u + ε_f)(s + ε_f) of the calibrated components, with exponents p = q = r = 1 (Eq. 22)."""
-    calibrated = [calibrate(scores) for scores in parts.values()]
-    return {name: torch.stack([its[name] + FLOOR for its in calibrated]).prod(0) for name in calibrated[0]}
+def _robust(scores: Tensor) -> Tensor:
+    distance = scores - scores.quantile(0.5)
+    # Either is the standard deviation where scores are normal.
+    spread = 1.4826 * distance.abs().quantile(0.5) or math.sqrt(math.pi / 2) * distance.abs().mean()
+    return distance / spread if spread > 0 else distance
 
 
-def _importance(parts: Mapping[str, GroupScores]) -> dict[str, Tensor]:
+def index(parts: Mapping[str, GroupScores], calibration: Calibration, exponents: Exponents) -> GroupScores:
+    """(d + ε_f)^p (u + ε_f)^q (s + ε_f)^r of the calibrated components (Eq. 22)."""
+    factors = [
+        {name: (its + FLOOR) ** power for name, its in calibration(scores).items()}
+        for scores, power in zip(parts.values(), exponents, strict=True)
+    ]
+    return {name: torch.stack([its[name] for its in factors]).prod(0) for name in factors[0]}
+
+
+def importance(parts: Mapping[str, GroupScores]) -> GroupScores:
     """The index × the norm of the unit's weights, relative to the layer's mean (Eq. 36)."""
-    (_, indices), (_, norms) = parts.items()
+    indices, norms = parts.values()
     return {name: its * norms[name] for name, its in indices.items()}
 
 
@@ -134,97 +82,45 @@ def weight_norm(evidence: Evidence) -> Tensor:
     return relative(evidence.combine([w.double().norm(dim=1) for w in evidence.weights(consumed=False)]))
 
 
-def _composites(suffix: str, components: tuple[str, str, str], limits: str) -> None:
-    parts = tuple(CRITERIA[name] for name in components)
+def differentiation(p: float = 1, q: float = 1, r: float = 1) -> Composite:
+    """The criterion "ndi" with other exponents of diversity (p), informativeness (q) and sensitivity (r) (Eq. 22).
+
+    Raises:
+        CriterionError: an exponent is not a number > 0.
+    """
+    for power in (p, q, r):
+        if not isinstance(power, (int, float)) or not 0 < power < math.inf:
+            raise CriterionError(f"the exponents of ndi must be numbers > 0, not {p!r}, {q!r} and {r!r}")
+    return _composites(f"({p:g},{q:g},{r:g})", PARTS, calibrate_live, (p, q, r), NEEDS)[1]
+
+
+def _composites(
+    suffix: str, components: tuple[str, ...], calibration: Calibration, exponents: Exponents, limits: str
+) -> tuple[Composite, Composite]:
+    """The index and the importance."""
     core = Composite(
-        f"ndi-index{suffix}",
-        parts,
-        index,
-        f"{PAPER}, Eq. 12-16 and 22",
-        True,
-        "Diverse × informative × sensitive.",
-        limits,
+        name=f"ndi-index{suffix}",
+        parts=tuple(CRITERIA[name] for name in components),
+        join=partial(index, calibration=calibration, exponents=exponents),
+        source=f"{PAPER}, Eq. 12-16 and 22",
+        comparable=True,
+        summary="Diverse × informative × sensitive.",
+        limits=limits,
     )
-    add(core)
-    summary = "The index × the norm of the weights that make the unit."
-    add(
-        Composite(
-            f"ndi{suffix}", (core, CRITERIA["weight-norm"]), _importance, f"{PAPER}, Eq. 36", True, summary, limits
-        )
+    whole = Composite(
+        name=f"ndi{suffix}",
+        parts=(core, CRITERIA["weight-norm"]),
+        join=importance,
+        source=f"{PAPER}, Eq. 36",
+        comparable=True,
+        summary="The index × the norm of the weights that make the unit.",
+        limits=limits,
     )
+    return core, whole
 
 
-_composites("", ("diversity", "informativeness", "fisher"), "needs labels and more samples than units")
-_composites(
-    "-literal",
-    ("diversity-literal", "informativeness-literal", "sensitivity-literal"),
-    "as printed: its components carry little signal (see each)",
-)
-
-
-def _samples(evidence: Evidence, linear: bool = False) -> list[Tensor]:
-    """Mean-pooled activations (Eq. 2), float64 [samples, units], one per place where the units are seen."""
-    found = [statistic.values.double() for statistic in evidence.statistics(POOLED)]
-    samples, units = found[0].shape
-    if samples < 2:
-        raise CriterionError("ndi needs at least 2 samples, and the paper takes about 1,000")
-    if linear and samples <= units:
-        warnings.warn(
-            f"group {evidence.group.name!r} has {units} units, of which {samples} samples cannot show more than "
-            f"{samples - 1} to be independent: every unit will seem to be explained by its peers; give more samples",
-            FewSamplesWarning,
-            stacklevel=2,
-        )
-    return found
-
-
-def _correlation(z: Tensor) -> tuple[Tensor, Tensor]:
-    """The correlation matrix of units [units, units], and which of them vary; the others correlate with nothing."""
-    centred = z - z.mean(0)
-    scale = centred.norm(dim=0)
-    varies = scale > 1e-7 * math.sqrt(len(z)) * (z.abs().amax(0) + torch.finfo(torch.float32).tiny)
-    normal = centred / torch.where(varies, scale, 1)
-    return (normal.T @ normal).fill_diagonal_(1), varies
-
-
-def _unexplained(z: Tensor) -> Tensor:
-    correlation, varies = _correlation(z)
-    unit = torch.eye(len(correlation), dtype=z.dtype, device=z.device)
-    shrunk = (1 - SHRINKAGE) * correlation + SHRINKAGE * unit
-    return torch.where(varies, 1 / torch.linalg.inv(shrunk).diagonal(), 0)
-
-
-def _alone(z: Tensor) -> Tensor:
-    correlation, varies = _correlation(z)
-    return torch.where(varies, 1 - correlation.fill_diagonal_(0).square().amax(1).clamp(max=1), 0)
-
-
-def _printed_diversity(z: Tensor, modes: int) -> Tensor:
-    centred = z - z.mean(0)
-    covariance = centred.T @ centred / (len(z) - 1)
-    scale = (covariance.diagonal() + STABLE).rsqrt()
-    values, vectors = torch.linalg.eigh(scale[:, None] * covariance * scale)
-    loadings = vectors.square()[:, -modes:]
-    return 1 - _spread((loadings * values[-modes:]).sum(1) / (values.sum() + STABLE))
-
-
-def _spread(values: Tensor) -> Tensor:
-    """Min–max normalised (Eq. 10, 21)."""
-    return (values - values.min()) / (values.max() - values.min() + NORM)
-
-
-def _edges(z: Tensor) -> Tensor:
-    """Inner quantiles between bins that hold equal shares: [bins − 1, ...]."""
-    shares = torch.arange(1, BINS, dtype=z.dtype, device=z.device) / BINS
-    ordered = z.sort(0).values
-    return ordered[(shares * (len(z) - 1)).round().long()]
-
-
-def _entropy(z: Tensor, edges: Tensor) -> Tensor:
-    """Smoothed entropy plus the Miller–Madow term, divided by ln B, per unit."""
-    samples, units = z.shape
-    inner = edges.expand(BINS - 1, units).T.contiguous()
-    bins = torch.searchsorted(inner, z.T.contiguous(), right=True)
-    counts = torch.zeros(units, BINS, dtype=z.dtype, device=z.device).scatter_add_(1, bins, torch.ones_like(z.T))
-    share = (counts + SMOOTHING) / (samples + SMOOTHING * BINS)
-    return (-(share * share.log()).sum(1) + (BINS - 1) / (2 * samples)) / math.log(BINS)
+for _criterion in (
+    *_composites("", PARTS, calibrate_live, (1, 1, 1), NEEDS),
+    *_composites("-literal", PRINTED, calibrate, (1, 1, 1), AS_PRINTED),
+):
+    add(_criterion)

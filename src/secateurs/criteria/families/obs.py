@@ -11,17 +11,19 @@ from secateurs.criteria.evidence import Evidence, Operand, Request, Weight
 from secateurs.criteria.registry import criterion
 from secateurs.errors import FewSamplesWarning
 from secateurs.observe import Moments
+from secateurs.structure import Contraction
 
 MOMENTS = Request("operand", Moments)
 RIDGE = 1e-6
-"""Added to the diagonal of the second moments, relative to its mean."""
+"""Added to the diagonal of the second moments, relative to each of its entries."""
 STEPS = 512
 """Greedy removal takes at most about so many steps; wider groups lose several units in each."""
 
 
 def _entries(weight: Weight) -> Tensor:
     found = list(weight.operands(Moments))
-    inverse = torch.stack([_inverse(moments.mean[:-1, :-1]).diagonal() for _, moments in found]).mean(0)
+    bias = weight.sources.structure.bias_of(found[0][0]) is not None
+    inverse = torch.stack([_inverse(_products(its, moments, bias)).diagonal() for its, moments in found]).mean(0)
     contraction = found[0][0]
     return contraction.fold(contraction.matrix(weight.value.double()).square() / inverse[:, None], weight.value)
 
@@ -38,9 +40,9 @@ def obs(evidence: Evidence) -> Tensor:
     """Error of the next layers when the unit goes, after those worse than it, and the remaining ones take over.
 
     The error of removing the features R is tr(W_Rᵀ (P_RR)⁻¹ W_R), with P the inverse second moments of what the
-    weights W are multiplied with: ‖W_c‖² / (C⁻¹)_cc for one. The unit with the least error goes, P and W are updated,
-    and so on; a score is the largest error so far, relative to all that the layer puts out, summed over the layers
-    that use the unit (or their mean, or the largest).
+    weights W are multiplied with (about the mean, where there is a bias): ‖W_c‖² / (C⁻¹)_cc for one. The unit with the
+    least error goes, P and W are updated, and so on; a score is the largest error so far, relative to all that the
+    layer puts out, summed over the layers that use the unit (or their mean, or the largest).
     """
     layers = [_Layer(operand, evidence.group.name) for operand in evidence.operands(Moments)]
     units = evidence.group.size
@@ -65,8 +67,8 @@ class _Layer:
     """One weight that uses the units, as removal goes on."""
 
     def __init__(self, operand: Operand, group: str):
-        moments = operand.statistic.mean[:-1, :-1]
-        features = len(moments)
+        moments = _products(operand.contraction, operand.statistic, operand.bias)
+        features = len(moments) // operand.contraction.blocks
         if operand.statistic.rows <= features:
             warnings.warn(
                 f"group {group!r}: {operand.statistic.rows} samples × positions cannot tell {features} features apart, "
@@ -77,7 +79,7 @@ class _Layer:
         self._units = operand.units.to(moments.device)
         self._inverse = _inverse(moments)
         weight = operand.weight.to(moments.device)
-        if weight.shape[1] > features:  # only its products with itself matter
+        if weight.shape[1] > len(moments):  # only its products with itself matter
             values, vectors = torch.linalg.eigh(weight @ weight.T)
             weight = vectors * values.clamp(min=0).sqrt()
         self._weight = weight.clone()
@@ -102,6 +104,18 @@ class _Layer:
         self._inverse[gone, gone] = 1
 
 
+def _products(contraction: Contraction, moments: Moments, bias: bool) -> Tensor:
+    """Mean products of the features, about their means if a bias can take these up.
+
+    Between blocks of a grouped convolution they are 0: features cannot stand in for those of another block.
+    """
+    mean = moments.mean
+    products = mean[:-1, :-1] - torch.outer(mean[-1, :-1], mean[-1, :-1]) if bias else mean[:-1, :-1]
+    block = torch.arange(len(products), device=products.device) * contraction.blocks // len(products)
+    return torch.where(block[:, None] == block, products, 0)
+
+
 def _inverse(moments: Tensor) -> Tensor:
-    ridge = RIDGE * moments.diagonal().mean().clamp(min=torch.finfo(moments.dtype).tiny)
-    return torch.linalg.inv(moments + ridge * torch.eye(len(moments), dtype=moments.dtype, device=moments.device))
+    energies = moments.diagonal()
+    ridge = RIDGE * energies.clamp(min=energies.mean() * RIDGE).clamp(min=torch.finfo(moments.dtype).tiny)
+    return torch.linalg.inv(moments + torch.diag(ridge))

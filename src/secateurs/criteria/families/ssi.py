@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from secateurs.criteria.evidence import Evidence, Request
+from secateurs.criteria.families.correlation import varies
 from secateurs.criteria.families.graphs import participation, two_graphs
 from secateurs.criteria.registry import criterion
 from secateurs.errors import CriterionError, FewSamplesWarning
@@ -28,38 +29,48 @@ def ssi(evidence: Evidence) -> Tensor:
     pre-activations gets eᵀ L_out⁺ L_in L_out⁺ e with e = e_p − e_q, which is the paper's sum over all generalised
     eigenpairs; weights fall with distance. Divided by the group's maximum. Units that are constant score 0.
     """
-    return evidence.combine([_scores(*pair, gaussian=True, pairs=None) for pair in evidence.around(Pooled)])
+    return evidence.combine([_scores(*pair, gaussian=True, pairs=None) for pair in _pooled(evidence)])
 
 
 @criterion(
-    "ssi-literal", source="SSI, with SPADE's settings (ICML 2021)", comparable=False, requests=REQUESTS, limits=LIMITS
+    "ssi-literal",
+    source="SSI, with SPADE's settings (ICML 2021)",
+    comparable=False,
+    requests=REQUESTS,
+    limits=f"{LIMITS}; the same for all units of a group with no more than {NEIGHBOURS + 1}",
 )
 def ssi_literal(evidence: Evidence) -> Tensor:
     """As ssi, with binary weights and the two leading eigenpairs alone, as printed."""
-    return evidence.combine([_scores(*pair, gaussian=False, pairs=2) for pair in evidence.around(Pooled)])
+    return evidence.combine([_scores(*pair, gaussian=False, pairs=2) for pair in _pooled(evidence)])
 
 
-def _scores(before: Pooled, after: Pooled, gaussian: bool, pairs: int | None) -> Tensor:
-    z, a = before.values, after.values  # [samples, units]
-    assert z is not None, "observe() feeds every statistic or raises"
-    assert a is not None, "observe() feeds every statistic or raises"
-    samples, units = a.shape
+def _pooled(evidence: Evidence) -> list[tuple[Tensor, Tensor]]:
+    """What goes into each non-linearity and what comes out of it, float64 on the CPU, each [samples, units]."""
+    found = [(_values(before), _values(after)) for before, after in evidence.around(Pooled)]
+    samples, units = found[0][0].shape
     if samples < 2:
         raise CriterionError("ssi needs at least 2 samples to tell units apart")
     if samples < units:
         warnings.warn(
-            f"ssi has {samples} samples for {units} units: distances between units are those of so few numbers, and "
-            "the scores will differ much from sample to sample",
+            f"ssi has {samples} samples for the {units} units of group {evidence.group.name!r}: which units are near "
+            "each other is read off so few numbers, and other samples would give other scores; give more samples",
             FewSamplesWarning,
             stacklevel=2,
         )
-    scores = torch.zeros(units, dtype=torch.float64)
-    live = ((a.amax(0) > a.amin(0)) & (z.amax(0) > z.amin(0))).cpu()
-    if live.sum() == 1:
+    return found
+
+
+def _values(statistic: Pooled) -> Tensor:
+    assert statistic.values is not None, "observe() feeds every statistic or raises"
+    return statistic.values.double().cpu()
+
+
+def _scores(before: Tensor, after: Tensor, gaussian: bool, pairs: int | None) -> Tensor:
+    scores = torch.zeros(before.shape[1], dtype=torch.float64)
+    live = varies(before) & varies(after)
+    if live.sum() > 1:
+        graphs = two_graphs(before.T[live].numpy(), after.T[live].numpy(), NEIGHBOURS, gaussian)
+        scores[live] = torch.from_numpy(participation(*graphs, pairs))
+    else:
         scores[live] = 1
-    if live.sum() < 2:
-        return scores
-    inward, outward = (x.T.double().cpu()[live].numpy() for x in (z, a))
-    graphs = two_graphs(inward, outward, NEIGHBOURS, gaussian)
-    scores[live] = torch.from_numpy(participation(*graphs, pairs))
     return scores

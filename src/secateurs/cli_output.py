@@ -1,0 +1,42 @@
+"""What all commands share: how they print, and how they show where they are."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Sized
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+errors = Console(stderr=True)
+
+Json = Annotated[bool, typer.Option("--json", help="Print JSON for machines, and no progress.")]
+
+
+def progress(quiet: bool) -> Any:
+    """Wraps iterables in a progress bar with the time left."""
+
+    def track(items: Iterable[Any], description: str) -> Iterable[Any]:
+        columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+        total = len(items) if isinstance(items, Sized) else None
+        with Progress(*columns, console=errors, transient=True) as bar:
+            yield from bar.track(items, total=total, description=description)
+
+    def silent(items: Iterable[Any], description: str) -> Iterable[Any]:
+        return items
+
+    return silent if quiet else track
+
+
+def print_table(title: str, headers: list[str], rows: Iterable[Any]) -> None:
+    """Print rows under headers on standard output."""
+    from secateurs.tables import render
+
+    print(render(title, headers, list(rows)), end="")
+
+
+def print_json(value: Any) -> None:
+    """Print plain data on standard output."""
+    print(json.dumps(value, indent=1))

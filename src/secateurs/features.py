@@ -1,0 +1,199 @@
+"""`rank_features`: which entries of an input a model goes by."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, replace
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from secateurs.budgets import EFFECTIVE, certificate
+from secateurs.certificate import Certificate
+from secateurs.data import Batch, batches, device_of, first_batch, need_values
+from secateurs.errors import CriterionError, DataError
+from secateurs.losses import Loss, loss_of
+from secateurs.observe import Totals
+from secateurs.preserve import evaluating
+from secateurs.progress import Progress, silent
+from secateurs.selection import best, number, parse_share
+from secateurs.tables import render
+
+METHODS = {
+    "taylor": "the mean over samples of |x · ∂loss/∂x|",
+    "magnitude": "the mean over samples of |x|",
+    "variance": "the variance over samples of x",
+}
+"""How features are scored, x being one feature of one sample."""
+
+
+@dataclass(frozen=True)
+class FeatureRanking:
+    """The features of an input, and those that are kept.
+
+    Attributes:
+        scores: float64 in the shape of one input, higher = keep.
+        keep: bool in that shape.
+        means: of each feature over the data, float64 in that shape.
+        method: of `METHODS`.
+        budget: as it was asked for.
+        certificate: for the budget "effective", what it rests on.
+        loss_before: the mean loss over the data, if there is one: the data has targets, or `loss` was given, or the
+            method is "taylor".
+        loss_after: the same with the features that are not kept set to their means.
+    """
+
+    scores: Tensor
+    keep: Tensor
+    means: Tensor
+    method: str
+    budget: str
+    certificate: Certificate | None
+    loss_before: float | None = None
+    loss_after: float | None = None
+
+    def apply(self, x: Tensor) -> Tensor:
+        """Inputs [..., *shape of one input] with the features that are not kept set to their means over the data.
+
+        Raises:
+            DataError: the inputs are of another shape, or are not floating.
+        """
+        shape = self.keep.shape
+        if x.shape[x.ndim - len(shape) :] != shape or not x.is_floating_point():
+            raise DataError(
+                f"the ranking is of floating inputs of shape {list(shape)}, with any dimensions before these, not of "
+                f"{str(x.dtype)[6:]}{list(x.shape)}"
+            )
+        return torch.where(self.keep.to(x.device), x, self.means.to(x))
+
+    def __str__(self) -> str:
+        total, kept = self.keep.numel(), int(self.keep.sum())
+        row = (str(list(self.keep.shape)), total, kept, f"{kept / total:.1%}")
+        text = render(f"features by {self.method}, {self.budget}", ("input", "features", "kept", "kept %"), [row])
+        if self.certificate is not None:
+            text += f"effective: {self.certificate}\n"
+        if self.loss_before is not None:
+            text += f"loss {self.loss_before:.4g} → {self.loss_after:.4g}, measured on the same data\n"
+        return text + "Features that are not kept have their mean over the data in what apply() returns.\n"
+
+
+def rank_features(
+    model: nn.Module,
+    data: Iterable[Any],
+    method: str = "taylor",
+    budget: str = "effective",
+    *,
+    loss: Loss | None = None,
+    progress: Progress = silent,
+) -> FeatureRanking:
+    """Score every entry of an input (a pixel, a column of a table), and choose the effective ones.
+
+    This is the feature-wise form of EMP (arXiv 2509.25606): ν = ⌊β · N_eff⌋ features are kept, with N_eff = 1 / Σ ω²
+    and ω the scores divided by their sum. The loss with only these is measured, not promised.
+
+    Args:
+        model: evaluated in evaluation mode, not changed.
+        data: see `secateurs.data.batches`; read several times. Of each call, the first floating tensor is ranked, whose
+            first dimension holds the samples.
+        method: of `METHODS`; "taylor" needs targets.
+        budget: "effective", "effective:B" with the factor β = B, or "keep:F" for a fraction of the features.
+        loss: see `secateurs.losses.loss_of`; it must be a mean over samples.
+        progress: wraps the iterations over the data.
+
+    Raises:
+        ModelError: the model is on the meta device.
+        CriterionError: there is no such method.
+        BudgetError: the budget is none of these.
+        DataError: inputs have no floating tensor, or differ in shape; "taylor" has no targets; the data can be read
+            only once, or a score is not finite; or the model refuses a batch.
+    """
+    need_values(model, "ranking its input features")
+    if method not in METHODS:
+        raise CriterionError(f"method {method!r} is none of {', '.join(METHODS)}")
+    goal = parse_share(budget, "input features")
+    if isinstance(data, Iterator):
+        raise DataError("the data is an iterator, which can be read only once; give a list or a DataLoader")
+    with evaluating(model):
+        scores, means = _look(model, data, method, loss, progress)
+        where = "the input features"
+        kept = number(goal, scores.flatten(), where)
+        keep = best(scores.reshape(1, -1), torch.tensor([kept])).reshape(scores.shape)
+        proof = certificate(scores, goal.fraction, kept, where) if goal.quantity == EFFECTIVE else None
+        ranking = FeatureRanking(scores, keep, means, method, budget, proof)
+        if method != "taylor" and loss is None and first_batch(data).targets is None:
+            return ranking
+        before, after = (_mean_loss(model, data, loss, its, progress) for its in (torch.clone, ranking.apply))
+    return replace(ranking, loss_before=before, loss_after=after)
+
+
+def _look(
+    model: nn.Module, data: Iterable[Any], method: str, loss: Loss | None, progress: Progress
+) -> tuple[Tensor, Tensor]:
+    """Scores and means over the data, each in the shape of one input."""
+    totals, sums, first = Totals(), torch.zeros(()), None
+    for batch in progress(batches(data), "ranking features"):
+        batch = batch.to(device_of(model))
+        x = _ranked(batch)
+        first = x[:1].double() if first is None else first
+        if x.shape[1:] != first.shape[1:]:
+            shapes = f"{list(x.shape[1:])} and not of {list(first.shape[1:])} as before"
+            raise DataError(f"batch {batch.index}: inputs are of shape {shapes}; crop, resize or pad them alike")
+        totals.update((x - first).flatten(1))  # variances stay as they are, and that of a constant is exactly zero
+        effects = x * _gradients(model, batch, x, loss) if method == "taylor" else x
+        sums = sums + effects.abs().sum(0, dtype=torch.float64)
+    assert first is not None, "batches() yields at least one or raises"
+    scores = totals.variance.reshape(sums.shape) if method == "variance" else sums / totals.rows
+    if bad := int((~torch.isfinite(scores)).sum()):
+        raise DataError(f"the scores of {bad} features are not finite; check the inputs, the targets and the weights")
+    return scores.cpu(), (first[0] + totals.mean.reshape(sums.shape)).cpu()
+
+
+def _ranked(batch: Batch) -> Tensor:
+    """The input whose features are ranked."""
+    x = next((tensor for tensor in batch.call.tensors() if tensor.is_floating_point()), None)
+    if x is None:
+        raise DataError(
+            f"batch {batch.index} has no floating input ({batch.call.describe()}): integers, such as tokens, choose "
+            "rows of a table, and their values are no features; score the units of that table instead"
+        )
+    if x.ndim < 2 or len(x) != batch.size:
+        raise DataError(
+            f"batch {batch.index}: the first floating input has shape {list(x.shape)}; features need one whose "
+            f"first dimension holds the {batch.size} samples, and its others the features"
+        )
+    return x
+
+
+def _gradients(model: nn.Module, batch: Batch, x: Tensor, loss: Loss | None) -> Tensor:
+    """The gradient of each sample's own loss; samples do not see each other in evaluation mode."""
+    with torch.enable_grad():
+        leaf = x.detach().clone().requires_grad_()
+        value = _loss(model, batch, x, leaf.clone(), loss)  # a copy, as models may write into their inputs
+        try:
+            (gradient,) = torch.autograd.grad(value * batch.size, [leaf], materialize_grads=True)
+        except RuntimeError as error:
+            raise DataError(f"the loss of batch {batch.index} has no gradient: {error}") from error
+    return gradient
+
+
+def _mean_loss(
+    model: nn.Module, data: Iterable[Any], loss: Loss | None, change: Callable[[Tensor], Tensor], progress: Progress
+) -> float:
+    """The mean loss over the data with its features changed."""
+    total, samples = 0.0, 0
+    for batch in progress(batches(data), "measuring the loss"):
+        batch = batch.to(device_of(model))
+        x = _ranked(batch)
+        total += float(_loss(model, batch, x, change(x), loss)) * batch.size
+        samples += batch.size
+    return total / samples
+
+
+def _loss(model: nn.Module, batch: Batch, x: Tensor, given: Tensor, loss: Loss | None) -> Tensor:
+    """The mean loss of a batch with `given` in the place of `x`."""
+    try:
+        outputs = batch.call.map(lambda t: given if t is x else t.clone()).run(model)
+    except Exception as error:
+        raise batch.refused(error) from error
+    return loss_of(outputs, batch, loss)

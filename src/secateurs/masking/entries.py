@@ -1,0 +1,122 @@
+"""The weights whose entries can be removed, and the scores of these entries."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from secateurs.criteria import Criterion, Weight
+from secateurs.criteria.evidence import Sources
+from secateurs.data import named_tensors
+from secateurs.errors import CriterionError, SecateursError, UnscorableError
+from secateurs.losses import Loss
+from secateurs.observe import differentiate, observe, synaptic_flow
+from secateurs.progress import Progress
+from secateurs.structure import Contraction, Structure
+from secateurs.structure.trace import matching
+
+UNSEEN = "no linear layer or convolution is seen to sum over it"
+BOTH_SIDES = "the model multiplies it from both sides"
+
+
+def gradients_for(criterion: Criterion) -> Sequence[str]:
+    """The gradients that scoring single entries needs."""
+    return criterion.gradients if criterion.entry_gradients is None else criterion.entry_gradients
+
+
+def maskable(
+    model: nn.Module, structure: Structure, keep: Sequence[str]
+) -> tuple[dict[str, Contraction], dict[str, str]]:
+    """The weights that linear layers and convolutions sum over, each with where it does; and the others, and why not.
+
+    Vectors are not listed, whatever the number of their dimensions.
+
+    Raises:
+        NoMatchError: an entry of `keep` matches nothing.
+    """
+    tensors = dict(named_tensors(model))
+    kept = {id(tensors[name]): pattern for name, pattern in matching(model, keep).items()}
+    found: dict[str, Contraction] = {}
+    skipped: dict[str, str] = {}
+    for name, axes in structure.axes.items():
+        places = [c for c in structure.contractions if c.weight == name]
+        if name not in structure.parameters or (not places and sum(axis.size > 1 for axis in axes) < 2):
+            continue
+        if id(tensors[name]) in kept:
+            skipped[name] = f"kept: {kept[id(tensors[name])]!r}"
+        elif name in structure.tables:
+            skipped[name] = "rows of it are looked up"
+        elif name not in structure.used:
+            skipped[name] = "not used in the forward pass"
+        elif len({place.dim for place in places}) != 1:
+            skipped[name] = BOTH_SIDES if places else UNSEEN
+        else:
+            found[name] = places[0]
+    return found, skipped
+
+
+def score_entries(
+    model: nn.Module,
+    data: Iterable[Any] | None,
+    criterion: Criterion,
+    weights: Iterable[str],
+    structure: Structure,
+    loss: Loss | None,
+    seed: int,
+    progress: Progress,
+) -> tuple[dict[str, Tensor], dict[str, str]]:
+    """Scores in the shapes of the weights, higher = keep; and the weights that the criterion cannot score, and why."""
+    assert criterion.entries is not None, "mask() lets no other pass"
+    sources = _gather(model, data, criterion, set(weights), structure, loss, seed, progress)
+    generator = torch.Generator().manual_seed(seed)
+    scores: dict[str, Tensor] = {}
+    unscored: dict[str, str] = {}
+    for name in weights:
+        weight = Weight.named(name, sources, generator)
+        try:
+            scores[name] = _checked(criterion, weight)
+        except UnscorableError as error:
+            unscored[name] = str(error)
+    return scores, unscored
+
+
+def _gather(
+    model: nn.Module,
+    data: Iterable[Any] | None,
+    criterion: Criterion,
+    weights: set[str],
+    structure: Structure,
+    loss: Loss | None,
+    seed: int,
+    progress: Progress,
+) -> Sources:
+    """What the criterion looks at: statistics of what these weights are multiplied with, and gradients."""
+    statistics = [request.statistic for request in criterion.requests]
+    wanted = {c.operand: statistics for c in structure.contractions if c.weight in weights}
+    kinds = set(gradients_for(criterion))
+    gradients: dict[str, Mapping[str, Tensor]] = {}
+    if of_loss := kinds - {"synaptic-flow"}:
+        gradients |= differentiate(model, data or (), of_loss, loss, seed=seed, progress=progress)
+    if "synaptic-flow" in kinds:
+        gradients["synaptic-flow"] = synaptic_flow(model, structure.inputs)
+    observations = observe(model, data or (), wanted, progress) if statistics else {}
+    return Sources(structure, dict(named_tensors(model)), observations, gradients)
+
+
+def _checked(criterion: Criterion, weight: Weight) -> Tensor:
+    what = f"criterion {criterion.name!r}, entries of weight {weight.name!r}"
+    try:
+        scores = criterion.entries(weight).detach()  # type: ignore[misc]
+        scores = scores.to(weight.value.device, torch.promote_types(scores.dtype, torch.float32))
+    except SecateursError:
+        raise
+    except Exception as error:
+        raise CriterionError(f"{what}: failed with {type(error).__name__}: {error}") from error
+    if scores.shape != weight.value.shape:
+        raise CriterionError(f"{what}: scores of shape {list(scores.shape)} for {list(weight.value.shape)} entries")
+    if bad := int((~torch.isfinite(scores)).sum()):
+        raise CriterionError(f"{what}: {bad} scores are not finite; check the weights for NaN")
+    return scores

@@ -1,0 +1,167 @@
+"""Sums over samples: how often units fire, how large they are, how they vary together."""
+
+from __future__ import annotations
+
+from copy import copy
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from secateurs.errors import DataError
+from secateurs.observe.statistics import Statistic, rows, wide
+
+
+class FiringCounts(Statistic):
+    """How many samples make each unit positive at each position.
+
+    Attributes:
+        samples: number of samples seen, N.
+        counts: k, int64 [units, positions].
+    """
+
+    def __init__(self, samples: int = 0, counts: Tensor | None = None):
+        self.samples = samples
+        self.counts = counts
+
+    def update(self, x: Tensor) -> None:
+        """Count the positive entries.
+
+        Raises:
+            DataError: the number of positions differs from that of earlier batches.
+        """
+        x = rows(x)
+        fired = torch.gt(x, 0, out=torch.empty_like(x, dtype=torch.float32))  # numbers add up faster than booleans
+        merged = self.merge(FiringCounts(len(x), fired.sum(0).long()))
+        self.samples, self.counts = merged.samples, merged.counts
+
+    def merge(self, other: FiringCounts) -> FiringCounts:  # pyright: ignore[reportIncompatibleMethodOverride]
+        """Counts add up."""
+        if self.counts is None or other.counts is None:
+            return copy(other if self.counts is None else self)
+        if self.counts.shape != other.counts.shape:
+            raise DataError(
+                f"all inputs must have one size: {self.counts.shape[1]} positions per unit became "
+                f"{other.counts.shape[1]}; resize or pad the inputs"
+            )
+        return FiringCounts(self.samples + other.samples, self.counts + other.counts)
+
+    def state(self) -> dict[str, Any]:
+        """`samples` and `counts`."""
+        return {"samples": self.samples, "counts": self.counts}
+
+    @staticmethod
+    def size(samples: int, units: int, positions: int) -> int:
+        """One integer per unit and position."""
+        return 8 * units * positions
+
+
+class Totals(Statistic):
+    """Means over samples and positions, in float64.
+
+    Squares are taken about the mean of each batch and merged as Chan, Golub & LeVeque (1983) do, so that a small
+    variance beside a large mean is not lost.
+
+    Attributes:
+        rows: number of values per unit.
+        mean: of the values [units].
+        mean_magnitude: of their magnitudes [units].
+        deviations: sum of the squared distances from the mean [units].
+    """
+
+    def __init__(
+        self,
+        rows: int = 0,
+        mean: Tensor | None = None,
+        mean_magnitude: Tensor | None = None,
+        deviations: Tensor | None = None,
+    ):
+        none = torch.zeros(())
+        self.rows = rows
+        self.mean = none if mean is None else mean
+        self.mean_magnitude = none if mean_magnitude is None else mean_magnitude
+        self.deviations = none if deviations is None else deviations
+
+    def update(self, x: Tensor) -> None:
+        """Add up."""
+        x = wide(rows(x))
+        mean = x.mean((0, 2))
+        deviations = (x - mean[:, None]).square_().sum((0, 2))
+        batch = Totals(x.shape[0] * x.shape[2], mean.double(), x.abs().mean((0, 2)).double(), deviations.double())
+        vars(self).update(vars(self.merge(batch)))
+
+    def merge(self, other: Totals) -> Totals:  # pyright: ignore[reportIncompatibleMethodOverride]
+        """Means are weighted by their numbers of values."""
+        if not self.rows or not other.rows:
+            return copy(self if self.rows else other)
+        both = self.rows + other.rows
+        share, apart = other.rows / both, other.mean - self.mean
+        return Totals(
+            both,
+            self.mean + share * apart,
+            self.mean_magnitude + share * (other.mean_magnitude - self.mean_magnitude),
+            self.deviations + other.deviations + self.rows * share * apart.square(),
+        )
+
+    @property
+    def variance(self) -> Tensor:
+        """Variance per unit (with the number of values as divisor), float64 [units]."""
+        return self.deviations / self.rows
+
+    @property
+    def mean_square(self) -> Tensor:
+        """Mean square per unit, float64 [units]."""
+        return self.variance + self.mean.square()
+
+    def state(self) -> dict[str, Any]:
+        """`rows`, `mean`, `mean_magnitude` and `deviations`."""
+        return dict(vars(self))
+
+    @staticmethod
+    def size(samples: int, units: int, positions: int) -> int:
+        """Three numbers per unit."""
+        return 24 * units
+
+
+class Moments(Statistic):
+    """Second moments of the units and the constant 1, over samples and positions, in float64.
+
+    Attributes:
+        rows: number of vectors summed.
+        products: sums of products, float64 [units + 1, units + 1]; the constant comes last.
+    """
+
+    def __init__(self, rows: int = 0, products: Tensor | None = None):
+        self.rows = rows
+        self.products = products
+
+    def update(self, x: Tensor) -> None:
+        """Add the products of every two units."""
+        x = wide(rows(x)).movedim(1, 0).flatten(1)
+        products = x.new_empty(len(x) + 1, len(x) + 1, dtype=torch.float64)
+        products[:-1, :-1] = x @ x.T
+        products[-1, :-1] = products[:-1, -1] = x.sum(1, dtype=torch.float64)
+        products[-1, -1] = x.shape[1]
+        merged = self.merge(Moments(x.shape[1], products))
+        self.rows, self.products = merged.rows, merged.products
+
+    def merge(self, other: Moments) -> Moments:  # pyright: ignore[reportIncompatibleMethodOverride]
+        """Sums add up."""
+        if self.products is None or other.products is None:
+            return copy(other if self.products is None else self)
+        return Moments(self.rows + other.rows, self.products + other.products)
+
+    @property
+    def mean(self) -> Tensor:
+        """Mean products, float64 [units + 1, units + 1]."""
+        assert self.products is not None, "observe() feeds every statistic or raises"
+        return self.products / self.rows
+
+    def state(self) -> dict[str, Any]:
+        """`rows` and `products`."""
+        return {"rows": self.rows, "products": self.products}
+
+    @staticmethod
+    def size(samples: int, units: int, positions: int) -> int:
+        """One number per pair of units."""
+        return 8 * (units + 1) ** 2

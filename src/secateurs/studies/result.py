@@ -1,0 +1,166 @@
+"""What a study of planted redundancy found, as data and as text."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from statistics import mean, stdev
+from typing import Any
+
+import numpy as np
+
+from secateurs.errors import PersistError
+from secateurs.report import environment
+from secateurs.studies.heatmap import heatmap
+from secateurs.studies.network import UNITS
+from secateurs.studies.planting import KINDS, SETS
+
+
+@dataclass(frozen=True)
+class Areas:
+    """Areas under the curve for one criterion and one kind; see `secateurs.studies.planted.areas`."""
+
+    each: float
+    lowest: float
+
+
+@dataclass(frozen=True)
+class Round:
+    """One seed.
+
+    Attributes:
+        areas: per criterion and kind of redundancy.
+        trained, planted: accuracy on the test images before and after planting.
+        correlations: of near-duplicates' activations with their originals'.
+    """
+
+    areas: Mapping[str, Mapping[str, Areas]]
+    trained: float
+    planted: float
+    correlations: Sequence[float]
+
+
+@dataclass(frozen=True)
+class Study:
+    """Planted redundancy and who finds it.
+
+    Attributes:
+        rounds: one per seed.
+        left_out: criteria that cannot score the layer, and why.
+        epochs: of the training.
+        samples: that criteria looked at.
+        environment: what it was measured with.
+    """
+
+    rounds: Sequence[Round]
+    left_out: Mapping[str, str]
+    epochs: int
+    samples: int
+    environment: Mapping[str, str] = field(default_factory=environment)
+
+    title = "Planted redundancy: who finds it"
+
+    @property
+    def criteria(self) -> list[str]:
+        """What was measured, in the order of the families."""
+        return list(self.rounds[0].areas)
+
+    def best(self, criterion: str, kind: str) -> tuple[str, list[float]]:
+        """Which of the two areas counts, and its values, one per seed."""
+        found = [its.areas[criterion][kind] for its in self.rounds]
+        both = {name: [getattr(area, name) for area in found] for name in ("each", "lowest")}
+        return max(both.items(), key=lambda item: mean(item[1]))
+
+    def table(self) -> tuple[list[str], list[list[str]]]:
+        """Headers and rows for people to read: mean and standard deviation over the seeds."""
+        rows = [[name, *(self._cell(name, kind) for kind in KINDS)] for name in self.criteria]
+        return ["criterion", *KINDS], rows
+
+    @property
+    def notes(self) -> list[str]:
+        """What a reader should know."""
+        correlations = [r for its in self.rounds for r in its.correlations]
+        trained = mean(its.trained for its in self.rounds)
+        planted = mean(its.planted for its in self.rounds)
+        seeds = f"{len(self.rounds)} seed{'s' * (len(self.rounds) > 1)}"
+        sets = "; ".join(f"{number} × {KINDS[kind]} ({kind})" for kind, number in SETS.items())
+        lines = [
+            "The probability that a criterion scores redundant units lower than untouched ones: 1 finds them all, 0.5 "
+            f"is chance, 0 ranks them above all others. Mean ± standard deviation over {seeds}; each trains, plants "
+            "and samples anew.",
+            "A set of redundant units can be found in two ways. Each of its units scores low; or those score low that "
+            "can go one after the other, and the last scores what it is worth without them. So two areas under the "
+            "curve are computed: of each redundant unit against untouched ones; and (*) of the lowest unit of each set "
+            "against the lowest of as many untouched ones. Chance is 0.5 for both. The table shows the larger mean.",
+            f"Planted into a convolution of {UNITS} units: {sets}. The norms of weights and the scales of batch norm "
+            "are those of trained units.",
+            f"Accuracy on test images: {trained:.1%} as trained, {planted:.1%} planted. Only near-duplicates change "
+            f"the function; their activations correlate with the originals' at {min(correlations):.3f} to "
+            f"{max(correlations):.3f}.",
+            f"{self.samples:,} labelled samples; {self.epochs} epochs of training.",
+        ]
+        return lines + [f"Left out: {name} ({reason})." for name, reason in self.left_out.items()]
+
+    def as_dict(self) -> dict[str, Any]:
+        """Everything, as plain data for JSON."""
+        summary = {name: {kind: self._summary(name, kind) for kind in KINDS} for name in self.criteria}
+        return {"study": "planted", "kinds": KINDS, "sets": SETS, "summary": summary, **dataclasses.asdict(self)}
+
+    def markdown(self) -> str:
+        """A page with the table."""
+        headers, rows = self.table()
+        lines = [
+            f"# {self.title}",
+            "",
+            f"Made by `secateurs study planted --seeds {len(self.rounds)} --out DIRECTORY`.",
+            "",
+        ]
+        lines += [line for note in self.notes for line in (note, "")]
+        lines += [_row(headers), "|" + "---|" * len(headers), *map(_row, rows), ""]
+        lines.append(f"Measured with {', '.join(f'{name} {its}' for name, its in self.environment.items())}.")
+        return "\n".join(lines) + "\n"
+
+    def write(self, directory: str | Path) -> None:
+        """Write planted.json, planted.md and planted.svg; what is there under these names is replaced.
+
+        Raises:
+            PersistError: the directory cannot be written to.
+        """
+        directory = made(directory)
+        means = [[mean(self.best(name, kind)[1]) for kind in KINDS] for name in self.criteria]
+        picture = heatmap(self.title, self.criteria, list(KINDS), np.array(means))
+        texts = {"json": json.dumps(self.as_dict(), indent=1) + "\n", "md": self.markdown(), "svg": picture}
+        try:
+            for ending, text in texts.items():
+                (directory / f"planted.{ending}").write_text(text, encoding="utf-8")
+        except OSError as error:
+            raise PersistError(f"the study cannot be written to {directory}: {error}") from error
+
+    def _summary(self, criterion: str, kind: str) -> dict[str, Any]:
+        which, values = self.best(criterion, kind)
+        return {"area": which, "mean": mean(values), "std": stdev(values) if len(values) > 1 else None}
+
+    def _cell(self, criterion: str, kind: str) -> str:
+        its = self._summary(criterion, kind)
+        deviation = "" if its["std"] is None else f" ± {its['std']:.2f}"
+        return f"{its['mean']:.2f}{deviation}{'*' if its['area'] == 'lowest' else ''}"
+
+
+def made(directory: str | Path) -> Path:
+    """The directory, made if it is not there.
+
+    Raises:
+        PersistError: it cannot be made.
+    """
+    try:
+        Path(directory).mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise PersistError(f"the study cannot be written to {directory}: {error}") from error
+    return Path(directory)
+
+
+def _row(cells: Sequence[str]) -> str:
+    return f"| {' | '.join(cells)} |"

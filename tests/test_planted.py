@@ -1,0 +1,258 @@
+"""Planted redundancy: that it is there, that weights do not give it away, and that the areas are what they say."""
+
+import itertools
+import json
+import os
+import sys
+import xml.etree.ElementTree as ElementTree
+
+import pytest
+import torch
+from sklearn.metrics import roc_auc_score
+
+from secateurs import cli
+from secateurs.criteria import CRITERIA, Criterion
+from secateurs.demo import Digits
+from secateurs.errors import CriterionError, PersistError, UnscorableError, UsageError
+from secateurs.studies import Study, made, planted, run
+from secateurs.studies.network import train
+from secateurs.studies.planted import areas
+from secateurs.studies.planting import KINDS, SETS, plant
+from secateurs.studies.result import Areas, Round
+
+EXACT = [kind for kind in KINDS if kind != "near-duplicates"]
+SIGHTED = ["random", "l2", "max-correlation", "diversity"]
+
+
+@pytest.fixture(scope="module")
+def digits():
+    return Digits.load()
+
+
+@pytest.fixture(scope="module")
+def net(digits):
+    return train(digits, seed=0, epochs=1)
+
+
+@pytest.fixture
+def trained(monkeypatch, net):
+    """Studies need not train: every seed gets the same network."""
+    monkeypatch.setattr(planted, "train", lambda *_: net)
+
+
+@pytest.fixture(scope="module")
+def garden(net, digits):
+    return plant(net, digits.train.tensors[0][:300])
+
+
+@pytest.fixture(scope="module")
+def maps(garden, digits):
+    """Activations on images that planting has not seen, [units, samples × positions]."""
+    model = garden.model
+    with torch.no_grad():
+        return model.bn2(model.conv2(model.inputs(digits.test.tensors[0].double()))).relu().movedim(1, 0).flatten(1)
+
+
+@pytest.fixture(scope="module")
+def found():
+    return run(seeds=2, criteria=SIGHTED, epochs=1)
+
+
+@pytest.mark.parametrize("kinds", [*([kind] for kind in EXACT), EXACT], ids=", ".join)
+def test_what_is_planted_leaves_the_function_as_it_is(net, digits, kinds):
+    images, unseen = digits.train.tensors[0][:300], digits.test.tensors[0]
+    before = {name: its.clone() for name, its in net.state_dict().items()}
+    changed = plant(net, images, kinds=kinds).model
+    with torch.no_grad():
+        torch.testing.assert_close(changed(unseen.double()), net.double()(unseen.double()), rtol=0, atol=1e-9)
+    net.float()
+    assert all(torch.equal(its, before[name]) for name, its in net.state_dict().items())
+
+
+def test_near_duplicates_correlate_at_nine_tenths(garden, maps):
+    assert len(garden.correlations) == SETS["near-duplicates"]
+    assert all(abs(r - 0.9) < 0.01 for r in garden.correlations)
+    unseen = [float(torch.corrcoef(maps[units])[0, 1]) for units in garden.sets["near-duplicates"]]
+    assert all(abs(r - 0.9) < 0.05 for r in unseen)
+
+
+def test_duplicates_do_the_same(garden, maps):
+    for one, other in garden.sets["duplicates"]:
+        torch.testing.assert_close(maps[one], maps[other])
+
+
+def test_combinations_depend_on_each_other_and_on_nothing_less(garden, maps):
+    for units in garden.sets["combinations"]:
+        positive, negative = maps[units[:3]], maps[units[3:]]
+        torch.testing.assert_close(positive.sum(0), negative.sum(0))
+        assert torch.linalg.matrix_rank(maps[units]) == 5
+
+
+def test_dead_units_never_fire_and_constant_ones_always_give_one(garden, maps):
+    assert not maps[[unit for (unit,) in garden.sets["dead"]]].any()
+    constant = maps[[unit for (unit,) in garden.sets["constant"]]]
+    torch.testing.assert_close(constant, torch.ones_like(constant))
+
+
+def test_sets_and_untouched_units_are_all_there_is(garden):
+    planted_units = [unit for sets in garden.sets.values() for units in sets for unit in units]
+    assert {kind: len(sets) for kind, sets in garden.sets.items()} == SETS
+    assert sorted([*planted_units, *garden.untouched]) == list(range(garden.model.conv2.out_channels))
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("power", [1, 2])
+def test_norms_of_weights_give_no_hint(garden, kind, power):
+    units = [unit for units in garden.sets[kind] for unit in units]
+    for weights in (garden.model.conv2.weight, garden.model.conv3.weight.movedim(1, 0), garden.model.bn2.weight):
+        norms = weights.detach().reshape(len(weights), -1).norm(power, dim=1)
+        live = norms[garden.untouched]
+        assert abs(norms[units].mean() / live.mean() - 1) < 0.12
+        assert norms[units].min() > 0.8 * live.min()
+
+
+def test_a_seed_plants_the_same_again_and_another_does_not(net, digits, garden):
+    images = digits.train.tensors[0][:300]
+    again, other = plant(net, images), plant(net, images, seed=1)
+    assert again.sets == garden.sets
+    assert all(torch.equal(a, b) for a, b in zip(again.model.parameters(), garden.model.parameters(), strict=True))
+    assert other.sets != garden.sets
+
+
+def test_unknown_kinds_are_refused(net, digits):
+    with pytest.raises(UsageError, match="weeds"):
+        plant(net, digits.train.tensors[0][:9], kinds=["weeds"])
+
+
+def test_each_is_the_area_under_the_curve():
+    scores = torch.randint(9, (40,)).double()  # with ties
+    sets, untouched = [[0, 1], [2, 3], [4, 5, 6]], range(10, 40)
+    labels = [1] * 7 + [0] * 30
+    expected = roc_auc_score(labels, -torch.cat([scores[:7], scores[10:]]))
+    assert areas(scores, sets, untouched).each == pytest.approx(expected)
+
+
+def test_lowest_is_the_share_of_draws_that_a_set_wins():
+    scores = torch.randint(9, (14,)).double()
+    lowest = min(scores[:3])
+    draws = [min(scores[list(drawn)]) for drawn in itertools.combinations(range(3, 14), 3)]
+    expected = sum((lowest < other) + (lowest == other) / 2 for other in draws) / len(draws)
+    assert areas(scores, [[0, 1, 2]], range(3, 14)).lowest == pytest.approx(float(expected))
+
+
+def test_half_a_pair_is_enough_for_lowest_and_equal_scores_are_chance_for_each():
+    untouched = torch.arange(2.0, 102)
+    taken_in_turn = areas(torch.cat([torch.tensor([0.0, 51.5]), untouched]), [[0, 1]], range(2, 102))
+    assert (taken_in_turn.each, taken_in_turn.lowest) == (0.75, 1)
+    equal = areas(torch.cat([torch.tensor([51.5, 51.5]), untouched]), [[0, 1]], range(2, 102))
+    assert equal.each == 0.5
+    assert equal.lowest < 0.3
+
+
+def test_chance_is_one_half():
+    draws = [areas(torch.rand(60), [[0, 1], [2, 3, 4, 5, 6, 7]], range(8, 60)) for _ in range(300)]
+    assert abs(sum(its.each for its in draws) / 300 - 0.5) < 0.03
+    assert abs(sum(its.lowest for its in draws) / 300 - 0.5) < 0.04
+
+
+def test_the_larger_mean_counts():
+    rounds = [
+        Round({"some": {kind: Areas(each, lowest) for kind in KINDS}}, 1, 1, [0.9])
+        for each, lowest in ((0.7, 0.5), (0.7, 1.0))
+    ]
+    study = Study(rounds, {}, 1, 1)
+    assert study.best("some", "dead") == ("lowest", [0.5, 1.0])
+    assert study.table()[1][0][1] == "0.75 ± 0.35*"
+
+
+def test_those_who_compare_units_find_duplicates_and_others_do_not(found):
+    area = {name: sum(found.best(name, "duplicates")[1]) / 2 for name in SIGHTED}
+    assert area["max-correlation"] == area["diversity"] == 1
+    assert 0.2 < area["l2"] < 0.8
+    assert sum(found.best("diversity", "combinations")[1]) / 2 > 0.9
+
+
+def test_criteria_that_cannot_score_the_layer_are_left_out_with_the_reason(monkeypatch, trained):
+    def refuse(evidence):
+        raise UnscorableError("it is no attention")
+
+    heads = Criterion("heads", refuse, source="a test", comparable=False)
+    monkeypatch.setattr(planted, "CRITERIA", {"l2": CRITERIA["l2"], "heads": heads})
+    monkeypatch.setitem(CRITERIA, "heads", heads)
+    study = run(seeds=1)
+    assert study.criteria == ["l2"]
+    assert "no attention" in study.left_out["heads"]
+    assert any("no attention" in note for note in study.notes)
+    with pytest.raises(CriterionError, match="no attention"):
+        run(seeds=1, criteria=["heads"])
+
+
+def test_wrong_arguments_fail_before_any_work(monkeypatch):
+    monkeypatch.setattr(planted, "train", None)
+    with pytest.raises(CriterionError, match="nxep"):
+        run(criteria=["l2", "nxep"])
+    with pytest.raises(UsageError, match="seed"):
+        run(seeds=0)
+
+
+def test_a_study_is_written_as_data_a_page_and_a_picture(found, tmp_path):
+    found.write(tmp_path / "new")
+    data = json.loads((tmp_path / "new" / "planted.json").read_text())
+    values = [its["areas"]["diversity"]["dead"]["each"] for its in data["rounds"]]
+    assert data["summary"]["diversity"]["dead"]["mean"] == sum(values) / 2
+    page = (tmp_path / "new" / "planted.md").read_text()
+    assert [line.split("|")[1].strip() for line in page.splitlines() if line.startswith("|")][2:] == SIGHTED
+    picture = ElementTree.parse(tmp_path / "new" / "planted.svg")
+    texts = {element.text for element in picture.iter("{http://www.w3.org/2000/svg}text")}
+    assert {*SIGHTED, *KINDS} <= texts
+
+
+def test_a_place_that_cannot_be_written_to_is_refused(tmp_path):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(PersistError, match="cannot be written"):
+        made(tmp_path / "file" / "out")
+
+
+@pytest.fixture
+def command(monkeypatch, tmp_path, capsys, trained):
+    """Runs `secateurs study planted` in an empty directory: the exit code, and what it says."""
+
+    def run_it(arguments):
+        monkeypatch.chdir(tmp_path)
+        monkeypatch.setattr(sys, "argv", ["secateurs", "study", "planted", *arguments.split()])
+        with pytest.raises(SystemExit) as left:
+            cli.main()
+        return left.value.code, *capsys.readouterr()
+
+    return run_it
+
+
+def test_the_command_prints_a_table_and_writes(command, tmp_path):
+    code, out, _ = command("--seeds 1 --criteria l2 --criteria 0.5*l2+0.5*nexp --out new")
+    assert code == 0
+    for words in ("0.5*l2+0.5*nexp", "near-duplicates", "over 1 seed;", "Written to new"):
+        assert words in out
+    assert sorted(os.listdir(tmp_path / "new")) == ["planted.json", "planted.md", "planted.svg"]
+
+
+def test_the_command_prints_json_and_nothing_else(command):
+    code, out, err = command("--seeds 2 --criteria l2 --json")
+    assert (code, err) == (0, "")
+    found = json.loads(out)
+    assert list(found["summary"]) == ["l2"]
+    assert len(found["rounds"]) == 2
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "message"),
+    [
+        ("--criteria nxep", 3, "unknown criterion"),
+        ("--out file/out", 3, "cannot be written"),
+        ("--seeds 0", 2, "--seeds"),
+    ],
+)
+def test_the_command_refuses_what_it_cannot_do(command, tmp_path, arguments, code, message):
+    (tmp_path / "file").write_text("")
+    left, out, err = command(arguments)
+    assert (left, out) == (code, "")
+    assert message in err
