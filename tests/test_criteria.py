@@ -162,26 +162,22 @@ def squared_outputs(outputs, targets):
     return sum(tensor.float().square().mean() for tensor in outputs_of(outputs))
 
 
-@pytest.mark.parametrize("criterion", sorted(CRITERIA))
 @pytest.mark.parametrize("name", FAMILIES)
-def test_every_criterion_scores_every_group_or_says_why_not(criterion, name):
+def test_every_criterion_scores_every_group_or_says_why_not(name):
     model, inputs = build(name)
     s = sc.trace(model, inputs)
     data = [(inputs, torch.zeros(len(inputs[0])))]
-    loss = squared_outputs if CRITERIA[criterion].needs_loss else None
-    try:
+    for criterion in CRITERIA.values():
         with warnings.catch_warnings(record=True) as caught:
             warnings.simplefilter("always")
-            scores = sc.score(model, data, criterion, s, loss)
-    except CriterionError as error:
-        assert "can score no group" in str(error)
-        return
-    unscored = [str(w.message) for w in caught if w.category is UnscoredWarning]
-    for group in s.groups.values():
-        if group.name in scores:
-            assert len(scores[group.name]) == group.size
-        else:
-            assert any(repr(group.name) in message for message in unscored)
+            try:
+                scores = sc.score(model, data, criterion, s, squared_outputs if criterion.needs_loss else None)
+                said = " ".join(str(w.message) for w in caught if w.category is UnscoredWarning)
+            except CriterionError as error:
+                scores, said = {}, str(error)
+                assert "can score no group" in said, criterion.name
+        for group in s.groups.values():
+            assert repr(group.name) in said or "more" in said or len(scores[group.name]) == group.size, criterion.name
 
 
 def test_random_scores_come_from_the_seed(net, batches):
@@ -276,7 +272,7 @@ def test_bad_data(net, data, error, message):
 
 
 def test_unknown_criteria_and_needless_losses(net, batches):
-    with pytest.raises(CriterionError, match="unknown criterion 'nxep'; there are: l1, l2, nexp, random"):
+    with pytest.raises(CriterionError, match="unknown criterion 'nxep'; there are: apoz, .*, weight-norm"):
         sc.score(net, batches, "nxep")
     with pytest.raises(CriterionError, match="needs no gradients"):
         sc.score(net, batches, "nexp", loss=nn.functional.cross_entropy)

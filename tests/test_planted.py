@@ -155,14 +155,19 @@ def test_chance_is_one_half():
     assert abs(sum(its.lowest for its in draws) / 300 - 0.5) < 0.04
 
 
-def test_the_larger_mean_counts():
-    rounds = [
-        Round({"some": {kind: Areas(each, lowest) for kind in KINDS}}, 1, 1, [0.9])
-        for each, lowest in ((0.7, 0.5), (0.7, 1.0))
-    ]
-    study = Study(rounds, {}, 1, 1)
+def study_of(*pairs):
+    rounds = [Round({"some": {kind: Areas(*pair) for kind in KINDS}}, 1, 1, [0.9]) for pair in pairs]
+    return Study(rounds, {}, 1, 1)
+
+
+def test_the_lowest_of_a_set_count_where_they_lie_lower_than_each():
+    study = study_of((0.7, 0.5), (0.7, 1.0))
     assert study.best("some", "dead") == ("lowest", [0.5, 1.0])
     assert study.table()[1][0][1] == "0.75 ± 0.35*"
+
+
+def test_a_set_whose_low_members_are_matched_by_high_ones_is_not_found():
+    assert study_of((0.5, 0.9), (0.4, 0.9)).best("some", "dead") == ("each", [0.5, 0.4])
 
 
 def test_those_who_compare_units_find_duplicates_and_others_do_not(found):

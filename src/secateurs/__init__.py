@@ -8,18 +8,23 @@ from secateurs.compensate import Compensation, compensate
 from secateurs.costs import Cost, cost
 from secateurs.criteria import Hybrid, criterion, score, score_many
 from secateurs.data import random_inputs
+from secateurs.differentiation import ndi_report
 from secateurs.errors import SecateursError, SecateursWarning
+from secateurs.features import FeatureRanking, rank_features
+from secateurs.masking import Masked, mask
 from secateurs.persist import load
 from secateurs.pipeline import Result, prune
 from secateurs.plan import Plan
 from secateurs.recover import finetune, recalibrate
 from secateurs.structure import Structure, trace
 from secateurs.surgery import apply
+from secateurs.training import differentiation_loss, track
 
 __version__ = version("secateurs")
 
 __all__ = [
-    "Compensation", "Cost", "Hybrid", "Limits", "Plan", "Preflight", "Result", "SecateursError", "SecateursWarning",
-    "Structure", "allocate", "apply", "check", "compensate", "cost", "criterion", "finetune", "load", "prune",
-    "random_inputs", "recalibrate", "score", "score_many", "trace",
+    "Compensation", "Cost", "FeatureRanking", "Hybrid", "Limits", "Masked", "Plan", "Preflight", "Result",
+    "SecateursError", "SecateursWarning", "Structure", "allocate", "apply", "check", "compensate", "cost",
+    "criterion", "differentiation_loss", "finetune", "load", "mask", "ndi_report", "prune", "random_inputs",
+    "rank_features", "recalibrate", "score", "score_many", "trace", "track",
 ]  # fmt: skip

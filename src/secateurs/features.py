@@ -4,15 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
 from secateurs.budgets import EFFECTIVE, certificate
 from secateurs.certificate import Certificate
 from secateurs.data import Batch, batches, device_of, first_batch, need_values
-from secateurs.errors import CriterionError, DataError
+from secateurs.errors import CriterionError, DataError, PersistError
 from secateurs.losses import Loss, loss_of
 from secateurs.observe import Totals
 from secateurs.preserve import evaluating
@@ -66,6 +68,20 @@ class FeatureRanking:
                 f"{str(x.dtype)[6:]}{list(x.shape)}"
             )
         return torch.where(self.keep.to(x.device), x, self.means.to(x))
+
+    def save(self, path: str | Path) -> None:
+        """Write `scores`, `keep` and `means` to an npz file.
+
+        Raises:
+            PersistError: the file exists already, or cannot be written.
+        """
+        path = Path(path).with_suffix(".npz")
+        if path.exists():
+            raise PersistError(f"{path} exists already; give a new name")
+        try:
+            np.savez(path, scores=self.scores.numpy(), keep=self.keep.numpy(), means=self.means.numpy())
+        except OSError as error:
+            raise PersistError(f"the ranking cannot be written to {path}: {error}") from error
 
     def __str__(self) -> str:
         total, kept = self.keep.numel(), int(self.keep.sum())

@@ -4,12 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from statistics import mean
 
+import safetensors.torch
 import torch
+from safetensors import SafetensorError
 from torch import Tensor, nn
 
 from secateurs.certificate import Certificate
+from secateurs.errors import PersistError
 from secateurs.tables import render
 
 NOTE = (
@@ -61,6 +65,19 @@ class Masked:
             for name, mask in self.masks.items():
                 weight = self.model.get_parameter(name)
                 weight.masked_fill_(~mask.to(weight.device), 0)
+
+    def save(self, path: str | Path) -> None:
+        """Write the model's weights in the safetensors format, for `safetensors.torch.load_model`.
+
+        Raises:
+            PersistError: the file exists already, or cannot be written.
+        """
+        if Path(path).exists():
+            raise PersistError(f"{path} exists already; give a new name")
+        try:
+            safetensors.torch.save_model(self.model, str(path))
+        except (OSError, SafetensorError, RuntimeError) as error:
+            raise PersistError(f"the weights cannot be written to {path}: {error}") from error
 
     def __str__(self) -> str:
         rows = [

@@ -86,9 +86,10 @@ def areas(scores: Tensor, sets: Sequence[Sequence[int]], untouched: Sequence[int
     - `lowest`: the probability that the lowest of a redundant set scores lower than the lowest of as many untouched
       units, drawn at random.
 
-    Chance is 0.5 for both, for `lowest` only where scores within a set differ as they do elsewhere: two equal scores
-    have one chance to be the lowest, against two, and lose (1/3). `each` does not depend on that. So what counts is
-    the larger of the two, in the mean over seeds (`Study.best`).
+    Chance is 0.5 for both, but for `lowest` only if scores spread within a set as they do elsewhere. Two equal scores
+    have one chance to be the lowest, against two, and lose (1/3); scores that spread more win. `each` depends on
+    neither, and low members lift it above 0.5 if the others are at chance. So `each` counts, unless it is above 0.5 and
+    `lowest` is larger, in the mean over seeds (`Study.best`).
 
     Args:
         scores: [units], higher = keep.

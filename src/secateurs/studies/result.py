@@ -69,10 +69,10 @@ class Study:
         return list(self.rounds[0].areas)
 
     def best(self, criterion: str, kind: str) -> tuple[str, list[float]]:
-        """Which of the two areas counts, and its values, one per seed."""
+        """Which of the two areas counts, and its values, one per seed; see `secateurs.studies.planted.areas`."""
         found = [its.areas[criterion][kind] for its in self.rounds]
-        both = {name: [getattr(area, name) for area in found] for name in ("each", "lowest")}
-        return max(both.items(), key=lambda item: mean(item[1]))
+        each, lowest = [its.each for its in found], [its.lowest for its in found]
+        return ("lowest", lowest) if 0.5 < mean(each) < mean(lowest) else ("each", each)
 
     def table(self) -> tuple[list[str], list[list[str]]]:
         """Headers and rows for people to read: mean and standard deviation over the seeds."""
@@ -93,8 +93,9 @@ class Study:
             "and samples anew.",
             "A set of redundant units can be found in two ways. Each of its units scores low; or those score low that "
             "can go one after the other, and the last scores what it is worth without them. So two areas under the "
-            "curve are computed: of each redundant unit against untouched ones; and (*) of the lowest unit of each set "
-            "against the lowest of as many untouched ones. Chance is 0.5 for both. The table shows the larger mean.",
+            "curve are computed: of each redundant unit against untouched ones; and of the lowest unit of each set "
+            "against the lowest of as many untouched ones. Chance is 0.5 for both. The table shows the first, or the "
+            "second (*) where both means are above chance and it is the larger one.",
             f"Planted into a convolution of {UNITS} units: {sets}. The norms of weights and the scales of batch norm "
             "are those of trained units.",
             f"Accuracy on test images: {trained:.1%} as trained, {planted:.1%} planted. Only near-duplicates change "

@@ -51,8 +51,8 @@ def obs(evidence: Evidence) -> Tensor:
     step = -(-units // STEPS)
     while left.any():
         errors = evidence.combine([layer.errors() for layer in layers]).cpu()
-        errors[~left] = torch.inf
-        going = errors.argsort(stable=True)[: min(step, int(left.sum()))]
+        remaining = left.nonzero().flatten()
+        going = remaining[errors[remaining].argsort(stable=True)][:step]
         for unit in going:
             worst = torch.maximum(worst, errors[unit])
             scores[unit] = worst
@@ -117,5 +117,5 @@ def _products(contraction: Contraction, moments: Moments, bias: bool) -> Tensor:
 
 def _inverse(moments: Tensor) -> Tensor:
     energies = moments.diagonal()
-    ridge = RIDGE * energies.clamp(min=energies.mean() * RIDGE).clamp(min=torch.finfo(moments.dtype).tiny)
-    return torch.linalg.inv(moments + torch.diag(ridge))
+    least = RIDGE * energies.mean() if energies.any() else torch.ones_like(energies.mean())
+    return torch.linalg.inv(moments + torch.diag(RIDGE * energies.clamp(min=least)))

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from secateurs.cli_output import Json, print_json, print_table, progress
+from secateurs.cli.output import Json, print_json, print_table, progress
 
 study = typer.Typer(no_args_is_help=True, help="Measure what criteria can and cannot see.")
 
