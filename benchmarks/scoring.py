@@ -209,8 +209,9 @@ def page(rows: list[dict[str, Any]], pairs: list[dict[str, Any]]) -> str:
     headers = ("model", "criteria", "samples", "time / forward pass", "peak MB", "stated MB", "")
     other = ("samples", "largest difference", "times faster", "times faster, without the forward pass")
     return (
-        "# What scoring costs\n\n`python -m benchmarks.scoring`; median of five ratios, scoring and bare forward passes taking "
-        "turns.\nPeak memory is what the process needed beyond a bare pass; the stated one is what statistics keep.\n\n```\n"
+        "# What scoring costs\n\n`python -m benchmarks.scoring`; median of five ratios, scoring and bare passes taking "
+        "turns.\nPeak memory is what the process needed beyond a bare pass; the stated one is what statistics "
+        "keep.\n\n```\n"
         + render("", headers, cells)
         + render(
             "\nNEXP against the pairwise form, ResNet-56",

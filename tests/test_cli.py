@@ -7,6 +7,7 @@ import sys
 
 import numpy as np
 import pytest
+import safetensors.torch
 import torch
 from PIL import Image
 
@@ -112,6 +113,48 @@ def test_list_and_env(place):
     assert set(json.loads(run(place, "list", "--json").stdout)["criteria"]) == set(CRITERIA)
     assert json.loads(run(place, "env", "--json").stdout)["torch"] == torch.__version__
     assert "torch" in run(place, "env").stdout
+
+
+def test_list_criteria_says_what_each_needs_and_cannot_do(place):
+    found = json.loads(run(place, "list", "criteria", "--json").stdout)
+    assert set(found) == {"criteria"}
+    assert found["criteria"]["fisher"]["needs"] == "gradients"
+    assert all(its["limits"] and its["source"] and its["summary"] for its in found["criteria"].values())
+    assert "Budgets" not in run(place, "list", "criteria").stdout
+
+
+def test_an_effective_budget_is_certified_on_the_page(place):
+    options = "--data npz:data.npz --test npz:data.npz --out out --criterion taylor --budget effective --aggregate max"
+    done = run(place, "prune", "py:model.py:net", *options.split())
+    assert "N_eff" in done.stdout
+    page = (place / "out" / "report.html").read_text()
+    for words in ("Effective units by taylor", "measured, the mean loss went from", "after compensation"):
+        assert words in page
+
+
+def test_compensation_can_be_left_out(place):
+    options = "--data npz:data.npz --criterion l1 --out out --no-compensate".split()
+    run(place, "prune", "py:model.py:net", *options)
+    assert "after compensation" not in (place / "out" / "report.html").read_text()
+
+
+def test_mask_writes_weights_of_the_same_shapes(place):
+    done = run(place, "mask", "py:model.py:net", *"--data npz:data.npz --budget 2:4 --out masked.safetensors".split())
+    assert "size and speed do not change" in done.stdout
+    space = {}
+    exec(MODEL, space)
+    model = space["net"]()
+    safetensors.torch.load_model(model, place / "masked.safetensors")
+    assert (model[3].weight != 0).sum(1).max() == 4  # two of every four of the eight channels
+    again = run(place, "mask", "py:model.py:net", *"--data npz:data.npz --out masked.safetensors".split(), code=3)
+    assert "exists already" in again.stderr
+
+
+def test_features_are_ranked_and_written(place):
+    options = "--data npz:data.npz --method variance --budget keep:0.25 --out ranking".split()
+    assert "25.0%" in run(place, "features", "py:model.py:net", *options).stdout
+    with np.load(place / "ranking.npz") as found:
+        assert found["keep"].sum() == found["scores"].size // 4 == 3 * 8 * 8 // 4
 
 
 @pytest.mark.parametrize(

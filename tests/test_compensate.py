@@ -155,8 +155,15 @@ def test_the_new_weights_are_the_least_squares_solution(bias):
     assert report.after["2.weight"] == pytest.approx((error / energy) ** 0.5, rel=1e-6)
 
 
-def test_each_group_of_a_grouped_convolution_compensates_with_its_own_channels():
-    model = nn.Sequential(nn.Conv2d(3, 8, 3), nn.ReLU(), nn.Conv2d(8, 6, 3, groups=2), *pooled_head(6)).double()
+GROUPED = {
+    "convolution": lambda: nn.Conv2d(8, 6, 3, groups=2),
+    "transposed": lambda: nn.ConvTranspose2d(8, 6, 3, 2, groups=2),
+}
+
+
+@pytest.mark.parametrize("kind", GROUPED)
+def test_each_group_of_a_grouped_convolution_compensates_with_its_own_channels(kind):
+    model = nn.Sequential(nn.Conv2d(3, 8, 3), nn.ReLU(), GROUPED[kind](), *pooled_head(6)).double()
     x = torch.randn(40, 3, 7, 7, dtype=torch.float64)
     s = sc.trace(model, x[:2])
     inner = next(g for g in s.groups.values() if g.name.startswith("0") and g.size == 4)
@@ -165,9 +172,10 @@ def test_each_group_of_a_grouped_convolution_compensates_with_its_own_channels()
             tensor[3], tensor[7] = tensor[0], tensor[4]
     plan = plan_for(s, {inner.name: (0, 1, 2)})
     small = sc.apply(model, plan, x[:2], s)
-    sc.compensate(small, model, plan, [x], s)
+    report = sc.compensate(small, model, plan, [x], s)
     with torch.no_grad():
         assert (model(x) - small(x)).abs().max() < 1e-8 * model(x).abs().max()
+    assert report.after["2.weight"] < 1e-6
 
 
 def test_several_groups_and_their_users_shrink_at_once(net, batches):

@@ -111,7 +111,7 @@ def compensate(
 def _losers(structure: Structure, plan: Plan, mean_only: bool) -> tuple[dict[str, list[Contraction]], dict[str, str]]:
     """The contractions of the weights that lose inputs, per weight; and those that cannot be compensated, and why."""
     found: dict[str, list[Contraction]] = defaultdict(list)
-    for contraction in structure.contractions:
+    for contraction in (c.alike for c in structure.contractions):
         kept = _kept(contraction, structure, plan)
         if kept.any() and not kept.all():
             found[contraction.weight].append(contraction)

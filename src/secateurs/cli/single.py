@@ -17,9 +17,7 @@ def mask(
     model: Model,
     data: Data,
     out: Annotated[Path, typer.Option(help="New file for the weights, in the safetensors format.")],
-    criterion: Annotated[
-        str, typer.Option(help='One that scores single weights; see "secateurs list criteria".')
-    ] = "wanda",
+    criterion: Annotated[str, typer.Option(help="One that scores single weights; see: secateurs list.")] = "wanda",
     budget: Annotated[str, typer.Option(help="What is kept: keep:F, effective, or N:M such as 2:4.")] = "keep:0.5",
     scope: Annotated[str, typer.Option(help="global, layer or row; by default what suits the criterion.")] = "",
     shape: Shape = "",

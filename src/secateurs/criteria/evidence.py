@@ -14,8 +14,9 @@ from secateurs.observe import Gradients, Observations, Statistic
 from secateurs.structure import Contraction, Group, Member, Structure
 from secateurs.structure.indexing import take_units
 
-PLACES = ("after", "around", "operand")
-"""After the non-linearity of a group's units; before and after each; the operand of the weights that sum over them."""
+PLACES = ("after", "around", "operand", "maps")
+"""After the non-linearity of a group's units; before and after each; what the weights that sum over them are multiplied
+with, feature by feature; the same with the positions of a flattened map as samples of one feature."""
 
 AGGREGATES: dict[str, Callable[[Tensor], Tensor]] = {
     "mean": lambda scores: scores.mean(0),
@@ -32,6 +33,10 @@ class Request(NamedTuple):
 
     place: str
     statistic: type[Statistic]
+
+    def of(self, contraction: Contraction) -> Contraction:
+        """The contraction as it is seen at the places "operand" or "maps"."""
+        return contraction.alike if self.place == "maps" else contraction
 
 
 @dataclass(frozen=True)
@@ -88,7 +93,7 @@ class Weight:
         """What was asked for of `secateurs.observe.KINDS`, in the shape of the weight."""
         return self.sources.gradients[kind][self.name].to(self.value)
 
-    def operands(self, statistic: type[S]) -> Iterator[tuple[Contraction, S]]:
+    def operands(self, request: Request) -> Iterator[tuple[Contraction, Any]]:
         """Each place where the weight sums over something, with the statistic of that per feature.
 
         Raises:
@@ -97,7 +102,8 @@ class Weight:
         found = [c for c in self.sources.structure.contractions if c.weight == self.name]
         if not found:
             raise UnscorableError("what it is multiplied with cannot be seen")
-        return ((c, self.sources.observations[c.operand, statistic]) for c in found)
+        found = [request.of(c) for c in found]
+        return ((c, self.sources.observations[c.operand, request.statistic]) for c in found)
 
 
 Entries = Callable[[Weight], Tensor]
@@ -210,7 +216,7 @@ class Evidence:
             for before, after in self.group.activations
         ]
 
-    def operands(self, statistic: type[Statistic]) -> list[Operand]:
+    def operands(self, request: Request) -> list[Operand]:
         """The weights that sum over the group's units, with the statistic of what they are multiplied with.
 
         Raises:
@@ -220,11 +226,11 @@ class Evidence:
             Operand(
                 contraction.matrix(self._weight(contraction.weight).value).double(),
                 contraction.units(self.group.var),
-                self.sources.observations[contraction.operand, statistic],
+                self.sources.observations[contraction.operand, request.statistic],
                 contraction,
                 self.sources.structure.bias_of(contraction) is not None,
             )
-            for contraction in self.sources.structure.contractions_of(self.group)
+            for contraction in map(request.of, self.sources.structure.contractions_of(self.group))
         ]
         if not found:
             raise UnscorableError("no linear layer or convolution uses its units where their values can be seen")

@@ -62,6 +62,7 @@ def wanted_by(criteria: Sequence[Criterion], structure: Structure) -> Wanted:
             "after": group.after,
             "around": [tap for pair in group.activations for tap in pair],
             "operand": [c.operand for c in structure.contractions_of(group)],
+            "maps": [c.alike.operand for c in structure.contractions_of(group)],
         }
         for request in requests:
             for tap in taps[request.place]:

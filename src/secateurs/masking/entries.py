@@ -94,15 +94,15 @@ def _gather(
     progress: Progress,
 ) -> Sources:
     """What the criterion looks at: statistics of what these weights are multiplied with, and gradients."""
-    statistics = [request.statistic for request in criterion.requests]
-    wanted = {c.operand: statistics for c in structure.contractions if c.weight in weights}
+    seen = [c for c in structure.contractions if c.weight in weights]
+    wanted = {request.of(c).operand: [request.statistic] for request in criterion.requests for c in seen}
     kinds = set(gradients_for(criterion))
     gradients: dict[str, Mapping[str, Tensor]] = {}
     if of_loss := kinds - {"synaptic-flow"}:
-        gradients |= differentiate(model, data or (), of_loss, loss, seed=seed, progress=progress)
+        gradients |= differentiate(model, () if data is None else data, of_loss, loss, seed=seed, progress=progress)
     if "synaptic-flow" in kinds:
         gradients["synaptic-flow"] = synaptic_flow(model, structure.inputs)
-    observations = observe(model, data or (), wanted, progress) if statistics else {}
+    observations = observe(model, () if data is None else data, wanted, progress) if wanted else {}
     return Sources(structure, dict(named_tensors(model)), observations, gradients)
 
 

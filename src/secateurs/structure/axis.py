@@ -9,7 +9,7 @@ axes while a model is traced (see `unify`); `walk` follows those bindings.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 
 
@@ -22,15 +22,17 @@ class Var:
         frozen: why no index may be removed, or None.
         inexact: why removing an index changes what the remaining ones compute, or None.
         competing: why no index may be removed unless the others may compete without it, as experts may, or None.
+        spatial: whether its indices are positions, which a convolution or a pooling makes.
     """
 
-    __slots__ = ("bound", "competing", "frozen", "inexact", "size")
+    __slots__ = ("bound", "competing", "frozen", "inexact", "size", "spatial")
 
     def __init__(self, size: int, frozen: str | None = None):
         self.size = size
         self.frozen = frozen
         self.inexact: str | None = None
         self.competing: str | None = None
+        self.spatial = False
         self.bound: Axis | None = None
 
     def __repr__(self) -> str:
@@ -74,6 +76,15 @@ NONE = Concat(())
 def new(size: int, frozen: str | None = None) -> Axis:
     """A fresh axis of `size` indices.  Sizes one and zero have nothing to remove and are constants."""
     return Var(size, frozen) if size > 1 else (ONE if size == 1 else NONE)
+
+
+def positions(sizes: Iterable[int], reason: str) -> list[Axis]:
+    """Fresh axes of positions, from which nothing may be removed."""
+    axes = [new(size, reason) for size in sizes]
+    for axis in axes:
+        if isinstance(axis, Var):
+            axis.spatial = True
+    return axes
 
 
 def product(axes: tuple[Axis, ...] | list[Axis]) -> Axis:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import cached_property
 from itertools import takewhile
 from math import prod
 
@@ -13,15 +14,16 @@ from secateurs.structure.axis import Axis, Product, Var
 from secateurs.structure.groups import Tap
 from secateurs.structure.indexing import indices_of_units, keep_mask
 
-LARGEST = 4096
-"""Above this many indices, neighbours that belong to one unit (the positions of a flattened map) are one feature."""
-
 
 def shared(axis: Axis) -> int:
-    """How many neighbouring indices of `axis` are one feature."""
-    if axis.size <= LARGEST or not isinstance(axis, Product):
+    """How many neighbouring indices of `axis` are one feature: the positions of a flattened map.
+
+    Positions of one map are alike, so that a layer that sums over all of them sees many times more samples of each
+    feature; with as many features as positions there would often be fewer samples than features.
+    """
+    if not isinstance(axis, Product):
         return 1
-    positions = takewhile(lambda factor: isinstance(factor, Var) and factor.frozen, reversed(axis.factors))
+    positions = takewhile(lambda factor: isinstance(factor, Var) and factor.spatial, reversed(axis.factors))
     return prod(factor.size for factor in positions)
 
 
@@ -30,8 +32,8 @@ class Contraction:
     """One place where the model sums over what lies along one dimension of a weight.
 
     A *feature* is one index of what is summed over: an input channel of a convolution, of each of its groups; an input
-    of a linear layer. A unit may own several features (a head owns as many as it is wide). In very wide layers,
-    several indices are one feature (`operand.shared` of them).
+    of a linear layer. A unit may own several features (a head owns as many as it is wide). Of `alike`, the
+    positions of a flattened map are one feature (`operand.shared` of them).
 
     Attributes:
         weight: name of the parameter.
@@ -48,6 +50,12 @@ class Contraction:
     axis: Axis
     blocks: int
     convolution: bool
+
+    @cached_property
+    def alike(self) -> Contraction:
+        """The same, in which the positions of a flattened map are one feature."""
+        count = shared(self.axis)
+        return self if count == 1 else replace(self, operand=replace(self.operand, shared=count))
 
     def units(self, var: Var) -> Tensor:
         """The features of each unit of a group: int64 [units, features per unit]."""

@@ -12,7 +12,7 @@ from torch import nn
 
 from secateurs.data import Call
 from secateurs.structure.axis import Axis, Product, Var, leaves, resolver, walk
-from secateurs.structure.contraction import Contraction, shared
+from secateurs.structure.contraction import Contraction
 from secateurs.structure.flow import Flow
 from secateurs.structure.groups import Group, Member, Tap
 from secateurs.structure.records import Activation, Source
@@ -135,7 +135,7 @@ def _contractions(
             if convolution and dim == 0:  # transposed: the weight's first dimension holds the inputs of all groups
                 blocks = flow.results[use.operand.site][0][1].size // axes[name][1].size
             source, axis = use.operand, its[use.dim]
-            tap = Tap(f"weight {name!r}", source.site, source.slot, use.dim, its, None, batch, shared(axis))
+            tap = Tap(f"weight {name!r}", source.site, source.slot, use.dim, its, None, batch)
             yield Contraction(name, dim, tap, axis, blocks, convolution)
 
 

@@ -24,7 +24,7 @@ def heatmap(title: str, rows: list[str], columns: list[str], values: np.ndarray)
         values: in [0, 1], [rows, columns].
     """
     with rc_context({**LOOK, "svg.hashsalt": title}):  # the same values make the same file
-        figure = Figure(figsize=(6.5, 1 + 0.24 * len(rows)))
+        figure = Figure(figsize=(8, 1 + 0.24 * len(rows)))
         axes = figure.add_subplot()
         image = axes.imshow(values, cmap="RdBu", vmin=0, vmax=1, aspect="auto")
         axes.set_xticks(range(len(columns)), columns)
@@ -32,7 +32,7 @@ def heatmap(title: str, rows: list[str], columns: list[str], values: np.ndarray)
         axes.tick_params(top=True, labeltop=True, bottom=False, labelbottom=False, length=0)
         axes.spines[:].set_visible(False)
         for (row, column), value in np.ndenumerate(values):
-            ink = "white" if abs(value - 0.5) > 0.35 else INK
+            ink = "white" if abs(value - 0.5) > 0.3 else INK
             axes.text(column, row, f"{value:.2f}", ha="center", va="center", color=ink)
         bar = figure.colorbar(image, ax=axes, label="area under the curve; 0.5 is chance", shrink=0.6)
         bar.outline.set_visible(False)  # type: ignore[attr-defined]

@@ -13,7 +13,7 @@ from secateurs.errors import FewSamplesWarning
 from secateurs.observe import Moments
 from secateurs.structure import Contraction
 
-MOMENTS = Request("operand", Moments)
+MOMENTS = Request("maps", Moments)
 RIDGE = 1e-6
 """Added to the diagonal of the second moments, relative to each of its entries."""
 STEPS = 512
@@ -21,7 +21,7 @@ STEPS = 512
 
 
 def _entries(weight: Weight) -> Tensor:
-    found = list(weight.operands(Moments))
+    found = list(weight.operands(MOMENTS))
     bias = weight.sources.structure.bias_of(found[0][0]) is not None
     inverse = torch.stack([_inverse(_products(its, moments, bias)).diagonal() for its, moments in found]).mean(0)
     contraction = found[0][0]
@@ -44,7 +44,7 @@ def obs(evidence: Evidence) -> Tensor:
     least error goes, P and W are updated, and so on; a score is the largest error so far, relative to all that the
     layer puts out, summed over the layers that use the unit (or their mean, or the largest).
     """
-    layers = [_Layer(operand, evidence.group.name) for operand in evidence.operands(Moments)]
+    layers = [_Layer(operand, evidence.group.name) for operand in evidence.operands(MOMENTS)]
     units = evidence.group.size
     scores = torch.zeros(units, dtype=torch.float64)
     left, worst = torch.ones(units, dtype=torch.bool), torch.zeros((), dtype=torch.float64)

@@ -13,7 +13,7 @@ TOTALS = Request("operand", Totals)
 
 
 def _wanda(weight: Weight) -> Tensor:
-    found = [(contraction, totals.mean_square) for contraction, totals in weight.operands(Totals)]
+    found = [(contraction, totals.mean_square) for contraction, totals in weight.operands(TOTALS)]
     size = torch.stack([mean for _, mean in found]).mean(0).sqrt().to(weight.value)
     contraction = found[0][0]
     return contraction.fold(contraction.matrix(weight.value.abs()) * size[:, None], weight.value)
@@ -30,7 +30,7 @@ def _wanda(weight: Weight) -> Tensor:
 def wanda(evidence: Evidence) -> Tensor:
     """Sum of |weight| × root mean square of what it is multiplied with, over all weights that use the unit."""
     scores = []
-    for weight, units, totals, *_ in evidence.operands(Totals):
+    for weight, units, totals, *_ in evidence.operands(TOTALS):
         features = weight.abs().sum(1) * totals.mean_square.sqrt()
         scores.append(features[units].sum(1))
     return evidence.combine(scores)
@@ -46,7 +46,7 @@ def wanda(evidence: Evidence) -> Tensor:
 def flap(evidence: Evidence) -> Tensor:
     """Variance of the unit × squared norm of the weights that use it, less the group's mean, by its deviation."""
     scores = []
-    for weight, units, totals, *_ in evidence.operands(Totals):
+    for weight, units, totals, *_ in evidence.operands(TOTALS):
         features = weight.square().sum(1) * totals.variance
         scores.append(features[units].sum(1))
     joint = evidence.combine(scores)

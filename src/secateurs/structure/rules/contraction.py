@@ -28,7 +28,7 @@ def convolution(
     if bias is not None:
         unify(flow.axes(bias)[0], outputs)
     flow.contract(x, 1, weight, contracted, weights[0] if transposed else weights[1])
-    spatial = [ax.new(size, "spatial dimension of a convolution") for size in out.shape[2:]]
+    spatial = ax.positions(out.shape[2:], "spatial dimension of a convolution")
     swept = inputs[2:] if transposed else spatial
     flow.macs.append((inputs[0], *swept, *weights))
     flow.produce(inputs[0], outputs, *spatial)

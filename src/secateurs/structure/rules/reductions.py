@@ -46,7 +46,7 @@ def resample(flow: Flow, out: Any, x: Any, *_: Any, **__: Any) -> Any:
     reason = f"positions that {flow.operator} runs over"
     flow.freeze(axes[-spatial:], reason)
     passed = axes[:-spatial]
-    results = [(*passed, *(ax.new(n, reason) for n in t.shape[-spatial:])) for t in outs]
+    results = [(*passed, *ax.positions(t.shape[-spatial:], reason)) for t in outs]
     return results if isinstance(out, list) else results[0]
 
 
