@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from math import comb
 from statistics import mean
 
@@ -49,6 +50,11 @@ def run(
     if not isinstance(seeds, int) or seeds < 1:
         raise UsageError(f"a study needs at least one seed, not {seeds!r}")
     chosen = [find(name) for name in (CRITERIA if criteria is None else criteria)]
+    with _one_thread():
+        return _run(seeds, chosen, criteria is None, epochs, progress)
+
+
+def _run(seeds: int, chosen: Sequence[AnyCriterion], drop: bool, epochs: int, progress: Progress) -> Study:
     digits = Digits.load()
     left_out: dict[str, str] = {}
     rounds: list[Round] = []
@@ -57,7 +63,7 @@ def run(
         planted = plant(net, digits.train.tensors[0][:TYPICAL], seed)
         model, data = planted.model.float(), _data(digits, seed)
         layer = trace(model, data[0][0][:2], keep=OTHERS)
-        if criteria is None and not rounds:
+        if drop and not rounds:
             left_out = _unable(model, data, chosen, layer)
             chosen = [its for its in chosen if its.name not in left_out]
         scores = score_many(model, data, chosen, layer, seed=seed)
@@ -106,6 +112,17 @@ def _below(score: float, others: Tensor, drawn: int) -> float:
     """The probability that a score is lower than all of so many others, drawn at random; half of it where equal."""
     above, level = int((others > score).sum()), int((others == score).sum())
     return (comb(above, drawn) + comb(above + level, drawn)) / (2 * comb(len(others), drawn))
+
+
+@contextmanager
+def _one_thread() -> Iterator[None]:
+    """The tensors are tiny: several threads mostly wait for each other, and round otherwise."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
 
 
 def _data(digits: Digits, seed: int) -> Data:
