@@ -66,7 +66,7 @@ def build(name: str) -> tuple[nn.Module, tuple[int, ...]]:
     return resnet50(), (3, 224, 224)
 
 
-def labelled(shape: tuple[int, ...], samples: int, size: int = 16) -> list[tuple[Tensor, Tensor]]:
+def labelled(shape: tuple[int, ...], samples: int, size: int = 64) -> list[tuple[Tensor, Tensor]]:
     """Batches of random inputs with random labels."""
     x = torch.randn(samples, *shape)
     return list(zip(x.split(size), torch.randint(10, (samples,)).split(size), strict=True))
@@ -75,6 +75,7 @@ def labelled(shape: tuple[int, ...], samples: int, size: int = 16) -> list[tuple
 def measure(name: str, criteria: list[str]) -> dict[str, Any]:
     """One figure, in this process."""
     warnings.simplefilter("ignore")
+    torch.set_num_threads(1)  # two threads on a busy machine wait for each other
     model, shape = build(name)
     data = labelled(shape, min([SAMPLES[name], *(SLOW[c] for c in criteria if c in SLOW)]))
     structure = sc.trace(model, data[0][0][:2])
@@ -143,6 +144,7 @@ def _mean_distance(maps: Tensor) -> Tensor:
 
 def pairwise(samples: int) -> dict[str, Any]:
     """The paper's form of NEXP against ours, on ResNet-56: whole scoring, and without the forward pass."""
+    torch.set_num_threads(1)
     model, shape = build("resnet56")
     data = labelled(shape, samples, 64)
     structure = sc.trace(model, data[0][0][:2])
@@ -210,9 +212,10 @@ def page(rows: list[dict[str, Any]], pairs: list[dict[str, Any]]) -> str:
     headers = ("model", "criteria", "samples", "time / forward pass", "peak MB", "stated MB", "")
     other = ("samples", "largest difference", "times faster", "times faster, without the forward pass")
     return (
-        "# What scoring costs\n\n`python -m benchmarks.scoring`; median of up to five ratios, scoring and bare passes taking "
-        "turns.\nPeak memory is what the process needed beyond a bare pass; the stated one is what statistics "
-        "keep.\n\n```\n"
+        "# What scoring costs\n\n"
+        "`python -m benchmarks.scoring`: the median of up to five ratios, scoring and bare passes\n"
+        "taking turns, one thread. Peak memory is what the process needed beyond a bare pass; the stated one is what\n"
+        "statistics keep.\n\n```\n"
         + render("", headers, cells)
         + render(
             "\nNEXP against the pairwise form, ResNet-56",

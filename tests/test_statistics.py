@@ -14,6 +14,7 @@ from torch.func import functional_call
 from torch.nn.functional import cross_entropy, mse_loss
 
 import secateurs as sc
+from secateurs.criteria import Request
 from secateurs.criteria.elimination import through_units
 from secateurs.data import as_call
 from secateurs.errors import CriterionError, DataError
@@ -31,7 +32,6 @@ from secateurs.observe import (
     observe,
     synaptic_flow,
 )
-from secateurs.structure import contraction
 
 COMMUTATIVE = (FiringCounts, Totals, Moments, MapRanks, NuclearDrops)
 STATISTICS = (*COMMUTATIVE, Pooled, Sampled)
@@ -226,13 +226,15 @@ def test_the_size_is_that_of_the_state(kind, samples, monkeypatch):
 
 
 @pytest.mark.parametrize("traced", [1, 2])
-@pytest.mark.parametrize("largest", [100, 10**6])
-def test_memory_is_the_sum_of_all_states(traced, largest, monkeypatch):
-    monkeypatch.setattr(contraction, "LARGEST", largest)  # above this, the 36 positions of a map are one feature
+@pytest.mark.parametrize("place", ["operand", "maps"])  # in the latter, the 36 positions of a map are one feature
+def test_memory_is_the_sum_of_all_states(traced, place):
     model, (x,) = build("flatten with positions")
     model, x = model.float(), torch.randn(7, *x.shape[1:])
     s = sc.trace(model, x[:traced])
-    wanted = {s.groups["0"].after[0]: STATISTICS, s.contractions[-1].operand: (Totals, Moments)}
+    wanted = {
+        s.groups["0"].after[0]: STATISTICS,
+        Request(place, Moments).of(s.contractions[-1]).operand: (Totals, Moments),
+    }
     found = observe(model, x.split([3, 4]), wanted)
     assert len(found) == len(STATISTICS) + 2
     assert memory(wanted, 7) == sum(map(bytes_of, found.values()))

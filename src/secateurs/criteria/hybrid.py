@@ -7,7 +7,6 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import torch
-from scipy.stats import rankdata
 from torch import Tensor
 
 from secateurs.criteria.registry import CRITERIA, Composite, GroupScores
@@ -16,7 +15,8 @@ from secateurs.errors import CriterionError
 
 def _rank(scores: Tensor) -> Tensor:
     """The share of the group that a unit stands above, in (0, 1); equal scores share their ranks."""
-    return (torch.as_tensor(rankdata(scores.numpy())) - 0.5) / len(scores)
+    _, position, counts = scores.unique(return_inverse=True, return_counts=True)
+    return ((counts.cumsum(0) - counts / 2) / len(scores))[position].to(scores)
 
 
 def _relative(scores: Tensor) -> Tensor:

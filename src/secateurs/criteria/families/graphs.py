@@ -8,7 +8,6 @@ import numpy as np
 from scipy import linalg, sparse
 from scipy.sparse.csgraph import connected_components
 from scipy.sparse.linalg import lobpcg
-from sklearn.neighbors import NearestNeighbors
 
 from secateurs.errors import CriterionError
 
@@ -49,6 +48,8 @@ def two_graphs(
 
 def _neighbours(vectors: np.ndarray, k: int, gaussian: bool) -> sparse.csr_array:
     vectors = vectors - vectors.mean(0)  # distances stay, and do not drown in what all vectors have in common
+    from sklearn.neighbors import NearestNeighbors  # slow to import, and rarely needed
+
     search = NearestNeighbors(n_neighbors=k, algorithm="brute").fit(vectors)
     graph = sparse.csr_array(search.kneighbors_graph(mode="distance"))
     if gaussian:

@@ -56,7 +56,7 @@ def bn_scale(evidence: Evidence) -> Tensor:
     "fpgm",
     source="He et al. 2019 (arXiv 1811.00250), Eq. 6",
     comparable=False,
-    limits="sees duplicates among filters, not in what they compute",
+    limits="one copy hardly counts among the distances to all others",
 )
 def fpgm(evidence: Evidence) -> Tensor:
     """Sum of the distances of the unit's weights (with their signs) from those of all other units."""

@@ -23,9 +23,13 @@ STEPS = 512
 def _entries(weight: Weight) -> Tensor:
     found = list(weight.operands(MOMENTS))
     bias = weight.sources.structure.bias_of(found[0][0]) is not None
-    inverse = torch.stack([_inverse(_products(its, moments, bias)).diagonal() for its, moments in found]).mean(0)
+    inverse = torch.stack([torch.linalg.inv(_products(its, moments, bias)).diagonal() for its, moments in found]).mean(
+        0
+    )
     contraction = found[0][0]
-    return contraction.fold(contraction.matrix(weight.value.double()).square() / inverse[:, None], weight.value)
+    return contraction.fold(
+        contraction.matrix(weight.value.double()).square() / torch.stack(inverses).mean(0)[:, None], weight.value
+    )
 
 
 @criterion(
@@ -77,7 +81,7 @@ class _Layer:
                 stacklevel=2,
             )
         self._units = operand.units.to(moments.device)
-        self._inverse = _inverse(moments)
+        self._inverse = torch.linalg.inv(moments)
         weight = operand.weight.to(moments.device)
         if weight.shape[1] > len(moments):  # only its products with itself matter
             values, vectors = torch.linalg.eigh(weight @ weight.T)
@@ -105,17 +109,13 @@ class _Layer:
 
 
 def _products(contraction: Contraction, moments: Moments, bias: bool) -> Tensor:
-    """Mean products of the features, about their means if a bias can take these up.
+    """Mean products of the features, about their means if a bias can take these up, ridge included.
 
     Between blocks of a grouped convolution they are 0: features cannot stand in for those of another block.
     """
-    mean = moments.mean
-    products = mean[:-1, :-1] - torch.outer(mean[-1, :-1], mean[-1, :-1]) if bias else mean[:-1, :-1]
+    whole, mean = moments.mean[:-1, :-1], moments.mean[-1, :-1]
+    products = whole - torch.outer(mean, mean) if bias else whole
     block = torch.arange(len(products), device=products.device) * contraction.blocks // len(products)
-    return torch.where(block[:, None] == block, products, 0)
-
-
-def _inverse(moments: Tensor) -> Tensor:
-    energies = moments.diagonal()
-    least = RIDGE * energies.mean() if energies.any() else torch.ones_like(energies.mean())
-    return torch.linalg.inv(moments + torch.diag(RIDGE * energies.clamp(min=least)))
+    least = RIDGE * whole.diagonal().mean() or 1.0  # a feature that does not vary has no energy of its own
+    ridge = RIDGE * products.diagonal().clamp(min=least)
+    return torch.where(block[:, None] == block, products, 0) + torch.diag(ridge)
