@@ -23,9 +23,7 @@ STEPS = 512
 def _entries(weight: Weight) -> Tensor:
     found = list(weight.operands(MOMENTS))
     bias = weight.sources.structure.bias_of(found[0][0]) is not None
-    inverse = torch.stack([torch.linalg.inv(_products(its, moments, bias)).diagonal() for its, moments in found]).mean(
-        0
-    )
+    inverses = [torch.linalg.inv(_products(its, moments, bias)).diagonal() for its, moments in found]
     contraction = found[0][0]
     return contraction.fold(
         contraction.matrix(weight.value.double()).square() / torch.stack(inverses).mean(0)[:, None], weight.value
