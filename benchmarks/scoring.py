@@ -1,6 +1,8 @@
 """What scoring costs: time over a bare forward pass on the same batches, and peak memory, per criterion.
 
-    python -m benchmarks.scoring            # about 30 minutes on 2 cores; writes benchmarks/results/scoring.{json,md}
+    python -m benchmarks.scoring            # about 40 minutes; writes benchmarks/results/scoring.{json,md}
+
+Rows that are there already are kept: delete one, or the file, to measure it again.
 
 Each figure comes from a process of its own, in which scoring and bare passes take turns. Criteria that look at the same
 data share one pass, so a row of several criteria costs less than the sum of its parts.
@@ -36,8 +38,8 @@ FIVE = ("nexp", "apoz", "mean-activation", "wanda", "flap")
 SLOW = {"hrank": 4, "chip": 2}  # criteria that look at so few samples only
 SAMPLES = {"resnet56": 64, "resnet50": 16, "transformer": 16}
 REPEATS = 5
-ENOUGH = 20  # seconds after which no further repetition of a figure begins
-LIMIT = 180  # seconds for one figure
+ENOUGH = 8  # seconds after which no further repetition of a figure begins
+LIMIT = 60  # seconds for one figure
 
 
 class Encoder(nn.Module):
@@ -187,16 +189,20 @@ def main() -> None:
         what, *names = sys.argv[1:]
         print(json.dumps(pairwise(int(names[0])) if what == "pairwise" else measure(what, names)))
         return
-    rows = []
+    path = RESULTS / "scoring.json"
+    found = json.loads(path.read_text()) if path.exists() else {"rows": [], "pairwise": []}
+    found["environment"] = environment()
+    done = {(row["model"], *row["criteria"]) for row in found["rows"]}
     for model in SAMPLES:
         for criteria in [list(FIVE), *([name] for name in CRITERIA)]:
-            rows.append({"model": model, "criteria": criteria, **alone(model, *criteria)})
-            print(rows[-1], file=sys.stderr, flush=True)
-    pairs = [alone("pairwise", str(samples)) for samples in (64, 256)]
-    (RESULTS / "scoring.json").write_text(
-        json.dumps({"environment": environment(), "rows": rows, "pairwise": pairs}, indent=1)
-    )
-    (RESULTS / "scoring.md").write_text(page(rows, pairs))
+            if (model, *criteria) not in done:
+                found["rows"].append({"model": model, "criteria": criteria, **alone(model, *criteria)})
+                print(found["rows"][-1], file=sys.stderr, flush=True)
+                path.write_text(json.dumps(found, indent=1))
+    if not found["pairwise"]:
+        found["pairwise"] = [alone("pairwise", str(samples)) for samples in (64, 256)]
+    path.write_text(json.dumps(found, indent=1))
+    (RESULTS / "scoring.md").write_text(page(found["rows"], found["pairwise"]))
 
 
 def page(rows: list[dict[str, Any]], pairs: list[dict[str, Any]]) -> str:

@@ -9,6 +9,7 @@ from secateurs.criteria.hybrid import NORMALIZERS
 from secateurs.criteria.tune import ALPHAS, EverySecond, tune
 from secateurs.errors import CriterionError, DataError
 from secateurs.evaluate import mean_loss
+from secateurs.preserve import batch_statistics
 from secateurs.surgery.cut import mask as masked
 
 
@@ -70,7 +71,9 @@ def test_automatic_weights_are_never_worse_on_the_held_out_half_than_one_weight_
             name: tuple(sorted(its.argsort(descending=True, stable=True)[: round(len(its) / 2)].tolist()))
             for name, its in hybrid.join(parts).items()
         }
-        return mean_loss(masked(net, s.keep_masks(keep)), held_out)
+        model = masked(net, s.keep_masks(keep))
+        with batch_statistics(model):
+            return mean_loss(model, held_out)
 
     assert loss(tuned) <= min(loss(sc.Hybrid(("l1", "nexp"), alpha=alpha)) for alpha in ALPHAS) + 1e-6
     assert set(tuned.of_group) == set(s.groups)
@@ -127,3 +130,16 @@ def test_a_loss_of_the_user_s_own_decides_on_weights(net, batches):
 def test_hybrids_that_mean_nothing_are_refused(make, message):
     with pytest.raises(CriterionError, match=message):
         make()
+
+
+def test_batch_statistics_are_those_of_the_batch_and_leave_no_trace(net, batches):
+    before = {name: tensor.clone() for name, tensor in net.state_dict().items()}
+    x = batches[0][0]
+    net.train()
+    with torch.no_grad():
+        expected = net[1](net[0](x))
+    net.load_state_dict(before)
+    net.eval()
+    with torch.no_grad(), batch_statistics(net):
+        torch.testing.assert_close(net[1](net[0](x)), expected)
+    assert all(torch.equal(tensor, before[name]) for name, tensor in net.state_dict().items())

@@ -10,6 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
+from torch.nn.modules.batchnorm import _BatchNorm
 
 
 @contextmanager
@@ -47,6 +48,20 @@ def differentiating(model: nn.Module) -> Iterator[dict[str, Tensor]]:
     finally:
         for parameter, required in before.items():
             parameter.requires_grad_(required)
+
+
+@contextmanager
+def batch_statistics(model: nn.Module) -> Iterator[None]:
+    """Let batch norm go by each batch's own statistics, in evaluation mode too; restored on leaving."""
+    norms = [module for module in model.modules() if isinstance(module, _BatchNorm)]
+    before = [(norm.running_mean, norm.running_var) for norm in norms]
+    try:
+        for norm in norms:
+            norm.running_mean = norm.running_var = None
+        yield
+    finally:
+        for norm, (mean, variance) in zip(norms, before, strict=True):
+            norm.running_mean, norm.running_var = mean, variance
 
 
 @contextmanager

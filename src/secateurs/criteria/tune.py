@@ -13,6 +13,7 @@ from secateurs.criteria.registry import GroupScores
 from secateurs.errors import DataError
 from secateurs.evaluate import mean_loss
 from secateurs.losses import Loss
+from secateurs.preserve import batch_statistics
 from secateurs.progress import Progress, silent
 from secateurs.structure import Structure
 
@@ -49,9 +50,10 @@ def tune(
 ) -> Hybrid:
     """Choose the weight of a hybrid's two criteria for every group.
 
-    Half of the units of all groups are masked. First the best α for all groups alike is found, then each group in turn
-    takes the α that lowers the loss most, the others staying as they are: so the loss on the data held out is at most
-    that of the best single α. It costs some four forward passes over that data per group.
+    Half of the units of all groups are masked, and batch norm goes by each batch's own statistics. First the best α
+    for all groups alike is found, then each group in turn takes the α that lowers the loss most, the others staying as
+    they are: so the loss on the data held out is at most that of the best single α. It costs some four forward passes
+    over that data per group.
 
     Args:
         hybrid: with alpha="auto".
@@ -74,7 +76,8 @@ def tune(
             scores = choices[alpha][name]
             kept = max(round(KEPT * len(scores)), structure.groups[name].least)
             keep[name] = tuple(sorted(scores.argsort(descending=True, stable=True)[:kept].tolist()))
-        return mean_loss(model, held_out, loss, _masked(model, structure, keep))
+        with batch_statistics(model):  # as if recalibrated: else shifted means would drown what the choice is about
+            return mean_loss(model, held_out, loss, _masked(model, structure, keep))
 
     groups = list(choices[ALPHAS[0]])
     losses = {alpha: loss_of_choice(dict.fromkeys(groups, alpha)) for alpha in ALPHAS}
