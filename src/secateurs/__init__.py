@@ -10,6 +10,7 @@ from secateurs.criteria import Hybrid, criterion, score, score_many
 from secateurs.data import random_inputs
 from secateurs.differentiation import ndi_report
 from secateurs.errors import SecateursError, SecateursWarning
+from secateurs.evaluate import accuracy, mean_loss
 from secateurs.features import FeatureRanking, rank_features
 from secateurs.masking import Masked, mask
 from secateurs.persist import load
@@ -24,7 +25,7 @@ __version__ = version("secateurs")
 
 __all__ = [
     "Compensation", "Cost", "FeatureRanking", "Hybrid", "Limits", "Masked", "Plan", "Preflight", "Result",
-    "SecateursError", "SecateursWarning", "Structure", "allocate", "apply", "check", "compensate", "cost",
-    "criterion", "differentiation_loss", "finetune", "load", "mask", "ndi_report", "prune", "random_inputs",
-    "rank_features", "recalibrate", "score", "score_many", "trace", "track",
+    "SecateursError", "SecateursWarning", "Structure", "accuracy", "allocate", "apply", "check", "compensate", "cost",
+    "criterion", "differentiation_loss", "finetune", "load", "mask", "mean_loss", "ndi_report", "prune",
+    "random_inputs", "rank_features", "recalibrate", "score", "score_many", "trace", "track",
 ]  # fmt: skip

@@ -49,7 +49,7 @@ def widths(comparison: Comparison) -> str:
         axes.invert_yaxis()
         axes.set_xlabel("units")
         _legend_above(axes, len(comparison.rows) + 1)
-        return _svg(figure, "Units per group before and after pruning")
+        return svg(figure, "Units per group before and after pruning")
 
 
 def scores(comparison: Comparison) -> str:
@@ -73,7 +73,7 @@ def scores(comparison: Comparison) -> str:
         handles = [Patch(color=REMOVED), Patch(color=INK, alpha=0.6), Line2D([], [], color=INK, lw=1, ls="--")]
         labels = ["removed", "kept (in the criterion's colour)", "highest score removed"]
         figure.legend(handles, labels, loc="lower left", bbox_to_anchor=(0.1, 1), ncols=3, frameon=False)
-        return _svg(figure, "Distribution of scores, kept and removed")
+        return svg(figure, "Distribution of scores, kept and removed")
 
 
 def accuracies(comparison: Comparison) -> str:
@@ -102,7 +102,7 @@ def accuracies(comparison: Comparison) -> str:
         axes.set_ylabel("accuracy, %")
         axes.set_ylim(0, 104)
         _legend_above(axes, len(comparison.rows) + 1)
-        return _svg(figure, "Accuracy by stage")
+        return svg(figure, "Accuracy by stage")
 
 
 def _colour(number: int) -> str:
@@ -113,7 +113,7 @@ def _legend_above(axes, columns: int) -> None:
     axes.legend(loc="lower left", bbox_to_anchor=(0, 1), ncols=columns, frameon=False)
 
 
-def _svg(figure: Figure, title: str) -> str:
+def svg(figure: Figure, title: str) -> str:
     """The figure as an <svg> element that scales with the page and names itself to screen readers."""
     text = StringIO()
     with rc_context({"svg.hashsalt": title}):  # makes ids that differ between the pictures of a page, not between runs

@@ -26,4 +26,4 @@ def draw(criterion: str, steps: list[int], lines: Mapping[str, Tensor]) -> str:
             axes.set_visible(False)
         figure.supxlabel("training step")
         figure.supylabel(criterion)
-        return figures._svg(figure, f"{criterion} of every unit during training, and the mean of each layer")
+        return figures.svg(figure, f"{criterion} of every unit during training, and the mean of each layer")
