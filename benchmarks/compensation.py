@@ -3,8 +3,8 @@
     python -m benchmarks.compensation       # about 10 minutes; writes benchmarks/results/compensation.{json,md}
 
 Half of every block's inner channels go, chosen by each criterion from 512 training images, which compensation also
-sees. Accuracy is on 1,000 test images that nothing was chosen by: after the cut, after compensation, and each with batch
-norm recalibrated on 2,048 training images.
+sees. Accuracy is on 1,000 test images that nothing was chosen by: after the cut, after compensation, and each with
+batch norm recalibrated on 2,048 training images.
 """
 
 from __future__ import annotations
