@@ -552,3 +552,19 @@ def test_a_gradient_that_is_not_finite_names_its_parameter(kind):
         model[2].bias[0] = float("nan")
     with pytest.raises(DataError, match=r"the \S+ of '[02]\.(weight|bias)' is not finite"):
         differentiate(model, [(x, y)], [kind])
+
+
+def test_places_that_see_the_same_tensor_share_the_work(monkeypatch):
+    model, (x,) = build("mlp")
+    s = sc.trace(model, x)
+    group = s.groups["0"]
+    after, operand = group.after[0], s.contractions_of(group)[0].operand
+    seen_by = []
+    update = Totals.update
+    monkeypatch.setattr(Totals, "update", lambda self, values: (seen_by.append(len(values)), update(self, values)))
+    found = observe(model, x.split(2), {after: [Totals], operand: [Totals]})
+    assert sum(seen_by) == len(x)
+    assert torch.equal(found[after, Totals].variance, found[operand, Totals].variance)
+    with torch.no_grad():
+        expected = model[:2](x).var(0, correction=0)
+    torch.testing.assert_close(found[after, Totals].variance, expected)

@@ -21,6 +21,7 @@ class MapStatistic(Statistic):
         sums: float64 [units]; None where units have no maps.
     """
 
+    shareable = False
     LARGEST = 64
     """No more samples of one process are looked at than this."""
 
@@ -30,13 +31,13 @@ class MapStatistic(Statistic):
 
     @staticmethod
     @abstractmethod
-    def of(x: Tensor) -> Tensor | None:
+    def sums_of(x: Tensor) -> Tensor | None:
         """The sum over the samples of x [samples, units, ...] of a number per unit, or None if they have no maps."""
 
     def update(self, x: Tensor) -> None:
         """Look at as many samples as are still wanted."""
         x = x[: max(self.LARGEST - self.samples, 0)]
-        if len(x) and (sums := self.of(wide(x))) is not None:
+        if len(x) and (sums := self.sums_of(wide(x))) is not None:
             merged = self.merge(type(self)(len(x), sums.double()))
             self.samples, self.sums = merged.samples, merged.sums
 
@@ -60,7 +61,7 @@ class MapRanks(MapStatistic):
     """The rank of each unit's map, a matrix of rows and columns."""
 
     @staticmethod
-    def of(x: Tensor) -> Tensor | None:
+    def sums_of(x: Tensor) -> Tensor | None:
         """Ranks of maps [samples, units, height, width]."""
         return torch.linalg.matrix_rank(x).sum(0) if x.ndim == 4 else None
 
@@ -69,7 +70,7 @@ class NuclearDrops(MapStatistic):
     """By how much the nuclear norm of [units, positions] falls when the row of one unit is set to zero."""
 
     @staticmethod
-    def of(x: Tensor) -> Tensor | None:
+    def sums_of(x: Tensor) -> Tensor | None:
         """Drops of activations [samples, units, ...] with more than one position."""
         if x.ndim < 3:
             return None

@@ -84,6 +84,9 @@ class _Observer(Watcher):
         self._inputs: dict[Site, list[_Place]] = defaultdict(list)
         self._outputs: dict[Site, list[_Place]] = defaultdict(list)
         self._seeking = False
+        self._latest: Tensor | None = None
+        self._layout: tuple[Any, ...] = ()
+        self._parts: dict[type[Statistic], Statistic] = {}
         self._reached: set[Tap] = set()
         for place in self.places:
             (self._outputs if place.tap.slot < 0 else self._inputs)[place.tap.site].append(place)
@@ -99,6 +102,8 @@ class _Observer(Watcher):
         except Exception as error:
             self._seek(batch)  # a statistic may have failed on what is not finite
             raise batch.refused(error) from error
+        finally:
+            self._latest = None
         if not finite:
             self._seek(batch)
         for place in self.places:
@@ -144,7 +149,19 @@ class _Observer(Watcher):
             return
         self._reached.add(tap)
         for statistic in place.statistics:
-            statistic.update(units)
+            if statistic.shareable:
+                statistic.add(self._once(type(statistic), x, units))
+            else:
+                statistic.update(units)
+
+    def _once(self, kind: type[Statistic], x: Tensor, units: Tensor) -> Statistic:
+        """The statistic of one batch at one place; a place that sees the same tensor right after gets the same one."""
+        layout = x._version, units.shape, units.stride(), units.storage_offset()
+        if self._latest is not x or self._layout != layout:
+            self._latest, self._layout, self._parts = x, layout, {}
+        if kind not in self._parts:
+            self._parts[kind] = kind.of(units)
+        return self._parts[kind]
 
 
 def _need_finite(tap: Tap, x: Tensor) -> None:

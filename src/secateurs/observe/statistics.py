@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
@@ -16,6 +16,9 @@ class Statistic(ABC):
     `merge` is associative, so batches, resumed runs and ranks are all the same operation.
     """
 
+    shareable: ClassVar[bool] = True
+    """Whether what is remembered of a batch does not depend on the batches before."""
+
     @abstractmethod
     def update(self, x: Tensor) -> None:
         """Take in activations [samples, units, ...], the other dimensions being positions."""
@@ -23,6 +26,17 @@ class Statistic(ABC):
     @abstractmethod
     def merge(self, other: Self) -> Self:
         """The statistic of both data together."""
+
+    @classmethod
+    def of(cls, x: Tensor) -> Self:
+        """The statistic of one batch."""
+        statistic = cls()
+        statistic.update(x)
+        return statistic
+
+    def add(self, other: Self) -> None:
+        """Take in another statistic."""
+        vars(self).update(vars(self.merge(other)))
 
     @abstractmethod
     def state(self) -> dict[str, Any]:
