@@ -113,6 +113,8 @@ def bare(model: nn.Module, data: list[Any]) -> None:
 class Pairs(Statistic):
     """NEXP as the paper computes it: all pairs of inputs, compared position by position."""
 
+    shareable = False
+
     def __init__(self):
         self.values: list[Tensor] = []
 
