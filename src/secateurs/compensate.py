@@ -19,6 +19,8 @@ from secateurs.observe import Moments, observe
 from secateurs.plan import Plan
 from secateurs.progress import Progress, silent
 from secateurs.structure import Contraction, Structure, trace
+from secateurs.structure.axis import Var
+from secateurs.structure.indexing import sliced
 from secateurs.tables import render
 
 
@@ -86,7 +88,8 @@ def compensate(
     if structure is None:
         structure = trace(dense, first_batch(data).sample(2), kinds="all")
     plan.check(structure)
-    losers, skipped = _losers(structure, plan, mean_only)
+    units = structure.unit_masks(plan.keep)
+    losers, skipped = _losers(structure, plan, units, mean_only)
     wanted = {c.operand: (Moments,) for its in losers.values() for c in its}
     observations = observe(dense, data, wanted, progress, "observing, to compensate") if wanted else {}
     tensors, targets = dict(named_tensors(dense)), dict(named_tensors(small))
@@ -98,7 +101,7 @@ def compensate(
         moments = observations[contractions[0].operand, Moments]
         for other in contractions[1:]:
             moments = moments.merge(observations[other.operand, Moments])
-        layer = _Layer(contractions[0], tensors[name].detach(), _kept(contractions[0], structure, plan), moments.mean)
+        layer = _Layer(contractions[0], tensors[name].detach(), contractions[0].kept(units), moments.mean)
         solution = layer.solve(moments.rows, bias is not None, mean_only)
         before[name], after[name] = solution.before, solution.after
         _write(targets, name, tensors[name], solution.weight, masks[name])
@@ -108,11 +111,13 @@ def compensate(
     return Compensation(before, after, skipped)
 
 
-def _losers(structure: Structure, plan: Plan, mean_only: bool) -> tuple[dict[str, list[Contraction]], dict[str, str]]:
+def _losers(
+    structure: Structure, plan: Plan, units: Mapping[Var, Tensor], mean_only: bool
+) -> tuple[dict[str, list[Contraction]], dict[str, str]]:
     """The contractions of the weights that lose inputs, per weight; and those that cannot be compensated, and why."""
     found: dict[str, list[Contraction]] = defaultdict(list)
     for contraction in (c.alike for c in structure.contractions):
-        kept = _kept(contraction, structure, plan)
+        kept = contraction.kept(units)
         if kept.any() and not kept.all():
             found[contraction.weight].append(contraction)
     skipped = {}
@@ -132,14 +137,6 @@ def _losers(structure: Structure, plan: Plan, mean_only: bool) -> tuple[dict[str
             skipped[name] = reason
             del found[name]
     return found, skipped
-
-
-def _kept(contraction: Contraction, structure: Structure, plan: Plan) -> Tensor:
-    masks = {}
-    for name, kept in plan.keep.items():
-        masks[structure.group(name).var] = torch.zeros(structure.group(name).size, dtype=torch.bool)
-        masks[structure.group(name).var][list(kept)] = True
-    return contraction.kept(masks)
 
 
 class _Solution(NamedTuple):
@@ -232,16 +229,11 @@ def _shift(dense: nn.Module, contraction: Contraction, weight: Tensor, constant:
 def _write(targets: Mapping[str, Tensor], name: str, dense: Tensor, new: Tensor, masks: list[Tensor]) -> None:
     """Put what is kept of `new` in the place of what was kept of `dense`."""
 
-    def sliced(tensor: Tensor) -> Tensor:
-        for dim, keep in enumerate(masks):
-            tensor = tensor.index_select(dim, keep.nonzero().flatten().to(tensor.device))
-        return tensor
-
     target = targets.get(name)
-    if target is None or not torch.equal(target, sliced(dense.detach())):
+    if target is None or not torch.equal(target, sliced(dense.detach(), masks)):
         raise PlanError(
             f"{name!r} is not what the plan leaves of the dense model's: compensate right after the cut, once, and "
             "before any training"
         )
     with torch.no_grad():
-        target.copy_(sliced(new))
+        target.copy_(sliced(new, masks))

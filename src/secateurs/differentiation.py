@@ -7,7 +7,6 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-import torch
 from torch import Tensor, nn
 from torch.func import functional_call
 
@@ -18,6 +17,7 @@ from secateurs.observe import Pooled, observe
 from secateurs.plan import Plan
 from secateurs.preserve import evaluating
 from secateurs.structure import Structure, trace
+from secateurs.structure.indexing import kept_entries
 from secateurs.structure.trace import outputs_of
 from secateurs.tables import render
 
@@ -116,9 +116,7 @@ def _removed(plan: Plan, structure: Structure, made: bool = False) -> dict[str, 
     consumed = {(m.tensor, m.dim) for group in structure.groups.values() for m in group.members if m.consumed}
     found = {}
     for name, dims in structure.keep_masks(plan.keep).items():
-        kept = torch.ones((), dtype=torch.bool)
-        for dim, mask in enumerate(dims):
-            kept = kept.unsqueeze(-1) & (mask | (made and (name, dim) in consumed))
+        kept = kept_entries([mask | (made and (name, dim) in consumed) for dim, mask in enumerate(dims)])
         if name in structure.parameters and not kept.all():
             found[name] = ~kept
     return found

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from secateurs.observe import synaptic_flow
 from secateurs.progress import Progress, silent
 from secateurs.structure import Group, Structure
-from secateurs.structure.indexing import take_units
+from secateurs.structure.indexing import kept_entries, take_units
 
 ROUNDS = 100
 LEFT = 0.01
@@ -57,11 +57,8 @@ def through_units(structure: Structure, group: Group, tensors: Mapping[str, Tens
 
 def _masks(structure: Structure, alive: Mapping[str, Tensor]) -> dict[str, Tensor]:
     keep = {name: tuple(its.nonzero().flatten().tolist()) for name, its in alive.items() if not its.all()}
-    masks = {}
-    for name, dims in structure.keep_masks(keep).items():
-        if name in structure.parameters and not all(mask.all() for mask in dims):
-            mask = torch.ones(())
-            for dim in dims:
-                mask = mask.unsqueeze(-1) * dim
-            masks[name] = mask
-    return masks
+    return {
+        name: kept_entries(masks)
+        for name, masks in structure.keep_masks(keep).items()
+        if name in structure.parameters and not all(mask.all() for mask in masks)
+    }

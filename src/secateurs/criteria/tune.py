@@ -16,6 +16,7 @@ from secateurs.losses import Loss
 from secateurs.preserve import batch_statistics
 from secateurs.progress import Progress, silent
 from secateurs.structure import Structure
+from secateurs.structure.indexing import zeroed
 
 ALPHAS = (0.0, 0.25, 0.5, 0.75, 1.0)
 KEPT = 0.5
@@ -93,11 +94,9 @@ def tune(
 
 def _masked(model: nn.Module, structure: Structure, keep: Mapping[str, tuple[int, ...]]) -> dict[str, Tensor]:
     """The parameters that lose something, with everything of the units that are not kept set to zero."""
-    masked = {}
     parameters = dict(model.named_parameters())
-    for name, masks in structure.keep_masks(keep).items():
-        if name in parameters and not all(mask.all() for mask in masks):
-            masked[name] = parameters[name].detach().clone()
-            for dim, mask in enumerate(masks):
-                masked[name].index_fill_(dim, (~mask).nonzero().flatten().to(masked[name].device), 0)
-    return masked
+    return {
+        name: zeroed(parameters[name].detach(), masks)
+        for name, masks in structure.keep_masks(keep).items()
+        if name in parameters and not all(mask.all() for mask in masks)
+    }

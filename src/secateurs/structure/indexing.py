@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import torch
 from torch import Tensor
@@ -64,3 +64,29 @@ def take_units(x: Tensor, dim: int, axis: Axis, var: Var) -> Tensor:
     if index.numel() == axis.size and bool((index.flatten() == torch.arange(axis.size)).all()):
         return x.unflatten(dim, tuple(index.shape))
     return x.index_select(dim, index.flatten().to(x.device)).unflatten(dim, tuple(index.shape))
+
+
+def sliced(tensor: Tensor, keeps: Sequence[Tensor]) -> Tensor:
+    """A copy with only those indices of each dimension that a bool mask per dimension keeps."""
+    found = tensor
+    for dim, keep in enumerate(keeps):
+        if not keep.all():
+            found = found.index_select(dim, keep.nonzero().flatten().to(tensor.device))
+    return tensor.clone() if found is tensor else found
+
+
+def zeroed(tensor: Tensor, keeps: Sequence[Tensor]) -> Tensor:
+    """A copy of the same shape in which what `sliced` leaves out is zero."""
+    masked = tensor.clone()
+    for dim, keep in enumerate(keeps):
+        if not keep.all():
+            masked.index_fill_(dim, (~keep).nonzero().flatten().to(tensor.device), 0)
+    return masked
+
+
+def kept_entries(keeps: Sequence[Tensor]) -> Tensor:
+    """Which entries `sliced` leaves: bool, in the shape of the tensor, from a bool mask per dimension."""
+    kept = torch.ones((), dtype=torch.bool)
+    for keep in keeps:
+        kept = kept.unsqueeze(-1) & keep
+    return kept

@@ -182,12 +182,17 @@ class Structure:
         Returns:
             For each tensor name, one bool mask per dimension.
         """
+        masks = self.unit_masks(keep)
+        return {name: [keep_mask(axis, masks) for axis in axes] for name, axes in self.axes.items()}
+
+    def unit_masks(self, keep: Mapping[str, tuple[int, ...]]) -> dict[Var, Tensor]:
+        """Which units of each of these groups stay, by the groups' variables, as `indexing.keep_mask` takes them."""
         masks = {}
         for name, kept in keep.items():
             mask = torch.zeros(self.group(name).size, dtype=torch.bool)
             mask[list(kept)] = True
             masks[self.group(name).var] = mask
-        return {name: [keep_mask(axis, masks) for axis in axes] for name, axes in self.axes.items()}
+        return masks
 
     def freeze(self, reasons: Mapping[str, str]) -> Structure:
         """The same structure with these groups frozen, for these reasons."""

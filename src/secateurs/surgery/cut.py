@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping
 from torch import Tensor, nn
 
 from secateurs.errors import ModelError
+from secateurs.structure.indexing import sliced, zeroed
 from secateurs.surgery.adapt import adapt
 
 Masks = Mapping[str, list[Tensor]]
@@ -20,7 +21,7 @@ def cut(model: nn.Module, masks: Masks) -> nn.Module:
     Raises:
         ModelError: the model cannot be copied.
     """
-    small = rebuild(model, lambda name, tensor: _slice(tensor, masks[name]))
+    small = rebuild(model, lambda name, tensor: sliced(tensor, masks[name]))
     adapt(small)
     return small
 
@@ -32,7 +33,7 @@ def mask(model: nn.Module, masks: Masks) -> nn.Module:
         ModelError: the model cannot be copied.
     """
     parameters = {name for name, _ in model.named_parameters()}
-    return rebuild(model, lambda name, tensor: _zero(tensor, masks[name]) if name in parameters else tensor.clone())
+    return rebuild(model, lambda name, tensor: zeroed(tensor, masks[name]) if name in parameters else tensor.clone())
 
 
 def rebuild(model: nn.Module, change: Callable[[str, Tensor], Tensor]) -> nn.Module:
@@ -54,19 +55,3 @@ def rebuild(model: nn.Module, change: Callable[[str, Tensor], Tensor]) -> nn.Mod
             f"{type(model).__name__} cannot be copied ({error}); tensors computed from parameters must not be kept in "
             "attributes, for example"
         ) from error
-
-
-def _slice(tensor: Tensor, keeps: list[Tensor]) -> Tensor:
-    sliced = tensor
-    for dim, keep in enumerate(keeps):
-        if not keep.all():
-            sliced = sliced.index_select(dim, keep.nonzero().flatten().to(tensor.device))
-    return tensor.clone() if sliced is tensor else sliced
-
-
-def _zero(tensor: Tensor, keeps: list[Tensor]) -> Tensor:
-    masked = tensor.clone()
-    for dim, keep in enumerate(keeps):
-        if not keep.all():
-            masked.index_fill_(dim, (~keep).nonzero().flatten().to(tensor.device), 0)
-    return masked
