@@ -163,3 +163,38 @@ def test_groups_without_scores_stay_whole(structure):
     plan = sc.allocate(structure, scores, "keep:0.5")
     assert name not in plan.groups
     assert len(values) == structure.groups[name].size
+
+
+@settings(max_examples=30, deadline=None)
+@given(st.sampled_from(["macs", "params", "keep"]), st.sampled_from(["global", "local"]), st.integers(0, 99),
+       st.floats(0.5, 0.9), st.floats(0.2, 0.5), st.integers(1, 3))  # fmt: skip
+def test_what_is_gone_stays_gone_and_budgets_are_of_the_dense_model(structure, quantity, scope, seed, f1, f2, multiple):
+    limits = sc.Limits(floor=0.15, multiple=multiple)
+    try:
+        first = sc.allocate(structure, scores_of(structure, seed), f"{quantity}:{f1}", limits, scope)
+        scores = {name: its[list(first.keep[name])] for name, its in scores_of(structure, seed + 1).items()}
+        last = list(scores)[-1]
+        unscored = {name: its for name, its in scores.items() if name != last}
+        second = sc.allocate(structure, unscored, f"{quantity}:{f2}", limits, scope, left=first.keep)
+    except InfeasibleBudgetError:
+        return
+    assert second.keep[last] == first.keep[last]
+    assert second.dense == structure.cost()
+    measure = QUANTITY[quantity]
+    target = f2 * measure(structure, {})
+    assert measure(structure, second.widths) <= target
+    for name, kept in second.keep.items():
+        assert set(kept) <= set(first.keep[name])
+        units = structure.groups[name].size
+        wider = limits.width(len(kept) + 1, units)
+        if name != last and len(kept) < wider <= len(first.keep[name]):
+            assert measure(structure, {**second.widths, name: wider}) > target
+        removed = [s for u, s in zip(first.keep[name], scores[name].tolist(), strict=True) if u not in kept]
+        stayed = [s for u, s in zip(first.keep[name], scores[name].tolist(), strict=True) if u in kept]
+        assert name == last or not removed or max(removed) <= min(stayed)
+    relative = second.since(first)
+    assert relative.dense == first.pruned
+    for name, group in relative.groups.items():
+        assert [first.keep[name][i] for i in group.keep] == list(second.keep[name])
+        assert group.units == len(first.keep[name])
+    assert all(name in relative.groups or second.keep[name] == first.keep[name] for name in second.keep)

@@ -96,6 +96,19 @@ class Plan(BaseModel):
                 f"the model's structure {structure.cost(self.widths).params:,}"
             )
 
+    def since(self, earlier: Plan) -> Plan:
+        """What remains to be removed from the model that an earlier plan left, as a plan for that model.
+
+        Args:
+            earlier: for the same dense model; it kept whatever this plan keeps.
+        """
+        groups = {}
+        for name, group in self.groups.items():
+            there = earlier.keep.get(name, tuple(range(group.units)))
+            if set(group.keep) != set(there):
+                groups[name] = GroupPlan(units=len(there), keep=tuple(map(there.index, group.keep)))
+        return self.model_copy(update={"groups": groups, "dense": earlier.pruned})
+
     def without(self, names: dict[str, str], structure: Structure) -> Plan:
         """The plan with these groups left whole, for these reasons."""
         groups = {name: group for name, group in self.groups.items() if name not in names}

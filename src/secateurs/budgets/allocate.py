@@ -9,7 +9,7 @@ the prefix grows.
 from __future__ import annotations
 
 from bisect import bisect_left
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -31,6 +31,7 @@ def allocate(
     budget: str = "macs:0.5",
     limits: Limits | None = None,
     scope: str = "global",
+    left: Mapping[str, Sequence[int]] | None = None,
 ) -> Plan:
     """Choose the units to keep.
 
@@ -43,6 +44,9 @@ def allocate(
         limits: bounds for each group.
         scope: "global" ranks the units of all groups together; "local" ranks each group by itself, so that all
             keep about the same share.
+        left: for a model that was cut before: per group, the units of the dense model that it still has (see
+            `Plan.keep`), in the order of the scores. The structure, the budget, the limits and the plan are about the
+            dense model then, and what is gone stays gone.
 
     Returns:
         The plan; ties between equal scores are broken in favour of the lower index.
@@ -59,7 +63,9 @@ def allocate(
         raise BudgetError(f"limits must be made by Limits(...), not {limits!r}")
     goal = Budget.parse(budget)
     limits = limits or Limits()
-    values = {name: _checked(structure, name, its) for name, its in scores.items()}
+    units = {name: np.array(its) for name, its in (left or {}).items()}
+    units |= {name: np.arange(structure.group(name).size) for name in scores if name not in units}
+    values = {name: _checked(name, its, len(units[name])) for name, its in scores.items()}
     if not values:
         raise BudgetError(
             "there is nothing to prune: no group has scores (see the structure's frozen list for reasons)"
@@ -67,16 +73,17 @@ def allocate(
     if scope not in ("global", "local"):
         raise BudgetError(f"scope {scope!r} is neither 'global' nor 'local'")
     ranked = {name: np.argsort(-its, kind="stable") for name, its in values.items()}  # best first
-    ladder = _Ladder(structure, values, ranked, limits, scope)
+    ladder = _Ladder(structure, values, ranked, {name: len(its) for name, its in units.items()}, limits, scope)
     certificates: dict[str, Certificate] = {}
     if goal.quantity == EFFECTIVE:
         widths, certificates = _effective(ladder, values, goal.fraction, scope)
     else:
-        widths = _within(ladder, structure, goal, sum(map(len, values.values())))
+        widths = _within(ladder, structure, goal)
+    keep = {**units, **{name: units[name][order[: widths[name]]] for name, order in ranked.items()}}
     return Plan(
         groups={
-            name: GroupPlan(units=len(its), keep=tuple(sorted(map(int, ranked[name][: widths[name]]))))
-            for name, its in values.items()
+            name: GroupPlan(units=structure.group(name).size, keep=tuple(sorted(map(int, its))))
+            for name, its in keep.items()
         },
         budget=budget,
         scope=scope,
@@ -87,9 +94,9 @@ def allocate(
     )
 
 
-def _within(ladder: _Ladder, structure: Structure, goal: Budget, units: int) -> dict[str, int]:
+def _within(ladder: _Ladder, structure: Structure, goal: Budget) -> dict[str, int]:
     """The widths of the shortest prefix of removals that meets the budget, filled up."""
-    dense = goal.amount(structure.cost(), units)
+    dense = goal.amount(structure.cost(), ladder.units)
     target = goal.fraction * dense
     lowest = ladder.amount(goal, ladder.widths(ladder.steps))
     if lowest > target:
@@ -110,8 +117,8 @@ def _effective(
         everything = torch.cat(list(tensors.values()))
         where = "all groups"
         widths = ladder.widths(ladder.steps - effective_count(everything, beta, where))
-        return widths, {where: certificate(everything, beta, sum(widths.values()), where)}
-    widths, certificates = {}, {}
+        return widths, {where: certificate(everything, beta, sum(widths[name] for name in values), where)}
+    widths, certificates = ladder.widths(0), {}
     for name, its in tensors.items():
         where = f"group {name!r}"
         widths[name] = ladder.allowed(name, effective_count(its, beta, where))
@@ -122,10 +129,14 @@ def _effective(
 class _Ladder:
     """The widths after each number of removals, worst units first."""
 
-    def __init__(self, structure: Structure, values: Any, ranked: Any, limits: Limits, scope: str):
+    def __init__(
+        self, structure: Structure, values: Any, ranked: Any, left: dict[str, int], limits: Limits, scope: str
+    ):
         self.limits = limits
         self._structure = structure
-        self._units = {name: len(its) for name, its in values.items()}
+        self._units = {name: structure.group(name).size for name in left}
+        self._left = left
+        self._scored = list(values)
         self._bounds = {name: self._bounds_of(name) for name in values}
         # A unit's rank from the bottom of its group, as a share, makes groups of all sizes shrink together.
         self._keys: dict[str, np.ndarray] = {}
@@ -145,34 +156,39 @@ class _Ladder:
         except BudgetError as error:
             raise InfeasibleBudgetError(f"group {name!r}: {error}") from None
 
+    @property
+    def units(self) -> int:
+        """How many the dense model's groups have."""
+        return sum(self._units.values())
+
     def widths(self, step: int) -> dict[str, int]:
         """The widths when the `step` worst units are asked to go."""
-        gone = np.bincount(self._owner[:step], minlength=len(self._units))
-        widths = {}
-        for (name, units), removed in zip(self._units.items(), gone, strict=True):
-            widths[name] = self.allowed(name, units - int(removed))
+        gone = np.bincount(self._owner[:step], minlength=len(self._scored))
+        widths = dict(self._left)
+        for name, removed in zip(self._scored, gone, strict=True):
+            widths[name] = self.allowed(name, widths[name] - int(removed))
         return widths
 
     def allowed(self, name: str, width: int) -> int:
         """The width that a group gets where this one is wanted."""
         low, high = self._bounds[name]
-        return min(max(self.limits.width(width, self._units[name]), low), high)
+        return min(max(self.limits.width(width, self._units[name]), low), high, self._left[name])
 
     def fill(self, goal: Budget, target: float, widths: dict[str, int]) -> dict[str, int]:
         """Put back units, best first, for as long as some fit under the target."""
         widths, pricing = dict(widths), Pricing(self._structure, widths)
         while True:
             units = sum(widths.values())
-            wider = {name: self.limits.width(width + 1, self._units[name]) for name, width in widths.items()}
+            wider = {name: self.limits.width(widths[name] + 1, self._units[name]) for name in self._scored}
             fitting = [
                 name
                 for name, width in wider.items()
-                if widths[name] < width <= self._bounds[name][1]
+                if widths[name] < width <= min(self._bounds[name][1], self._left[name])
                 and goal.amount(pricing.at(name, width), units + width - widths[name]) <= target
             ]
             if not fitting:
                 return widths
-            best = max(fitting, key=lambda name: self._keys[name][self._units[name] - widths[name] - 1])
+            best = max(fitting, key=lambda name: self._keys[name][self._left[name] - widths[name] - 1])
             widths[best] = wider[best]
             pricing.set(best, wider[best])
 
@@ -181,8 +197,7 @@ class _Ladder:
         return goal.amount(self._structure.cost(widths), sum(widths.values()))
 
 
-def _checked(structure: Structure, name: str, scores: Any) -> np.ndarray:
-    units = structure.group(name).size
+def _checked(name: str, scores: Any, units: int) -> np.ndarray:
     try:
         values = torch.as_tensor(scores).detach().double().cpu().numpy()
     except (TypeError, ValueError, RuntimeError) as error:
