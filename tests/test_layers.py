@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 ORDER = [
-    "errors tables progress preserve data costs",
+    "errors tables progress preserve shard together data costs",
     "structure",
     "losses evaluate",
     "observe",

@@ -33,8 +33,9 @@ from secateurs.observe import (
     synaptic_flow,
 )
 
-COMMUTATIVE = (FiringCounts, Totals, Moments, MapRanks, NuclearDrops)
-STATISTICS = (*COMMUTATIVE, Pooled, Sampled)
+COMMUTATIVE = (FiringCounts, Totals, Moments)
+OF_SAMPLES = (Pooled, Sampled, MapRanks, NuclearDrops)
+STATISTICS = (*COMMUTATIVE, *OF_SAMPLES)
 SEEDS = st.integers(0, 10**6)
 SIZES = st.tuples(st.integers(1, 8), st.integers(1, 5), st.integers(1, 3), st.integers(1, 4))
 """Samples, units, rows and columns: fewer and more units than positions, and only one of each."""
@@ -120,13 +121,13 @@ def test_sampled_positions_are_evenly_spaced_from_the_first_to_the_last(monkeypa
 
 @settings(max_examples=30, deadline=None)
 @given(SIZES, st.integers(0, 3), SEEDS)
-def test_map_ranks_are_those_of_numpy_summed_over_samples(sizes, rank, seed):
+def test_map_ranks_are_those_of_numpy_sample_by_sample(sizes, rank, seed):
     generator = torch.Generator().manual_seed(seed)
     samples, units, height, width = sizes
     left = torch.randn(samples, units, height, rank, generator=generator, dtype=torch.float64)
     x = left @ torch.randn(samples, units, rank, width, generator=generator, dtype=torch.float64)
-    expected = [sum(int(np.linalg.matrix_rank(x[n, u].numpy())) for n in range(samples)) for u in range(units)]
-    assert seen(MapRanks, x).sums.tolist() == expected
+    expected = [[int(np.linalg.matrix_rank(x[n, u].numpy())) for u in range(units)] for n in range(samples)]
+    assert seen(MapRanks, x).values.tolist() == expected
 
 
 @settings(max_examples=20, deadline=None)
@@ -135,19 +136,19 @@ def test_map_ranks_are_those_of_numpy_summed_over_samples(sizes, rank, seed):
 @example((3, 2, 2, 3), 0)
 def test_nuclear_drops_are_those_of_singular_values_with_one_row_at_zero(sizes, seed):
     x = activations(sizes, seed)
-    expected = np.zeros(sizes[1])
-    for sample in x.flatten(2).numpy():
+    expected = np.zeros(sizes[:2])
+    for number, sample in enumerate(x.flatten(2).numpy()):
         for unit in range(sizes[1]):
             without = sample.copy()
             without[unit] = 0
-            expected[unit] += np.linalg.norm(sample, "nuc") - np.linalg.norm(without, "nuc")
-    torch.testing.assert_close(seen(NuclearDrops, x).sums, torch.from_numpy(expected), rtol=1e-7, atol=1e-6)
+            expected[number, unit] = np.linalg.norm(sample, "nuc") - np.linalg.norm(without, "nuc")
+    torch.testing.assert_close(seen(NuclearDrops, x).values, torch.from_numpy(expected), rtol=1e-7, atol=1e-6)
 
 
 @pytest.mark.parametrize("kind", [MapRanks, NuclearDrops])
 def test_units_without_maps_have_no_statistic_of_maps(kind):
     statistic = seen(kind, activations((4, 3), 0))
-    assert statistic.state() == {"samples": 0, "sums": None}
+    assert statistic.state() == {"values": None}
     assert_same(statistic.merge(seen(kind, activations((4, 3, 2, 2), 0))), seen(kind, activations((4, 3, 2, 2), 0)))
 
 
@@ -166,7 +167,7 @@ def test_however_samples_are_split_the_statistic_is_that_of_all(kind, sizes, see
     assert_same(merged, whole)
 
 
-@pytest.mark.parametrize("kind", [Pooled, Sampled, MapRanks, NuclearDrops])
+@pytest.mark.parametrize("kind", OF_SAMPLES)
 @settings(max_examples=20, deadline=None)
 @given(st.integers(0, 10), SEEDS, st.data())
 def test_only_the_first_samples_are_kept_however_they_come(kind, largest, seed, data):
@@ -209,6 +210,28 @@ def test_what_is_done_with_a_merged_statistic_leaves_both_sides_alone(kind, empt
 def test_maps_of_another_size_are_refused(kind):
     with pytest.raises(DataError, match="4 positions per unit became 6"):
         seen(kind, torch.ones(2, 3, 4), torch.ones(2, 3, 6))
+
+
+@pytest.mark.parametrize("kind", STATISTICS)
+@pytest.mark.parametrize("shapes", [[], [(4, 3, 2, 2)], [(4, 3)]])
+def test_the_state_makes_the_statistic_again(kind, shapes):
+    """What resumed runs and other ranks go by."""
+    statistic = seen(kind, *(activations(shape, 0) for shape in shapes))
+    again = kind(**statistic.state())
+    torch.testing.assert_close(again.state(), statistic.state(), rtol=0, atol=0)
+    x = activations((2, 3, *shapes[0][2:]) if shapes else (2, 3, 2, 2), 1)
+    again.update(x)
+    statistic.update(x)
+    torch.testing.assert_close(again.state(), statistic.state(), rtol=0, atol=0)
+
+
+@pytest.mark.parametrize("kind", [MapRanks, NuclearDrops])
+def test_no_more_maps_are_looked_at_than_are_kept(kind, monkeypatch):
+    looked, values_of = [], kind.values_of
+    monkeypatch.setattr(kind, "LARGEST", 5)
+    monkeypatch.setattr(kind, "values_of", lambda x: looked.append(len(x)) or values_of(x))
+    seen(kind, *activations((9, 2, 3, 3), 0).split(3))
+    assert looked == [3, 2]
 
 
 def bytes_of(statistic):
@@ -560,8 +583,8 @@ def test_places_that_see_the_same_tensor_share_the_work(monkeypatch):
     group = s.groups["0"]
     after, operand = group.after[0], s.contractions_of(group)[0].operand
     seen_by = []
-    update = Totals.update
-    monkeypatch.setattr(Totals, "update", lambda self, values: (seen_by.append(len(values)), update(self, values)))
+    of = Totals.of
+    monkeypatch.setattr(Totals, "of", lambda values: seen_by.append(len(values)) or of(values))
     found = observe(model, x.split(2), {after: [Totals], operand: [Totals]})
     assert sum(seen_by) == len(x)
     assert torch.equal(found[after, Totals].variance, found[operand, Totals].variance)

@@ -13,6 +13,7 @@ from torch.utils._pytree import tree_flatten, tree_map_only
 
 from secateurs.errors import DataError, ModelError
 from secateurs.preserve import rng
+from secateurs.together import leading
 
 
 @dataclass(frozen=True)
@@ -171,7 +172,7 @@ def _read(data: Iterable[Any]) -> Iterator[Any]:
 
 
 def first_batch(data: Iterable[Any]) -> Batch:
-    """The first batch of data that can be read again.
+    """The first batch of data that can be read again; of a shard, of all its data, the same on every rank.
 
     Raises:
         DataError: `data` can be read only once, or is not data (see `batches`).
@@ -182,7 +183,7 @@ def first_batch(data: Iterable[Any]) -> Batch:
             "or give example_inputs as well"
         )
     with rng():  # a loader may draw random numbers to shuffle
-        return next(batches(data))
+        return next(batches(leading(data)))
 
 
 @dataclass(frozen=True)

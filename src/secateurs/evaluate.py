@@ -13,6 +13,7 @@ from secateurs.errors import DataError
 from secateurs.losses import Loss, loss_of
 from secateurs.preserve import evaluating
 from secateurs.progress import Progress, silent
+from secateurs.together import summed, together
 
 
 def accuracy(model: nn.Module, data: Iterable[Any], progress: Progress = silent) -> float:
@@ -20,14 +21,14 @@ def accuracy(model: nn.Module, data: Iterable[Any], progress: Progress = silent)
 
     Args:
         model: gives class scores [samples, classes]; evaluated, not changed.
-        data: batches of (inputs, targets), targets being class numbers [samples].
+        data: batches of (inputs, targets), targets being class numbers [samples]; of a shard, all ranks' count.
         progress: wraps the iteration over the data.
 
     Raises:
         DataError: the data is empty or has no such targets, or the model refuses a batch.
     """
     right = total = 0
-    with evaluating(model):
+    with together(data), evaluating(model):
         for batch in progress(batches(data), "evaluating"):
             batch = batch.to(device_of(model))
             try:
@@ -39,7 +40,7 @@ def accuracy(model: nn.Module, data: Iterable[Any], progress: Progress = silent)
                 raise DataError(f"batch {batch.index}: accuracy needs outputs [samples, classes] and targets [samples]")
             right += int((outputs.argmax(1) == targets).sum())
             total += len(targets)
-    return right / total
+    return summed(data, right) / summed(data, total)
 
 
 def mean_loss(
@@ -53,7 +54,7 @@ def mean_loss(
 
     Args:
         model: evaluated, not changed.
-        data: batches with targets, or dicts with labels.
+        data: batches with targets, or dicts with labels; of a shard, all ranks' count.
         loss: see `secateurs.losses.loss_of`; a mean over samples.
         parameters: run the model with these in the place of its own, by name.
         progress: wraps the iteration over the data.
@@ -62,7 +63,7 @@ def mean_loss(
         DataError: the data is empty or has no targets, or the model refuses a batch.
     """
     total, samples = 0.0, 0
-    with evaluating(model):
+    with together(data), evaluating(model):
         for batch in progress(batches(data), "evaluating"):
             batch = batch.to(device_of(model))
             call = batch.call.copy()
@@ -72,4 +73,4 @@ def mean_loss(
                 raise batch.refused(error) from error
             total += float(loss_of(outputs, batch, loss)) * batch.size
             samples += batch.size
-    return total / samples
+    return summed(data, total) / summed(data, samples)

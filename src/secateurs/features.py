@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -13,14 +14,17 @@ from torch import Tensor, nn
 
 from secateurs.budgets import EFFECTIVE, certificate
 from secateurs.certificate import Certificate
-from secateurs.data import Batch, batches, device_of, first_batch, need_values
+from secateurs.data import Batch, Call, batches, device_of, first_batch, need_values
 from secateurs.errors import CriterionError, DataError, PersistError
+from secateurs.evaluate import mean_loss
 from secateurs.losses import Loss, loss_of
-from secateurs.observe import Totals
+from secateurs.observe import Totals, merged
 from secateurs.preserve import evaluating
 from secateurs.progress import Progress, silent
 from secateurs.selection import best, number, parse_share
+from secateurs.shard import spread
 from secateurs.tables import render
+from secateurs.together import summed, together
 
 METHODS = {
     "taylor": "the mean over samples of |x · ∂loss/∂x|",
@@ -139,7 +143,8 @@ def rank_features(
         ranking = FeatureRanking(scores, keep, means, method, budget, proof)
         if method != "taylor" and loss is None and first_batch(data).targets is None:
             return ranking
-        before, after = (_mean_loss(model, data, loss, its, progress) for its in (torch.clone, ranking.apply))
+        before = mean_loss(model, data, loss, progress=progress)
+        after = mean_loss(model, spread(partial(_Changed, change=ranking.apply), data), loss, progress=progress)
     return replace(ranking, loss_before=before, loss_after=after)
 
 
@@ -147,22 +152,40 @@ def _look(
     model: nn.Module, data: Iterable[Any], method: str, loss: Loss | None, progress: Progress
 ) -> tuple[Tensor, Tensor]:
     """Scores and means over the data, each in the shape of one input."""
-    totals, sums, first = Totals(), torch.zeros(()), None
-    for batch in progress(batches(data), "ranking features"):
-        batch = batch.to(device_of(model))
-        x = _ranked(batch)
-        first = x[:1].double() if first is None else first
-        if x.shape[1:] != first.shape[1:]:
-            shapes = f"{list(x.shape[1:])} and not of {list(first.shape[1:])} as before"
-            raise DataError(f"batch {batch.index}: inputs are of shape {shapes}; crop, resize or pad them alike")
-        totals.update((x - first).flatten(1))  # variances stay as they are, and that of a constant is exactly zero
-        effects = x * _gradients(model, batch, x, loss) if method == "taylor" else x
-        sums = sums + effects.abs().sum(0, dtype=torch.float64)
-    assert first is not None, "batches() yields at least one or raises"
+    device = device_of(model)
+    first = _ranked(first_batch(data).to(device))[:1].double()
+    totals, sums = Totals(), torch.zeros(first.shape[1:], dtype=torch.float64, device=device)
+    with together(data):
+        for batch in progress(batches(data), "ranking features"):
+            batch = batch.to(device)
+            x = _ranked(batch)
+            if x.shape[1:] != first.shape[1:]:
+                shapes = f"{list(x.shape[1:])} and not of {list(first.shape[1:])} as before"
+                raise DataError(f"batch {batch.index}: inputs are of shape {shapes}; crop, resize or pad them alike")
+            totals.update((x - first).flatten(1))  # variances stay as they are, and that of a constant is exactly zero
+            effects = x * _gradients(model, batch, x, loss) if method == "taylor" else x
+            sums += effects.abs().sum(0, dtype=torch.float64)
+    totals, sums = merged(data, totals), summed(data, sums)
     scores = totals.variance.reshape(sums.shape) if method == "variance" else sums / totals.rows
     if bad := int((~torch.isfinite(scores)).sum()):
         raise DataError(f"the scores of {bad} features are not finite; check the inputs, the targets and the weights")
     return scores.cpu(), (first[0] + totals.mean.reshape(sums.shape)).cpu()
+
+
+@dataclass(frozen=True)
+class _Changed:
+    """Data with changed features."""
+
+    data: Any
+    change: Callable[[Tensor], Tensor]
+
+    def __iter__(self) -> Iterator[tuple[Call, Any]]:
+        for batch in batches(self.data):
+            features = _ranked(batch)
+            yield batch.call.map(lambda t, its=features: self.change(t) if t is its else t), batch.targets
+
+    def __len__(self) -> int:
+        return len(self.data)
 
 
 def _ranked(batch: Batch) -> Tensor:
@@ -191,19 +214,6 @@ def _gradients(model: nn.Module, batch: Batch, x: Tensor, loss: Loss | None) -> 
         except RuntimeError as error:
             raise DataError(f"the loss of batch {batch.index} has no gradient: {error}") from error
     return gradient
-
-
-def _mean_loss(
-    model: nn.Module, data: Iterable[Any], loss: Loss | None, change: Callable[[Tensor], Tensor], progress: Progress
-) -> float:
-    """The mean loss over the data with its features changed."""
-    total, samples = 0.0, 0
-    for batch in progress(batches(data), "measuring the loss"):
-        batch = batch.to(device_of(model))
-        x = _ranked(batch)
-        total += float(_loss(model, batch, x, change(x), loss)) * batch.size
-        samples += batch.size
-    return total / samples
 
 
 def _loss(model: nn.Module, batch: Batch, x: Tensor, given: Tensor, loss: Loss | None) -> Tensor:

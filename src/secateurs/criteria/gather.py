@@ -39,9 +39,24 @@ def gather(
     progress: Progress = silent,
 ) -> Sources:
     """Everything that these criteria look at."""
-    wanted = wanted_by(criteria, structure)
+    kinds = {kind for criterion in criteria for kind in criterion.gradients}
+    return collect(model, data, wanted_by(criteria, structure), kinds, structure, loss, seed, progress)
+
+
+def collect(
+    model: nn.Module,
+    data: Iterable[Any] | None,
+    wanted: Wanted,
+    kinds: set[str],
+    structure: Structure,
+    loss: Loss | None,
+    seed: int,
+    progress: Progress,
+) -> Sources:
+    """These statistics and gradients; data may be None where neither looks at any."""
+    data = () if data is None else data
     observations: Observations = {}
-    if wanted and data is not None:
+    if wanted:
         megabytes = memory(wanted, Pooled.LARGEST) / 2**20
         observations = observe(model, data, wanted, progress, f"observing (keeps up to {megabytes:,.0f} MB)")
     return Sources(
@@ -49,7 +64,7 @@ def gather(
         tensors=dict(named_tensors(model)),
         norms=frozenset(name for name, module in model.named_modules() if "Norm" in type(module).__name__),
         observations=observations,
-        gradients=_gradients(model, data, criteria, structure, loss, seed, progress),
+        gradients=_gradients(model, data, kinds, structure, loss, seed, progress),
     )
 
 
@@ -82,18 +97,17 @@ def memory_of(criteria: Sequence[Criterion], structure: Structure, samples: int)
 
 def _gradients(
     model: nn.Module,
-    data: Iterable[Any] | None,
-    criteria: Sequence[Criterion],
+    data: Iterable[Any],
+    kinds: set[str],
     structure: Structure,
     loss: Loss | None,
     seed: int,
     progress: Progress,
 ) -> Gradients:
-    kinds = {kind for criterion in criteria for kind in criterion.gradients}
     found: dict[str, Mapping[str, Tensor]] = {}
     if of_loss := {kind for kind in kinds if not kind.startswith("synaptic")}:
         gates = {name: partial(through_units, structure, group) for name, group in structure.groups.items()}
-        found |= differentiate(model, () if data is None else data, of_loss, loss, gates, seed, progress)
+        found |= differentiate(model, data, of_loss, loss, gates, seed, progress)
     if "synaptic-flow" in kinds:
         found["synaptic-flow"] = synaptic_flow(model, structure.inputs)
     if "synaptic-order" in kinds:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from functools import partial
 from typing import Any
 
 import torch
@@ -18,6 +19,7 @@ from secateurs.data import first_batch, need_values
 from secateurs.errors import CriterionError, DataError, SecateursError, UnscorableError, UnscoredWarning
 from secateurs.losses import Loss
 from secateurs.progress import Progress, silent
+from secateurs.shard import spread
 from secateurs.structure import Group, Structure, trace
 
 
@@ -102,7 +104,7 @@ def _tuned(
     if isinstance(criterion, Criterion) or criterion.untuned is None:
         return criterion
     aggregate, seed, progress = how
-    scoring, held_out = EverySecond(data, 0), EverySecond(data, 1)
+    scoring, held_out = (spread(partial(EverySecond, first=first), data) for first in (0, 1))
     theirs = loss if any(part.needs_loss for part in criterion.parts) else None
     parts = score_many(
         model, scoring, criterion.parts, structure, theirs, aggregate=aggregate, seed=seed, progress=progress

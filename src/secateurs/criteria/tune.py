@@ -25,7 +25,10 @@ KEPT = 0.5
 
 @dataclass(frozen=True)
 class EverySecond:
-    """Every second batch of some data: those with even numbers (first = 0) or with odd ones (first = 1)."""
+    """Every second batch of some data: those with even numbers (first = 0) or with odd ones (first = 1).
+
+    It has a length if the data has one.
+    """
 
     data: Iterable[Any]
     first: int
@@ -38,6 +41,9 @@ class EverySecond:
                 yield item
         if not found:
             raise DataError("a hybrid with automatic weights needs several batches: it scores on one half of them")
+
+    def __len__(self) -> int:
+        return (len(self.data) + 1 - self.first) // 2  # type: ignore[arg-type]
 
 
 def tune(

@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from secateurs.criteria import Criterion, Weight
-from secateurs.criteria.evidence import Sources
+from secateurs.criteria.gather import collect
 from secateurs.data import named_tensors
 from secateurs.errors import CriterionError, SecateursError, UnscorableError
 from secateurs.losses import Loss
-from secateurs.observe import differentiate, observe, synaptic_flow
 from secateurs.progress import Progress
 from secateurs.structure import Contraction, Structure
 from secateurs.structure.trace import matching
@@ -70,7 +69,9 @@ def score_entries(
 ) -> tuple[dict[str, Tensor], dict[str, str]]:
     """Scores in the shapes of the weights, higher = keep; and the weights that the criterion cannot score, and why."""
     assert criterion.entries is not None, "mask() lets no other pass"
-    sources = _gather(model, data, criterion, set(weights), structure, loss, seed, progress)
+    seen = [c for c in structure.contractions if c.weight in set(weights)]
+    wanted = {request.of(c).operand: [request.statistic] for request in criterion.requests for c in seen}
+    sources = collect(model, data, wanted, set(gradients_for(criterion)), structure, loss, seed, progress)
     generator = torch.Generator().manual_seed(seed)
     scores: dict[str, Tensor] = {}
     unscored: dict[str, str] = {}
@@ -81,29 +82,6 @@ def score_entries(
         except UnscorableError as error:
             unscored[name] = str(error)
     return scores, unscored
-
-
-def _gather(
-    model: nn.Module,
-    data: Iterable[Any] | None,
-    criterion: Criterion,
-    weights: set[str],
-    structure: Structure,
-    loss: Loss | None,
-    seed: int,
-    progress: Progress,
-) -> Sources:
-    """What the criterion looks at: statistics of what these weights are multiplied with, and gradients."""
-    seen = [c for c in structure.contractions if c.weight in weights]
-    wanted = {request.of(c).operand: [request.statistic] for request in criterion.requests for c in seen}
-    kinds = set(gradients_for(criterion))
-    gradients: dict[str, Mapping[str, Tensor]] = {}
-    if of_loss := kinds - {"synaptic-flow"}:
-        gradients |= differentiate(model, () if data is None else data, of_loss, loss, seed=seed, progress=progress)
-    if "synaptic-flow" in kinds:
-        gradients["synaptic-flow"] = synaptic_flow(model, structure.inputs)
-    observations = observe(model, () if data is None else data, wanted, progress) if wanted else {}
-    return Sources(structure, dict(named_tensors(model)), observations, gradients)
 
 
 def _checked(criterion: Criterion, weight: Weight) -> Tensor:

@@ -13,6 +13,7 @@ from secateurs.errors import DataError
 from secateurs.losses import Loss, loss_of
 from secateurs.preserve import differentiating
 from secateurs.progress import Progress, silent
+from secateurs.together import agree_on_weights, leading, summed, together
 
 PROBES = 100
 """Rademacher probes of the Hessian's diagonal (Hutchinson); fewer leave its sign to chance on ReLU networks."""
@@ -51,7 +52,8 @@ def differentiate(
 
     Args:
         model: all of its parameters are differentiated, those that require no gradient too.
-        data: batches with targets, or dicts with labels; read once, or twice for "hessian-gradient".
+        data: batches with targets, or dicts with labels; read once, or twice for "hessian-gradient". Of a shard, the
+            gradients are those of all ranks' data.
         kinds: of `KINDS`, but for the synaptic ones.
         loss: see `secateurs.losses.loss_of`; it must be a mean over samples.
         gates: for "gate".
@@ -59,8 +61,11 @@ def differentiate(
         progress: wraps the iteration over the data.
 
     Raises:
-        DataError: the data has no targets, the model refuses a batch, or a gradient is not finite.
+        DataError: the data has no targets, the model refuses a batch, or a gradient is not finite; on all ranks, if it
+            is so on one.
+        UsageError: ranks hold different models.
     """
+    agree_on_weights(data, model)
     kinds, found = set(kinds), {}
     with differentiating(model) as parameters:
         if kinds & {"gradient", "fisher", "gate", "hessian-gradient"}:
@@ -86,8 +91,7 @@ def _sums(
     progress: Progress,
 ) -> dict[str, dict[str, Tensor]]:
     single = bool(kinds & {"fisher", "gate"})
-    means: dict[str, dict[str, Tensor]] = {kind: {} for kind in kinds - {"hessian", "hessian-gradient"}}
-    means["gradient"] = {}
+    means: dict[str, dict[str, Tensor]] = {kind: {} for kind in ("gradient", *sorted(kinds & {"fisher", "gate"}))}
     samples = 0
 
     def add(kind: str, name: str, value: Tensor) -> None:
@@ -96,18 +100,20 @@ def _sums(
         else:
             means[kind][name] = value
 
-    for batch in progress(_parts(data, single), "differentiating"):
-        samples += batch.size
-        gradients = _gradients(model, parameters, batch, loss)
-        for name, its in gradients.items():
-            add("gradient", name, its * batch.size)
-            if "fisher" in kinds:
-                add("fisher", name, its.square())
-        if "gate" in kinds:
-            effects = {name: parameters[name].detach() * its for name, its in gradients.items()}
-            for group, gate in gates.items():
-                add("gate", group, gate(effects).square())
-    return {kind: {name: total / samples for name, total in its.items()} for kind, its in means.items()}
+    with together(data):
+        for batch in progress(_parts(data, single), "differentiating"):
+            samples += batch.size
+            gradients = _gradients(model, parameters, batch, loss)
+            for name, its in gradients.items():
+                add("gradient", name, its * batch.size)
+                if "fisher" in kinds:
+                    add("fisher", name, its.square())
+            if "gate" in kinds:
+                effects = {name: parameters[name].detach() * its for name, its in gradients.items()}
+                for group, gate in gates.items():
+                    add("gate", group, gate(effects).square())
+    samples = summed(data, samples)
+    return {kind: {name: summed(data, total) / samples for name, total in its.items()} for kind, its in means.items()}
 
 
 def _parts(data: Iterable[Any], single: bool) -> Iterator[Batch]:
@@ -137,7 +143,7 @@ def _diagonal(
 ) -> dict[str, Tensor]:
     """Hutchinson's estimate: the mean of v ⊙ Hv over vectors v of random signs (Pearlmutter's products)."""
     generator = torch.Generator().manual_seed(seed)
-    gradients = _gradients(model, parameters, next(batches(data)), loss, graph=True)
+    gradients = _gradients(model, parameters, next(batches(leading(data))), loss, graph=True)
     total = {name: torch.zeros_like(p) for name, p in parameters.items()}
     for _ in range(PROBES):
         probe = {name: (2 * torch.randint(2, p.shape, generator=generator) - 1).to(p) for name, p in parameters.items()}
@@ -157,12 +163,14 @@ def _curved(
     """The product of the mean loss's Hessian with a vector."""
     total = {name: torch.zeros_like(p) for name, p in parameters.items()}
     samples = 0
-    for batch in progress(batches(data), "differentiating twice"):
-        samples += batch.size
-        gradients = _gradients(model, parameters, batch, loss, graph=True)
-        for name, product in _product(parameters, gradients, vector).items():
-            total[name] += batch.size * product
-    return {name: its / samples for name, its in total.items()}
+    with together(data):
+        for batch in progress(batches(data), "differentiating twice"):
+            samples += batch.size
+            gradients = _gradients(model, parameters, batch, loss, graph=True)
+            for name, product in _product(parameters, gradients, vector).items():
+                total[name] += batch.size * product
+    samples = summed(data, samples)
+    return {name: summed(data, its) / samples for name, its in total.items()}
 
 
 def _product(

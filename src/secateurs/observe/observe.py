@@ -12,12 +12,13 @@ from torch import Tensor, nn
 
 from secateurs.data import Batch, batches, device_of
 from secateurs.errors import DataError
-from secateurs.observe.statistics import Statistic
+from secateurs.observe.statistics import Statistic, merged
 from secateurs.preserve import evaluating
 from secateurs.progress import Progress, silent
 from secateurs.structure import Tap
 from secateurs.structure.sites import Site, Watcher
 from secateurs.structure.trace import outputs_of
+from secateurs.together import agree_on_weights, together
 
 Wanted = Mapping[Tap, Iterable[type[Statistic]]]
 """Which statistics are collected at which taps."""
@@ -37,7 +38,7 @@ def observe(
 
     Args:
         model: the model that the taps are of; evaluated, not changed.
-        data: see `secateurs.data.batches`; targets are not looked at.
+        data: see `secateurs.data.batches`; targets are not looked at. Of a shard, all ranks' count.
         wanted: what to collect where.
         progress: wraps the iteration over the data.
         description: what progress is shown as.
@@ -46,14 +47,17 @@ def observe(
         One statistic per tap and type.
 
     Raises:
-        DataError: the data is empty, the model refuses a batch, or an activation is not finite.
+        DataError: the data is empty, the model refuses a batch, or an activation is not finite; on all ranks, if it is
+            so on one.
+        UsageError: ranks hold different models.
     """
+    agree_on_weights(data, model)
     watcher = _Observer(model, wanted)
     device = device_of(model)
-    with evaluating(model):
+    with together(data), evaluating(model):
         for batch in progress(batches(data), description):
             watcher.see(batch.to(device))
-    return {(place.tap, type(statistic)): statistic for place in watcher.places for statistic in place.statistics}
+    return {(place.tap, type(its)): merged(data, its) for place in watcher.places for its in place.statistics}
 
 
 def memory(wanted: Wanted, samples: int) -> int:

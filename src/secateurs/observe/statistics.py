@@ -3,49 +3,64 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from typing import Any, ClassVar
+from functools import reduce
+from typing import Any, ClassVar, TypeVar
 
 import torch
 from torch import Tensor
 from typing_extensions import Self
 
+from secateurs.together import gathered
+
 
 class Statistic(ABC):
     """What is remembered of one tap's activations.
 
-    `merge` is associative, so batches, resumed runs and ranks are all the same operation.
+    `merge` is associative, so batches, resumed runs and ranks are all the same operation. The constructor takes what
+    `state` gives, by name; without arguments, it makes the statistic of no data.
     """
 
     shareable: ClassVar[bool] = True
     """Whether what is remembered of a batch does not depend on the batches before."""
 
+    @classmethod
     @abstractmethod
-    def update(self, x: Tensor) -> None:
-        """Take in activations [samples, units, ...], the other dimensions being positions."""
+    def of(cls, x: Tensor) -> Self:
+        """The statistic of activations [samples, units, ...], the other dimensions being positions."""
 
     @abstractmethod
     def merge(self, other: Self) -> Self:
         """The statistic of both data together."""
 
+    @abstractmethod
+    def state(self) -> dict[str, Any]:
+        """Everything remembered, as tensors and numbers."""
+
     @classmethod
-    def of(cls, x: Tensor) -> Self:
-        """The statistic of one batch."""
-        statistic = cls()
-        statistic.update(x)
-        return statistic
+    @abstractmethod
+    def size(cls, samples: int, units: int, positions: int) -> int:
+        """The bytes that the state takes after so many samples."""
 
     def add(self, other: Self) -> None:
         """Take in another statistic."""
         vars(self).update(vars(self.merge(other)))
 
-    @abstractmethod
-    def state(self) -> dict[str, Any]:
-        """Everything remembered, as tensors and numbers."""
+    def update(self, x: Tensor) -> None:
+        """Take in activations.
 
-    @staticmethod
-    @abstractmethod
-    def size(samples: int, units: int, positions: int) -> int:
-        """The bytes that the state takes after so many samples."""
+        Raises:
+            DataError: the number of positions differs from that of earlier batches, where that matters.
+        """
+        self.add(self.of(x))
+
+
+S = TypeVar("S", bound=Statistic)
+
+
+def merged(data: Any, statistic: S) -> S:
+    """The statistic of all that the data is spread over, on every rank; of data that is not spread, as it is."""
+    parts = (type(statistic)(**state) for state in gathered(data, statistic.state()))
+    return reduce(lambda one, other: one.merge(other), parts)
 
 
 def rows(x: Tensor) -> Tensor:

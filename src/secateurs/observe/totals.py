@@ -7,6 +7,7 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from typing_extensions import Self
 
 from secateurs.errors import DataError
 from secateurs.observe.statistics import Statistic, rows, wide
@@ -24,19 +25,19 @@ class FiringCounts(Statistic):
         self.samples = samples
         self.counts = counts
 
-    def update(self, x: Tensor) -> None:
-        """Count the positive entries.
-
-        Raises:
-            DataError: the number of positions differs from that of earlier batches.
-        """
+    @classmethod
+    def of(cls, x: Tensor) -> Self:
+        """Count the positive entries."""
         x = rows(x)
         fired = torch.gt(x, 0, out=torch.empty_like(x, dtype=torch.float32))  # numbers add up faster than booleans
-        merged = self.merge(FiringCounts(len(x), fired.sum(0).long()))
-        self.samples, self.counts = merged.samples, merged.counts
+        return cls(len(x), fired.sum(0).long())
 
     def merge(self, other: FiringCounts) -> FiringCounts:  # pyright: ignore[reportIncompatibleMethodOverride]
-        """Counts add up."""
+        """Counts add up.
+
+        Raises:
+            DataError: the numbers of positions differ.
+        """
         if self.counts is None or other.counts is None:
             return copy(other if self.counts is None else self)
         if self.counts.shape != other.counts.shape:
@@ -50,8 +51,8 @@ class FiringCounts(Statistic):
         """`samples` and `counts`."""
         return {"samples": self.samples, "counts": self.counts}
 
-    @staticmethod
-    def size(samples: int, units: int, positions: int) -> int:
+    @classmethod
+    def size(cls, samples: int, units: int, positions: int) -> int:
         """One integer per unit and position."""
         return 8 * units * positions
 
@@ -82,13 +83,13 @@ class Totals(Statistic):
         self.mean_magnitude = none if mean_magnitude is None else mean_magnitude
         self.deviations = none if deviations is None else deviations
 
-    def update(self, x: Tensor) -> None:
-        """Add up."""
+    @classmethod
+    def of(cls, x: Tensor) -> Self:
+        """Means and deviations of one batch."""
         x = wide(rows(x))
         mean = x.mean((0, 2))
         deviations = (x - mean[:, None]).square_().sum((0, 2))
-        batch = Totals(x.shape[0] * x.shape[2], mean.double(), x.abs().mean((0, 2)).double(), deviations.double())
-        vars(self).update(vars(self.merge(batch)))
+        return cls(x.shape[0] * x.shape[2], mean.double(), x.abs().mean((0, 2)).double(), deviations.double())
 
     def merge(self, other: Totals) -> Totals:  # pyright: ignore[reportIncompatibleMethodOverride]
         """Means are weighted by their numbers of values."""
@@ -117,8 +118,8 @@ class Totals(Statistic):
         """`rows`, `mean`, `mean_magnitude` and `deviations`."""
         return dict(vars(self))
 
-    @staticmethod
-    def size(samples: int, units: int, positions: int) -> int:
+    @classmethod
+    def size(cls, samples: int, units: int, positions: int) -> int:
         """Three numbers per unit."""
         return 24 * units
 
@@ -135,15 +136,15 @@ class Moments(Statistic):
         self.rows = rows
         self.products = products
 
-    def update(self, x: Tensor) -> None:
-        """Add the products of every two units."""
+    @classmethod
+    def of(cls, x: Tensor) -> Self:
+        """The products of every two units."""
         x = wide(rows(x)).movedim(1, 0).flatten(1)
         products = x.new_empty(len(x) + 1, len(x) + 1, dtype=torch.float64)
         products[:-1, :-1] = x @ x.T
         products[-1, :-1] = products[:-1, -1] = x.sum(1, dtype=torch.float64)
         products[-1, -1] = x.shape[1]
-        merged = self.merge(Moments(x.shape[1], products))
-        self.rows, self.products = merged.rows, merged.products
+        return cls(x.shape[1], products)
 
     def merge(self, other: Moments) -> Moments:  # pyright: ignore[reportIncompatibleMethodOverride]
         """Sums add up."""
@@ -161,7 +162,7 @@ class Moments(Statistic):
         """`rows` and `products`."""
         return {"rows": self.rows, "products": self.products}
 
-    @staticmethod
-    def size(samples: int, units: int, positions: int) -> int:
+    @classmethod
+    def size(cls, samples: int, units: int, positions: int) -> int:
         """One number per pair of units."""
         return 8 * (units + 1) ** 2

@@ -65,7 +65,7 @@ def chip(evidence: Evidence) -> Tensor:
 
 
 def _means(evidence: Evidence, request: Request, what: str) -> list[Tensor]:
-    found = [s for s in cast(list[MapStatistic], evidence.statistics(request)) if s.sums is not None]
+    found = [s.values for s in cast(list[MapStatistic], evidence.statistics(request)) if s.values is not None]
     if not found:
         raise UnscorableError(f"its units do not have {what}")
-    return [cast(Tensor, s.sums) / s.samples for s in found]
+    return [values.double().mean(0) for values in found]
