@@ -50,10 +50,10 @@ def test_finetuning_learns_in_place_and_is_repeatable(net, batches):
     state = torch.get_rng_state()
     net.eval()
     twin = copy.deepcopy(net)
-    first = sc.finetune(net, batches, epochs=15, lr=0.05, seed=3)
-    assert first[-1] < first[0] - 0.1
+    first = sc.finetune(net, batches, sc.Recovery(epochs=15, lr=0.05), seed=3)
+    assert first.train[-1] < first.train[0] - 0.1
     after = {name: tensor.clone() for name, tensor in net.state_dict().items()}
-    assert sc.finetune(twin, batches, epochs=15, lr=0.05, seed=3) == first
+    assert sc.finetune(twin, batches, sc.Recovery(epochs=15, lr=0.05), seed=3) == first
     assert all(torch.equal(tensor, after[name]) for name, tensor in twin.state_dict().items())
     assert not net.training
     assert all(p.grad is None for p in net.parameters())
@@ -86,7 +86,7 @@ def test_nothing_to_train(net, batches):
 def test_frozen_parameters_stay(net, batches):
     net[0].weight.requires_grad_(False)
     before = net[0].weight.clone()
-    sc.finetune(net, batches, epochs=1, lr=0.1)
+    sc.finetune(net, batches, sc.Recovery(lr=0.1))
     assert torch.equal(net[0].weight, before)
 
 
@@ -101,7 +101,7 @@ def test_a_teacher_is_learnt_from_and_left_alone(batches):
 
     before, weights = apart(), teacher[1].weight.clone()
     zero = lambda outputs, targets: outputs.sum() * 0  # noqa: E731 (only the teacher's half of the loss is left)
-    sc.finetune(pupil, data, epochs=30, lr=0.05, teacher=teacher, loss=zero)
+    sc.finetune(pupil, data, sc.Recovery(epochs=30, lr=0.05, distill=0.5), teacher=teacher, loss=zero)
     assert apart() < before / 3
     assert torch.equal(teacher[1].weight, weights)
     assert teacher.training
@@ -111,7 +111,8 @@ def test_other_losses_and_optimisers(batches):
     model = nn.Sequential(nn.Flatten(), nn.Linear(108, 1))
     data = [(x, x.mean((1, 2, 3))) for x, _ in batches]
     loss = lambda outputs, targets: (outputs[:, 0] - targets).square().mean()  # noqa: E731
-    history = sc.finetune(model, data, epochs=20, lr=1e-2, loss=loss, optimizer=lambda p: torch.optim.AdamW(p))
+    recipe = sc.Recovery(epochs=20, lr=1e-2)
+    history = sc.finetune(model, data, recipe, loss=loss, optimizer=lambda p: torch.optim.Adam(p)).train
     assert history[-1] < history[0] / 5
 
 
@@ -126,7 +127,7 @@ def test_a_model_with_a_loss_of_its_own():
             return {"logits": logits, "loss": nn.functional.cross_entropy(logits, labels)}
 
     data = [{"x": torch.randn(8, 4), "labels": torch.randint(3, (8,))}]
-    history = sc.finetune(Own(), data, epochs=10, lr=0.1)
+    history = sc.finetune(Own(), data, sc.Recovery(epochs=10, lr=0.1)).train
     assert history[-1] < history[0]
 
 
@@ -147,7 +148,7 @@ def test_a_model_with_a_loss_of_its_own():
 def test_bad_data_and_options(net, data, options, message):
     net.eval()
     with pytest.raises((DataError, UsageError), match=message):
-        sc.finetune(net, data, **options)
+        sc.finetune(net, data, sc.Recovery(**options))
     assert not net.training
     assert all(p.grad is None and torch.isfinite(p).all() for p in net.parameters())
     assert "_is_accelerate_prepared" not in vars(net)

@@ -1,0 +1,91 @@
+"""What fine-tuning minimises."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass
+from typing import Any
+
+from torch import Tensor, nn
+from torch.nn import functional
+
+from secateurs import preserve
+from secateurs.data import Batch
+from secateurs.errors import DataError, UsageError
+from secateurs.losses import Loss, loss_of
+
+ExtraLoss = Callable[[], Tensor]
+"""One more term of the loss of a batch, a scalar. One that is a context manager too is entered around the forward pass
+of the model (`secateurs.differentiation_loss` is such a one)."""
+
+
+@dataclass(frozen=True)
+class Objective:
+    """The loss of one batch; see `finetune`."""
+
+    loss: Loss | None
+    extra: ExtraLoss | None
+    teacher: nn.Module | None
+    share: float
+    temperature: float
+
+    def __call__(self, model: nn.Module, batch: Batch) -> Tensor:
+        """The loss of the model on the batch, a scalar with a gradient.
+
+        Raises:
+            DataError: the model or the teacher refuses the batch, or the outputs do not fit the targets or each other.
+            UsageError: the extra loss gives no scalar.
+        """
+        with _watching(self.extra):
+            outputs = forward(model, batch)
+        terms: list[Tensor] = []
+        if self.share < 1:
+            terms.append((1 - self.share) * loss_of(outputs, batch, self.loss))
+        if self.teacher is not None:
+            terms.append(self.share * _divergence(outputs, self.teacher, batch, self.temperature))
+        if self.extra is not None:
+            terms.append(_scalar(self.extra()))
+        return sum(terms[1:], start=terms[0])
+
+
+def _watching(extra: Any) -> AbstractContextManager[Any]:
+    return extra if isinstance(extra, AbstractContextManager) else nullcontext()
+
+
+def forward(model: nn.Module, batch: Batch) -> Any:
+    """The outputs of a model.
+
+    Raises:
+        DataError: it refuses the batch.
+    """
+    try:
+        return batch.call.run(model)
+    except Exception as error:
+        raise batch.refused(error) from error
+
+
+def _scalar(value: Any) -> Tensor:
+    if not isinstance(value, Tensor) or value.numel() != 1:
+        raise UsageError(f"the extra loss must return a scalar tensor, not {type(value).__name__}")
+    return value.reshape(())
+
+
+def _divergence(outputs: Any, teacher: nn.Module, batch: Batch, temperature: float) -> Tensor:
+    with preserve.evaluating(teacher):
+        theirs = _logits(forward(teacher, batch))
+    if theirs.shape != _logits(outputs).shape:
+        raise DataError(f"the teacher gives {list(theirs.shape)} where the model gives {list(_logits(outputs).shape)}")
+    return functional.kl_div(
+        functional.log_softmax(_logits(outputs) / temperature, dim=-1),
+        functional.log_softmax(theirs / temperature, dim=-1),
+        log_target=True,
+        reduction="batchmean",
+    ) * (temperature**2)
+
+
+def _logits(outputs: Any) -> Tensor:
+    logits = outputs.get("logits") if isinstance(outputs, dict) else getattr(outputs, "logits", outputs)
+    if not isinstance(logits, Tensor):
+        raise DataError(f"learning from a teacher needs outputs that are tensors or have logits, not {type(outputs)}")
+    return logits
