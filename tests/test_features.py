@@ -174,7 +174,7 @@ def test_on_digits_the_effective_pixels_keep_accuracy_that_as_many_random_ones_l
     x, x_test, y, y_test = (torch.tensor(part) for part in parts)
     train = list(zip(x.float().split(64), y.split(64), strict=True))
     model = nn.Sequential(nn.Linear(64, 64), nn.ReLU(), nn.Linear(64, 10))
-    sc.finetune(model, train, epochs=12, lr=0.1)
+    sc.finetune(model, train, sc.Recovery(epochs=12, lr=0.1))
     ranking = rank_features(model, train)
     kept = int(ranking.keep.sum())
     assert kept < 50

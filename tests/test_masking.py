@@ -317,7 +317,7 @@ def test_masks_hold_through_training_with_reapply_after_each_step(net, batches):
         return made
 
     before = result.model[9].weight.detach().clone()
-    sc.finetune(result.model, batches, epochs=2, lr=0.1, optimizer=optimizer)
+    sc.finetune(result.model, batches, sc.Recovery(epochs=2, lr=0.1), optimizer=optimizer)
     assert not torch.equal(result.model[9].weight, before)
     for name, its in result.masks.items():
         assert torch.equal(result.model.get_parameter(name) != 0, its)

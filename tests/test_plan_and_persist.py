@@ -128,7 +128,7 @@ def test_the_skeleton_is_built_without_weights(saved):
 def test_a_loaded_model_trains(saved):
     directory, _ = saved
     loaded = sc.load(directory, model=build_net)
-    sc.finetune(loaded, [(torch.randn(8, 4), torch.randint(3, (8,)))], epochs=1, lr=0.1)
+    sc.finetune(loaded, [(torch.randn(8, 4), torch.randint(3, (8,)))], sc.Recovery(lr=0.1))
 
 
 def damage(name, change):

@@ -7,7 +7,7 @@ from torch.nn import functional
 
 from secateurs.demo import Digits
 from secateurs.preserve import rng
-from secateurs.recover import finetune
+from secateurs.recover import Recovery, finetune
 
 UNITS, EPOCHS = 64, 10
 
@@ -41,5 +41,5 @@ def train(digits: Digits, seed: int, epochs: int = EPOCHS) -> Net:
     """The network, trained from scratch."""
     with rng(seed):
         net = Net()
-    finetune(net, digits.batches(seed), epochs, lr=0.05, seed=seed)
+    finetune(net, digits.batches(seed), Recovery(epochs, lr=0.05), seed=seed)
     return net.eval()
