@@ -60,10 +60,15 @@ def apply(model: nn.Module, plan: Plan, example_inputs: Any, structure: Structur
         VerificationError: the model cannot be cut at all, or gives other outputs each time it is run.
     """
     result = operate(model, plan, example_inputs, structure)
-    if result.put_back:
-        reasons = "; ".join(f"{name} ({reason})" for name, reason in result.put_back.items())
-        warnings.warn(f"left whole, because removal failed verification: {reasons}", PutBackWarning, stacklevel=2)
+    warn_of(result.put_back)
     return result.model
+
+
+def warn_of(put_back: dict[str, str]) -> None:
+    """Warn the caller's caller of groups that were left whole, and why; see `Cut`."""
+    if put_back:
+        reasons = "; ".join(f"{name} ({reason})" for name, reason in put_back.items())
+        warnings.warn(f"left whole, because removal failed verification: {reasons}", PutBackWarning, stacklevel=3)
 
 
 def operate(model: nn.Module, plan: Plan, example_inputs: Any, structure: Structure | None = None) -> Cut:

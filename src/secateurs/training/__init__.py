@@ -1,6 +1,11 @@
-"""For a training loop of your own: watch units differentiate, and encourage them to."""
+"""For a training loop of your own: watch units differentiate, encourage them to, and prune meanwhile."""
 
+from secateurs.training.carry import apply_, carry_optimizer, check_optimizer
+from secateurs.training.gradual import GradualPruner, gradual
 from secateurs.training.regularise import DifferentiationLoss, differentiation_loss
 from secateurs.training.track import Record, Tracker, track
 
-__all__ = ["DifferentiationLoss", "Record", "Tracker", "differentiation_loss", "track"]
+__all__ = [
+    "DifferentiationLoss", "GradualPruner", "Record", "Tracker", "apply_", "carry_optimizer", "check_optimizer",
+    "differentiation_loss", "gradual", "track",
+]  # fmt: skip

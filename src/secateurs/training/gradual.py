@@ -1,0 +1,244 @@
+"""`gradual`: pruning while a model trains in a loop of the user's own."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import torch
+from torch import nn
+from torch.optim import Optimizer
+
+from secateurs.budgets import Limits, allocate
+from secateurs.criteria import AnyCriterion, Named, find, score
+from secateurs.data import Call, batches, first_batch
+from secateurs.errors import PlanError, UsageError, VerificationError
+from secateurs.losses import Loss
+from secateurs.persist import save
+from secateurs.plan import Plan
+from secateurs.preserve import rng
+from secateurs.shard import spread
+from secateurs.structure import Structure, trace
+from secateurs.surgery import Attributes, Cut, check_bare, cut_further, operate
+from secateurs.together import agree
+from secateurs.training.carry import check_optimizer, put_in_place
+from secateurs.training.ramp import Ramp
+
+
+class Reached(NamedTuple):
+    """A cut: the step that it followed, and what is left of the dense model since."""
+
+    step: int
+    plan: Plan
+
+
+@dataclass(frozen=True)
+class Terms:
+    """By what is decided which units go; see `gradual`."""
+
+    data: Any
+    examples: Call
+    criterion: AnyCriterion
+    loss: Loss | None
+    aggregate: str
+    seed: int
+    keep: Sequence[str]
+    kinds: Sequence[str] | str | None
+    limits: Limits | None
+    scope: str
+
+
+class GradualPruner:
+    """Cuts a model, a little at a time, while it trains; made by `gradual`.
+
+    Attributes:
+        steps: how often `step` was called.
+        history: the cuts that were made.
+        attributes: attributes of modules that differ from the dense model's, per module name.
+        left_alone: groups that failed verification, and how; they are cut no further.
+    """
+
+    def __init__(self, model: nn.Module, optimizer: Optimizer, ramp: Ramp, terms: Terms):
+        self.steps = 0
+        self.history: list[Reached] = []
+        self.attributes: Attributes = {}
+        self.left_alone: Mapping[str, str] = {}
+        self._model, self._optimizer, self._ramp, self._terms = model, optimizer, ramp, terms
+        self._dense = self._traced().per_sample()
+        equal = {name: torch.ones(group.size) for name, group in self._dense.groups.items()}
+        allocate(self._dense, equal, ramp.budget, terms.limits, terms.scope)  # raised now if it cannot be reached
+
+    @property
+    def plan(self) -> Plan | None:
+        """What is left of the dense model; None before the first cut."""
+        return self.history[-1].plan if self.history else None
+
+    @property
+    def finished(self) -> bool:
+        """Whether the last cut was made."""
+        return self.steps >= self._ramp.stop
+
+    def step(self) -> Plan | None:
+        """Count one step of training, and cut if that is due; call it after the optimiser's step.
+
+        Returns:
+            What is left of the dense model if there was a cut, else None.
+
+        Raises:
+            SecateursError: of the kind that `score`, `allocate` or `apply_` raise. Nothing was changed, or counted.
+        """
+        step = self.steps + 1
+        if self._ramp.due(step):
+            self._cut(step)
+        self.steps = step
+        return self.plan if self._ramp.due(step) else None
+
+    def _cut(self, step: int) -> None:
+        """Score, plan and cut to what may be left after this step."""
+        its = self._terms
+        with rng(its.seed):
+            structure = self._traced() if self.history else self._dense
+            loss = its.loss if its.criterion.needs_loss else None
+            scores = score(
+                self._model, its.data, its.criterion, structure, loss, aggregate=its.aggregate, seed=its.seed
+            )
+            further = cut_further(
+                self._model, structure, scores, self._ramp.at(step), its.examples,
+                dense=self._dense, earlier=self.plan, put_back=self.left_alone, limits=its.limits, scope=its.scope,
+            )  # fmt: skip
+            agree(its.data, further.plan.model_dump_json(), "plan")
+            self._take(further.cut, structure)
+        self.left_alone = further.put_back
+        self.history.append(Reached(step, further.plan))
+
+    def _take(self, cut: Cut, structure: Structure) -> None:
+        put_in_place(self._model, cut, self._terms.examples, structure, self._optimizer)
+        for name, values in cut.attributes.items():
+            self.attributes[name] = {**self.attributes.get(name, {}), **values}
+
+    def _traced(self) -> Structure:
+        return trace(self._model, self._terms.examples, self._terms.keep, self._terms.kinds)
+
+    def state_dict(self) -> dict[str, Any]:
+        """What `load_state_dict` needs, as JSON can hold it. Weights and the optimiser's state are not in it."""
+        cuts = [{"step": step, "plan": plan.model_dump(mode="json")} for step, plan in self.history]
+        return {"steps": self.steps, "history": cuts}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Go on from a saved state: cut the dense model, and its optimiser, to what was left then.
+
+        Load weights and the optimiser's state after this.
+
+        Args:
+            state: from `state_dict` of a pruner of the same dense model.
+
+        Raises:
+            UsageError: this pruner has begun already, or this is no such state.
+            PlanError: the state is of another model.
+            VerificationError: a group that was cut then cannot be cut now.
+        """
+        if self.steps:
+            raise UsageError(f"load a state into a pruner of the dense model, not of one after {self.steps} steps")
+        try:
+            steps = int(state["steps"])
+            history = [Reached(c["step"], Plan.model_validate_json(json.dumps(c["plan"]))) for c in state["history"]]
+        except (KeyError, TypeError, ValueError) as error:
+            raise UsageError(f"this is not the state of a pruner: {type(error).__name__}: {error}") from error
+        if history:
+            plan = history[-1].plan
+            with rng():
+                cut = operate(self._model, plan, self._terms.examples, self._dense)
+                if cut.put_back:
+                    raise VerificationError(f"groups that were cut then cannot be cut now: {cut.put_back}")
+                self._take(cut, self._dense)
+            self.left_alone = {name: why for name, why in plan.frozen.items() if name in self._dense.groups}
+        self.steps, self.history = steps, history
+
+    def save(self, directory: str | Path, overwrite: bool = False) -> None:
+        """Write the model as it is now, with its plan, to a new directory; see `secateurs.load`.
+
+        Raises:
+            PlanError: nothing was cut yet.
+            PersistError: the directory exists already or cannot be written.
+        """
+        if self.plan is None:
+            raise PlanError("nothing was cut yet, so there is no pruned model to save")
+        save(directory, self._model, self.plan, self.attributes, self._terms.criterion.name, overwrite)
+
+
+def gradual(
+    model: nn.Module,
+    optimizer: Optimizer,
+    data: Iterable[Any],
+    criterion: Named = "ndi",
+    budget: str = "macs:0.5",
+    *,
+    start: int = 0,
+    stop: int,
+    every: int = 100,
+    ramp: str = "cubic",
+    loss: Loss | None = None,
+    aggregate: str = "mean",
+    keep: Sequence[str] = (),
+    kinds: Sequence[str] | str | None = None,
+    limits: Limits | None = None,
+    scope: str | None = None,
+    seed: int = 0,
+) -> GradualPruner:
+    """Prune a model to a budget while it trains, as NDP does: score and cut anew after every so many steps.
+
+    Each cut is made in place and verified, see `secateurs.apply_`: the model itself shrinks, and its optimiser goes on
+    with the momentum and second moments of what is left. Random states of the training are untouched. What is gone
+    stays gone; no cut leaves more than the ramp says, and the last leaves what the budget says. A group that fails
+    verification is left alone from then on (see `GradualPruner.left_alone`).
+
+    Give the bare model, not what DDP, FSDP or `torch.compile` made of it; after each cut, when `GradualPruner.step`
+    returns a plan, wrap it anew.
+
+    Args:
+        model: the dense model that is being trained.
+        optimizer: that trains it, of torch or prepared by Accelerate, with parameters of this model only.
+        data: see `secateurs.data.batches`; read once, now, and kept in memory, so that every cut is judged by the
+            same samples. Not the loader that you train with, which might shuffle otherwise for having been read.
+        criterion: what scores units; see `secateurs.score`.
+        budget: of the dense model; see `allocate`. "effective" has no steps on the way, so it cannot be given.
+        start: the step after which the ramp begins; the first cut is `every` steps later.
+        stop: the step that the last cut follows. Train on after it.
+        every: steps between cuts.
+        ramp: how much is left on the way: "cubic" (Zhu & Gupta 2017, arXiv 1710.01878, Eq. 1: most goes at the
+            beginning), "linear" or "geometric".
+        loss: for criteria that need gradients; see `score_many`.
+        aggregate: see `score_many`.
+        keep: names or patterns of modules whose units stay; see `trace`.
+        kinds: which kinds of units may go; see `trace`.
+        limits: bounds for each group.
+        scope: "global" or "local"; by default global if the criterion's scores compare across groups.
+        seed: for criteria that draw random numbers.
+
+    Raises:
+        UsageError: the steps are not in order, there is no such ramp, or the optimiser is not this model's.
+        BudgetError: the budget has no ramp, or cannot be reached within the limits.
+        SecateursError: of the kind that `trace` or `score` raise.
+
+    Example:
+        >>> pruner = gradual(model, optimizer, batches, budget="macs:0.5", stop=2000)
+        >>> for x, y in loader:
+        ...     functional.cross_entropy(model(x), y).backward()
+        ...     optimizer.step(), optimizer.zero_grad()
+        ...     pruner.step()
+        >>> pruner.save("smaller")
+    """
+    steps = Ramp(budget, start, stop, every, ramp)
+    chosen = find(criterion)
+    check_bare(model)
+    check_optimizer(optimizer, model)
+    with rng():  # a loader may draw random numbers to shuffle
+        data = spread(lambda its: [(batch.call, batch.targets) for batch in batches(its)], data)
+    terms = Terms(
+        data, first_batch(data).sample(2), chosen, loss, aggregate, seed, keep, kinds, limits,
+        scope or ("global" if chosen.comparable else "local"),
+    )  # fmt: skip
+    return GradualPruner(model, optimizer, steps, terms)
