@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import mean
@@ -21,8 +20,8 @@ from secateurs.persist import load
 from secateurs.pipeline import Result, prune
 from secateurs.preserve import evaluating, rng
 from secateurs.progress import Progress, silent
-from secateurs.recover import finetune, recalibrate
-from secateurs.report import Comparison, Row, write_page
+from secateurs.recover import Recovery, finetune, recalibrate
+from secateurs.report import Comparison, Outcome, write_report
 
 CRITERIA = ("nexp", "l1", "random")
 BUDGET = "macs:0.5"
@@ -99,7 +98,7 @@ def train(digits: Digits, seed: int = 0, epochs: int = EPOCHS, progress: Progres
     """The dense network, trained from scratch."""
     with rng(seed):
         model = DigitsNet()
-    finetune(model, digits.batches(seed), epochs, lr=0.05, seed=seed, progress=progress)
+    finetune(model, digits.batches(seed), Recovery(epochs, lr=0.05), seed=seed, progress=progress)
     return model.eval()
 
 
@@ -140,63 +139,61 @@ def run(
     """
     digits = Digits.load()
     dense = train(digits, epochs=epochs, progress=progress)
-    results: dict[str, Result] = {}
-    accuracies: dict[str, dict[str, list[float]]] = defaultdict(lambda: defaultdict(list))
+    results: dict[tuple[str, int], Result] = {}
+    qualities: dict[tuple[str, int], dict[str, float]] = {}
     for seed, criterion in progress([(s, c) for s in range(seeds) for c in CRITERIA], "pruning and recovering"):
-        result = prune(dense, digits.sample(seed), criterion, BUDGET, seed=seed)
-        results.setdefault(criterion, result)
-        stages = accuracies[criterion]
-        stages["cut"].append(accuracy(result.model, digits.test_batches()))
+        result = results[criterion, seed] = prune(dense, digits.sample(seed), criterion, BUDGET, seed=seed)
+        quality = qualities[criterion, seed] = {"cut": accuracy(result.model, digits.test_batches())}
         recalibrate(result.model, digits.batches(seed))
-        stages["recalibrated"].append(accuracy(result.model, digits.test_batches()))
-        finetune(result.model, digits.batches(seed), recovery_epochs, lr=0.02, seed=seed)
-        stages["recovered"].append(accuracy(result.model, digits.test_batches()))
+        quality["recalibrated"] = accuracy(result.model, digits.test_batches())
+        finetune(result.model, digits.batches(seed), Recovery(recovery_epochs, lr=0.02), seed=seed)
+        quality["recovered"] = accuracy(result.model, digits.test_batches())
     images = digits.test.tensors[0]
     difference = 0.0
-    for criterion, result in results.items():
+    for criterion in CRITERIA:
+        result = results[criterion, 0]
         result.save(out / criterion, overwrite=True)
         loaded = load(out / criterion, DigitsNet)
         with evaluating(loaded), evaluating(result.model):
             difference = max(difference, float((loaded(images) - result.model(images)).abs().max()))
     times = latencies([dense, *(result.model for result in results.values())], images[:64], seconds=3)
-    first = results[CRITERIA[0]]
+    first = results[CRITERIA[0], 0]
     comparison = Comparison(
         title="Handwritten digits: half the MACs, three criteria",
         model="DigitsNet, a residual network of six blocks for 8×8 images",
-        budget=BUDGET,
         dense=first.dense_cost,
-        latency=times[0],
-        accuracy=accuracy(dense, digits.test_batches()),
+        quality=accuracy(dense, digits.test_batches()),
         units={name: group.size for name, group in first.structure.groups.items()},
         frozen=first.structure.frozen,
-        rows=[
-            Row(
+        outcomes=[
+            Outcome(
                 criterion=criterion,
+                budget=BUDGET,
+                seed=seed,
                 cost=result.cost,
-                latency=time,
-                accuracy=dict(accuracies[criterion]),
-                widths=result.plan.widths,
-                scores={name: scores.tolist() for name, scores in result.scores.items()},
+                latency=(times[0], time),
+                quality=qualities[criterion, seed],
                 keep=result.plan.keep,
+                scores={name: scores.tolist() for name, scores in result.scores.items()} if seed == 0 else {},
             )
-            for (criterion, result), time in zip(results.items(), times[1:], strict=True)
+            for ((criterion, seed), result), time in zip(results.items(), times[1:], strict=True)
         ],
         command=f"secateurs demo --seeds {seeds}",
         notes=[
             f"Accuracy on {len(digits.test)} test images that nothing was chosen by, of the last epoch; mean and "
             f"standard deviation over {seeds} seeds, all from the same dense network. MACs are per image; latency is "
             f"of a batch of 64, the models taking turns. Recovery is {recovery_epochs} epochs for every criterion.",
-            _verdict(accuracies),
+            _verdict(qualities),
         ],
     )
-    write_page(comparison, out / "report.html")
+    write_report(comparison, out)
     return Demo(comparison, difference)
 
 
-def _verdict(accuracies: Mapping[str, Mapping[str, Sequence[float]]]) -> str:
+def _verdict(qualities: Mapping[tuple[str, int], Mapping[str, float]]) -> str:
     """Which criteria beat chance, from the data."""
-    chance = mean(accuracies["random"]["recovered"])
-    better = [name for name in CRITERIA if name != "random" and mean(accuracies[name]["recovered"]) > chance]
+    ends = {c: mean(its["recovered"] for (name, _), its in qualities.items() if name == c) for c in CRITERIA}
+    better = [name for name in CRITERIA if ends[name] > ends["random"]]
     worse = [name for name in CRITERIA if name not in ("random", *better)]
     found = [f"{' and '.join(better)} ended above random" if better else "no criterion ended above random"]
     found += [f"{' and '.join(worse)} did not"] if better and worse else []

@@ -8,124 +8,18 @@ import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from importlib.metadata import version
-from statistics import mean, stdev
-from typing import Any
+from pathlib import Path
+from statistics import mean
+from typing import Any, ClassVar
 
-from secateurs.certificate import Certificate
+from pydantic import ConfigDict, TypeAdapter, ValidationError
+
 from secateurs.costs import Cost
+from secateurs.errors import PersistError
+from secateurs.report.outcome import STRICT, Metric, Outcome, Row
+from secateurs.tables import Number, Table
 
 STAGES = ("cut", "recalibrated", "recovered")
-
-
-@dataclass(frozen=True)
-class Row:
-    """One pruned model; where there were several seeds, the widths and scores are those of the first.
-
-    Attributes:
-        criterion: what scored the units.
-        cost: of the pruned model.
-        latency: seconds of one forward pass, measured in turn with the dense model's.
-        accuracy: per stage ("cut", "recalibrated", "recovered"), one value in [0, 1] per seed.
-        widths: units left, per group.
-        scores: per group, the units' scores.
-        keep: per group, the units that stayed.
-        loss: mean loss right after the cut (and compensation), if measured.
-        effective: what an effective number of units rests on, per group or for all.
-        compensation: per weight, the error of its output before and after compensation.
-    """
-
-    criterion: str
-    cost: Cost
-    latency: float
-    accuracy: Mapping[str, Sequence[float]]
-    widths: Mapping[str, int]
-    scores: Mapping[str, Sequence[float]]
-    keep: Mapping[str, Sequence[int]]
-    loss: float | None = None
-    effective: Mapping[str, Certificate] = field(default_factory=dict)
-    compensation: Mapping[str, tuple[float, float]] = field(default_factory=dict)
-
-
-@dataclass(frozen=True)
-class Comparison:
-    """One dense model and what became of it under several criteria.
-
-    Attributes:
-        title: what was done.
-        model: class of the model.
-        budget: what was asked for.
-        dense: cost of the dense model.
-        latency: seconds of one forward pass of the dense model.
-        accuracy: of the dense model, if measured.
-        loss: mean loss of the dense model, if measured.
-        units: per group, its size.
-        frozen: what could not be pruned, and why.
-        rows: the pruned models.
-        command: how to do it again.
-        notes: what a reader should know.
-    """
-
-    title: str
-    model: str
-    budget: str
-    dense: Cost
-    latency: float
-    accuracy: float | None
-    units: Mapping[str, int]
-    frozen: Mapping[str, str]
-    rows: Sequence[Row]
-    command: str
-    notes: Sequence[str] = ()
-    loss: float | None = None
-    environment: Mapping[str, str] = field(default_factory=lambda: environment())
-
-    @property
-    def stages(self) -> list[str]:
-        """The stages at which accuracy was measured."""
-        return [stage for stage in STAGES if any(stage in row.accuracy for row in self.rows)]
-
-    def as_dict(self) -> dict[str, Any]:
-        """Everything, as plain data for JSON."""
-        return dataclasses.asdict(self)
-
-    def table(self) -> tuple[list[str], list[list[str]]]:
-        """Headers and rows for people to read."""
-        headers = ["criterion", "MACs", "parameters", "latency"]
-        headers += ["dense", *self.stages] if self.stages else []
-        rows = []
-        for row in self.rows:
-            cells = [
-                row.criterion,
-                change(self.dense.macs, row.cost.macs, f"{count(self.dense.macs)} → {count(row.cost.macs)}"),
-                change(self.dense.params, row.cost.params, f"{count(self.dense.params)} → {count(row.cost.params)}"),
-                change(self.latency, row.latency, f"{self.latency * 1e3:.2f} → {row.latency * 1e3:.2f} ms"),
-            ]
-            if self.stages:
-                cells.append("" if self.accuracy is None else f"{self.accuracy:.1%}")
-                cells += [spread(row.accuracy.get(stage, ())) for stage in self.stages]
-            rows.append(cells)
-        return headers, rows
-
-
-def change(before: float, after: float, text: str) -> str:
-    """A change with its ratio."""
-    return f"{text} (×{after / before:.2f})" if before else text
-
-
-def count(number: int) -> str:
-    """A number to three digits, with k, M, G or T for thousands and so on."""
-    value, unit = float(number), 0
-    while value >= 999.5:
-        value, unit = value / 1000, unit + 1
-    return f"{value:.3g}" + (f" {' kMGT'[unit]}" if unit else "")
-
-
-def spread(values: Sequence[float]) -> str:
-    """Mean and, for several values, standard deviation, in percent."""
-    if not values:
-        return ""
-    deviation = f" ± {stdev(values) * 100:.1f}" if len(values) > 1 else ""
-    return f"{mean(values) * 100:.1f}{deviation} %"
 
 
 def environment() -> dict[str, str]:
@@ -140,3 +34,135 @@ def environment() -> dict[str, str]:
         "threads": str(torch.get_num_threads()),
         "accelerator": torch.cuda.get_device_name() if torch.cuda.is_available() else "none",
     }
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """One dense model and what became of it: by one criterion, or by several, at one budget or several, over seeds.
+
+    Attributes:
+        title: what was done.
+        model: class of the model.
+        dense: cost of the dense model.
+        units: per group, its size.
+        frozen: what could not be pruned, and why.
+        outcomes: the pruned models.
+        command: how to do it again.
+        quality: of the dense model, if measured.
+        loss: mean loss of the dense model, if measured.
+        metric: what quality is.
+        notes: what a reader should know.
+        warnings: what the library warned of.
+        failed: what was tried and failed, and why.
+        provenance: what was measured with what.
+    """
+
+    __pydantic_config__: ClassVar[ConfigDict] = STRICT
+
+    title: str
+    model: str
+    dense: Cost
+    units: Mapping[str, int]
+    frozen: Mapping[str, str]
+    outcomes: Sequence[Outcome]
+    command: str
+    quality: float | None = None
+    loss: float | None = None
+    metric: Metric = field(default_factory=Metric)
+    notes: Sequence[str] = ()
+    warnings: Sequence[str] = ()
+    failed: Mapping[str, str] = field(default_factory=dict)
+    provenance: Mapping[str, str] = field(default_factory=environment)
+
+    @property
+    def costs(self) -> list[str]:
+        """Which of "MACs", "parameters" and "latency" can be compared with the dense model's."""
+        return list(dict.fromkeys(cost for row in self.rows for cost in row.costs(self.dense)))
+
+    @property
+    def criteria(self) -> list[str]:
+        """In the order in which they first appear."""
+        return list(dict.fromkeys(outcome.criterion for outcome in self.outcomes))
+
+    @property
+    def budgets(self) -> list[str]:
+        """In the order in which they first appear."""
+        return list(dict.fromkeys(outcome.budget for outcome in self.outcomes))
+
+    @property
+    def stages(self) -> list[str]:
+        """The stages at which quality was measured."""
+        return [stage for stage in STAGES if any(stage in outcome.quality for outcome in self.outcomes)]
+
+    @property
+    def ends(self) -> list[str]:
+        """The first and the last stage; one where there are no more."""
+        return list(dict.fromkeys(self.stages[:1] + self.stages[-1:]))
+
+    @property
+    def rows(self) -> list[Row]:
+        """The outcomes by budget and criterion, those of several seeds together."""
+        found: dict[tuple[str, str], list[Outcome]] = {(b, c): [] for b in self.budgets for c in self.criteria}
+        for outcome in self.outcomes:
+            found[outcome.budget, outcome.criterion].append(outcome)
+        return [Row(criterion, budget, its) for (budget, criterion), its in found.items() if its]
+
+    def at(self, budget: str) -> list[Row]:
+        """The rows of one budget."""
+        return [row for row in self.rows if row.budget == budget]
+
+    def label(self, row: Row) -> str:
+        """What a row is called beside the others."""
+        return f"{row.criterion}, {row.budget}" if len(self.budgets) > 1 else row.criterion
+
+    def as_dict(self) -> dict[str, Any]:
+        """Everything, as plain data for JSON."""
+        return dataclasses.asdict(self)
+
+    @classmethod
+    def load(cls, path: str | Path) -> Comparison:
+        """Read a `report.json`.
+
+        Raises:
+            PersistError: the file cannot be read, or is not one.
+        """
+        try:
+            return TypeAdapter(cls).validate_json(Path(path).read_bytes())
+        except OSError as error:
+            raise PersistError(f"the report {path} cannot be read: {error}") from error
+        except ValidationError as error:
+            raise PersistError(f"{path} is not a report: {error}") from error
+
+    def table(self) -> Table:
+        """The results for people to read: one line per criterion and budget, mean and deviation over the seeds."""
+        costs = [f"{cost} of {_amount(cost, self._mean(cost, self.rows)[0])}" for cost in self.costs]
+        headers = ["criterion", "budget", *costs, *(["dense"] if self.stages else []), *self.stages]
+        rows = []
+        for row in self.rows:
+            values = [row.quality(stage) for stage in self.stages]
+            if values:
+                values.insert(0, [] if self.quality is None else [self.quality])
+            cells = [self._left(cost, row) if cost in row.costs(self.dense) else "" for cost in self.costs]
+            rows.append([row.criterion, row.budget, *cells, *map(self.metric.cell, values)])
+        return headers, rows
+
+    def _left(self, cost: str, row: Row) -> str:
+        before, after = self._mean(cost, [row])
+        return Number(f"{_amount(cost, after)} (×{after / before:.2f})", after)
+
+    def _mean(self, cost: str, rows: Sequence[Row]) -> tuple[float, float]:
+        """Mean cost of the dense model and of the pruned ones."""
+        pairs = [pair for row in rows for pair in row.costs(self.dense).get(cost, [])]
+        return mean(before for before, _ in pairs), mean(after for _, after in pairs)
+
+
+def _amount(cost: str, value: float) -> str:
+    return f"{value * 1e3:.2f} ms" if cost == "latency" else count(value)
+
+
+def count(number: float) -> str:
+    """A number to three digits, with k, M, G or T for thousands and so on."""
+    unit = 0
+    while number >= 999.5:
+        number, unit = number / 1000, unit + 1
+    return f"{number:.3g}" + (f" {' kMGT'[unit]}" if unit else "")

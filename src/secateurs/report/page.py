@@ -1,40 +1,68 @@
-"""One self-contained HTML page that shows a comparison."""
+"""Reports as files: one self-contained HTML page, Markdown, JSON and CSV."""
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from secateurs.errors import PersistError
-from secateurs.report import figures
-from secateurs.report.comparison import Comparison, spread
+from secateurs.files import write_whole
+from secateurs.report.comparison import Comparison
+from secateurs.report.headlines import headlines
+from secateurs.report.sections import sections
+from secateurs.report.tidy import records, summary, to_csv
+from secateurs.tables import escape, markdown
 
 
 def render_page(comparison: Comparison) -> str:
-    """The page as text: no scripts, nothing loaded from elsewhere, for light and dark screens and for paper."""
+    """The page as text: nothing loaded from elsewhere, for light and dark screens and for paper; tables sort."""
     environment = Environment(
         loader=PackageLoader("secateurs", "report"), autoescape=True, undefined=StrictUndefined, trim_blocks=True
     )
-    headers, rows = comparison.table()
-    return environment.get_template("page.html.j2").render(
-        c=comparison,
-        headers=headers,
-        rows=rows,
-        spread=spread,
-        accuracies=figures.accuracies(comparison) if comparison.stages else "",
-        widths=figures.widths(comparison),
-        scores=figures.scores(comparison),
-    )
+    parts = [(its, its.picture(comparison) if its.picture else "") for its in sections(comparison)]
+    page = environment.get_template("page.html.j2")
+    return page.render(c=comparison, headlines=headlines(comparison), sections=parts)
 
 
-def write_page(comparison: Comparison, path: str | Path) -> None:
-    """Write the page to a file.
+def render_markdown(comparison: Comparison) -> str:
+    """The page without its pictures."""
+    budgets = ", ".join(comparison.budgets)
+    lines = [f"# {escape(comparison.title)}", f"{escape(comparison.model)}; budget {escape(budgets)}."]
+    figures = ["; ".join([f"{its.title}: {its.figure}", *its.lines]) for its in headlines(comparison)]
+    lines += ["\n".join(f"- {escape(text)}" for text in figures)]
+    for section in sections(comparison):
+        if section.picture and not section.table:
+            continue
+        lines += [f"## {escape(section.title)}", *map(escape, section.notes)]
+        lines += [markdown(*section.table).rstrip()] if section.table else []
+    lines += ["## Do it again", f"````\n{comparison.command}\n````"]
+    return "\n\n".join(line for line in lines if line) + "\n"
+
+
+def write_report(comparison: Comparison, directory: str | Path) -> None:
+    """Write report.html, report.md, report.json, table.csv and table.json, in the place of what is there.
+
+    `table.csv` has one record per criterion, budget, seed and stage; `table.json` has these and their means.
 
     Raises:
-        PersistError: the file cannot be written.
+        PersistError: the directory cannot be written to.
     """
+    tidy = records(comparison)
+    texts = {
+        "report.html": render_page(comparison),
+        "report.md": render_markdown(comparison),
+        "report.json": _json(comparison.as_dict()),
+        "table.csv": to_csv(tidy),
+        "table.json": _json({"records": tidy, "summary": summary(comparison)}),
+    }
     try:
-        Path(path).write_text(render_page(comparison), encoding="utf-8")
+        for name, text in texts.items():
+            write_whole(Path(directory) / name, text)
     except OSError as error:
-        raise PersistError(f"the page cannot be written to {path}: {error}") from error
+        raise PersistError(f"the report cannot be written to {directory}: {error}") from error
+
+
+def _json(value: object) -> str:
+    return json.dumps(value, indent=1, ensure_ascii=False) + "\n"
