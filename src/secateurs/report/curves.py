@@ -12,7 +12,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from secateurs.report.comparison import Comparison
-from secateurs.report.figures import INK, STYLE, colour, legend, marker, panels, svg
+from secateurs.report.figures import INK, STYLE, WIDTH, colour, legend, marker, panels, svg
 
 Point = tuple[tuple[float, float], tuple[float, float]]  # mean and deviation of each coordinate
 BAR: dict[str, Any] = {"elinewidth": 0.8, "capsize": 2, "ms": 5}
@@ -23,7 +23,7 @@ def by_stage(comparison: Comparison) -> str:
     stages, rows, scale = comparison.stages, comparison.rows, comparison.metric.scale
     width = 0.8 / len(rows)
     with rc_context(STYLE):
-        figure = Figure(figsize=(9, 2.8), layout="constrained")
+        figure = Figure(figsize=(WIDTH, 2.8), layout="constrained")
         axes = figure.add_subplot()
         for number, row in enumerate(rows):
             values = [_centre(row.quality(stage), scale) for stage in stages]
@@ -45,7 +45,7 @@ def against_cost(comparison: Comparison) -> str:
     """Quality against what is left of MACs, parameters and latency: right after the cut above, at the end below."""
     stages, costs, metric = comparison.ends, comparison.costs, comparison.metric
     with rc_context(STYLE):
-        figure = Figure(figsize=(9, 0.5 + 2.5 * len(stages)), layout="constrained")
+        figure = Figure(figsize=(WIDTH, 0.5 + 2.5 * len(stages)), layout="constrained")
         grid = figure.subplots(len(stages), len(costs), sharex="col", sharey="row", squeeze=False)
         for (row, column), axes in np.ndenumerate(grid):
             stage, cost = stages[row], costs[column]
@@ -69,7 +69,7 @@ def damage(comparison: Comparison) -> str:
     scale, columns = comparison.metric.scale, min(len(comparison.budgets), 3)
     lines = -(-len(comparison.budgets) // columns)
     with rc_context(STYLE):
-        figure = Figure(figsize=(9, 0.4 + 3 * lines), layout="constrained")
+        figure = Figure(figsize=(WIDTH, 0.4 + 3 * lines), layout="constrained")
         found = panels(figure, len(comparison.budgets), columns, sharey=True)
         for budget, axes in zip(comparison.budgets, found, strict=True):
             for number, criterion in enumerate(comparison.criteria):

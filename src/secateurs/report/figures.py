@@ -13,6 +13,7 @@ from matplotlib import colormaps, rc_context
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+WIDTH = 9  # inches of a picture as wide as the page
 INK = "#010203"  # replaced by currentColor, so that one picture serves a light and a dark page
 COLOURS = ("#2a9d8f", "#e9873d", "#5b7fd1", "#c44f7b", "#8a8f3c", "#7a5cc0")
 MARKERS = "osD^vPX"
@@ -103,6 +104,9 @@ def svg(figure: Figure, title: str) -> str:
         figure.savefig(text, format="svg", bbox_inches="tight", transparent=True, metadata={"Date": None})
     svg = re.sub(r"<metadata>.*?</metadata>", "", text.getvalue(), flags=re.DOTALL)
     svg = svg[svg.index("<svg") :].replace(INK, "currentColor")
+    width = re.search(r'<svg[^>]*? width="([\d.]+)pt"', svg)
+    share = min(1.0, float(width[1]) / (72 * WIDTH)) if width else 1.0  # what is cut off must not make the rest larger
     svg = re.sub(r'(<svg[^>]*?) width="[^"]*"', r"\1", svg, count=1)
     svg = re.sub(r'(<svg[^>]*?) height="[^"]*"', r"\1", svg, count=1)
-    return svg.replace("<svg", f'<svg role="img" aria-label="{html.escape(title)}"', 1)
+    style = f"width: {share:.1%}; min-width: {34 * share:.1f}rem"
+    return svg.replace("<svg", f'<svg role="img" aria-label="{html.escape(title)}" style="{style}"', 1)

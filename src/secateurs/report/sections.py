@@ -123,7 +123,7 @@ def _compensation(c: Comparison) -> Iterator[Section]:
 def _widths(c: Comparison) -> Iterator[Section]:
     if c.rows and c.units:
         widths = [c.units, *(row.widths(c.units) for row in c.rows)]
-        rows = [[group, *(_number(its[group], ".4g") for its in widths)] for group in c.units]
+        rows = [[group, *(_number(round(its[group], 1)) for its in widths)] for group in c.units]
         how = "The outline is the dense model" if len(c.rows) <= units.BARS else "In colour: per cent of the units kept"
         note = f"A group carries the name of the first layer that makes its units. {how}."
         headers = ["group", "dense", *map(c.label, c.rows)]

@@ -12,7 +12,7 @@ from matplotlib.patches import Patch
 
 from secateurs.report.agreement import agreement
 from secateurs.report.comparison import Comparison
-from secateurs.report.figures import INK, STYLE, colour, heat, legend, panels, svg
+from secateurs.report.figures import INK, STYLE, WIDTH, colour, heat, legend, panels, svg
 from secateurs.report.outcome import Outcome
 
 REMOVED = "#b9bec6"
@@ -29,7 +29,7 @@ def _width_bars(comparison: Comparison) -> str:
     groups, rows = list(comparison.units), comparison.rows
     height = 0.8 / len(rows)
     with rc_context(STYLE):
-        figure = Figure(figsize=(9, max(2.5, 0.32 * len(groups) * max(1, len(rows) * 0.45))), layout="constrained")
+        figure = Figure(figsize=(WIDTH, max(2.5, 0.32 * len(groups) * max(1, len(rows) * 0.45))), layout="constrained")
         axes = figure.add_subplot()
         positions = np.arange(len(groups))
         axes.barh(positions, list(comparison.units.values()), 0.86, color="none", edgecolor=INK, lw=0.8, label="dense")
@@ -49,7 +49,7 @@ def _width_heat(comparison: Comparison) -> str:
     columns = min(len(budgets), max(1, 20 // len(comparison.criteria)))
     lines = -(-len(budgets) // columns)
     with rc_context(STYLE):
-        figure = Figure(figsize=(9, (1.1 + 0.22 * len(units)) * lines), layout="constrained")
+        figure = Figure(figsize=(WIDTH, (1.1 + 0.22 * len(units)) * lines), layout="constrained")
         for budget, axes in zip(budgets, panels(figure, len(budgets), columns, sharey=True), strict=True):
             rows = comparison.at(budget)
             kept = np.array([[its / units[name] for name, its in row.widths(units).items()] for row in rows]).T
@@ -67,7 +67,7 @@ def scores(comparison: Comparison) -> str:
     columns = min(len(shown), 3)
     lines = -(-len(shown) // columns)
     with rc_context(STYLE):
-        figure = Figure(figsize=(9, 0.4 + 2.2 * lines), layout="constrained")
+        figure = Figure(figsize=(WIDTH, 0.4 + 2.2 * lines), layout="constrained")
         for outcome, axes in zip(shown, panels(figure, len(shown), columns), strict=True):
             _histogram(axes, outcome, colour(comparison.criteria.index(outcome.criterion)))
             axes.set_title(f"{outcome.criterion}, {outcome.budget}", fontsize=10)
@@ -106,7 +106,8 @@ def agreements(comparison: Comparison) -> str:
     columns = min(len(budgets), max(1, 18 // count))
     lines = -(-len(budgets) // columns)
     with rc_context(STYLE):
-        figure = Figure(figsize=(9, lines * (0.9 + min(0.42 * count, 7.5 / columns))), layout="constrained")
+        cell = min(0.6, 7.5 / (columns * count))
+        figure = Figure(figsize=(WIDTH, lines * (1 + cell * count)), layout="constrained")
         for number, (budget, axes) in enumerate(zip(budgets, panels(figure, len(budgets), columns), strict=True)):
             names = [row.criterion for row in comparison.at(budget)]
             found, chance = agreement(comparison.at(budget), comparison.units)
@@ -114,6 +115,8 @@ def agreements(comparison: Comparison) -> str:
             above = np.clip((found - chance) / (1 - chance + 1e-12), 0, 1)
             heat(axes, above, names, texts)
             axes.tick_params(axis="x", labelrotation=90)
-            axes.set_yticks(np.arange(len(names)) + 0.5, names if number % columns == 0 else [""] * len(names))
+            first = number % columns == 0 or names != comparison.criteria
+            axes.set_yticks(np.arange(len(names)) + 0.5, names if first else [""] * len(names))
+            axes.set_aspect("equal")
             axes.set_xlabel(budget)
         return svg(figure, "Overlap of the units that criteria remove")
