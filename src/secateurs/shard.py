@@ -171,7 +171,7 @@ def shard(data: Iterable[Any], group: Any = None, *, split: bool = False) -> Sha
     if split:
         return made
     with made.together():
-        made, order = replace(made, split=False), _order(data)
+        order, made = _order(data), replace(made, split=False)
     made.agree(f"{len(made.data)} batches, {order}", "length or order of its data")
     return made
 
