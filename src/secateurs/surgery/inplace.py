@@ -9,11 +9,12 @@ from typing import Any
 from torch import Tensor, nn
 from torch.utils._pytree import tree_leaves, tree_map_only
 
-from secateurs.data import as_call, device_of, named_tensors
+from secateurs.data import Call, as_call, device_of, named_tensors
 from secateurs.errors import ModelError, VerificationError
 from secateurs.surgery.adapt import adapt
 from secateurs.surgery.apply import Cut
 from secateurs.surgery.attributes import assign, lookup
+from secateurs.surgery.survey import failure
 from secateurs.surgery.verify import difference, run
 
 WRAPPERS = {"DistributedDataParallel", "DataParallel", "FullyShardedDataParallel", "FSDPModule", "OptimizedModule"}
@@ -53,10 +54,8 @@ def replacing(model: nn.Module, cut: Cut, example_inputs: Any) -> Iterator[None]
         example_inputs: see `apply`.
 
     Raises:
-        ModelError: see `check_bare`.
         VerificationError: the model computes something else than the copy.
     """
-    check_bare(model)
     call = as_call(example_inputs).to(device_of(model))
     pairs = zip(named_tensors(model), named_tensors(cut.model), strict=True)
     smaller = {id(old): new for (_, old), (_, new) in pairs if old.shape != new.shape}
@@ -71,8 +70,7 @@ def replacing(model: nn.Module, cut: Cut, example_inputs: Any) -> Iterator[None]
         _put(model, smaller)
         adapt(model)
         assign(model, cut.attributes)
-        why = difference(run(model, call), run(cut.model, call))
-        if why:
+        if why := _differs(model, cut.model, call):
             raise VerificationError(
                 f"{type(model).__name__} cannot be cut in place: it still uses tensors that were replaced, which it "
                 f"must hold outside of its modules ({why}); cut a copy with secateurs.apply"
@@ -104,6 +102,15 @@ def _put(model: nn.Module, smaller: dict[int, Tensor]) -> None:
                 vars(module)[name] = tree_map_only(Tensor, instead, value)
     for parameter in model.parameters():
         parameter.grad = None
+
+
+def _differs(model: nn.Module, small: nn.Module, call: Call) -> str | None:
+    """How the model does not compute what its copy computes, or None."""
+    expected = run(small, call)
+    try:
+        return difference(run(model, call), expected)
+    except Exception as error:  # a model's own code may raise anything
+        return failure(error)
 
 
 def _tables(model: nn.Module) -> list[dict[str, Any]]:

@@ -16,7 +16,7 @@ from secateurs.errors import PlanError, UsageError
 from secateurs.plan import Plan
 from secateurs.structure import Structure, trace
 from secateurs.structure.indexing import sliced
-from secateurs.surgery import Cut, operate, replacing, warn_of
+from secateurs.surgery import Cut, check_bare, operate, replacing, warn_of
 from secateurs.training.fits import check_fits
 
 
@@ -62,6 +62,7 @@ def apply_(
         UsageError: the optimiser is not the model's, or keeps what cannot be sliced.
         SecateursError: of the kind that `apply` raises.
     """
+    check_bare(model)
     structure = structure or trace(model, example_inputs, kinds="all")
     cut = operate(model, plan, example_inputs, structure)
     warn_of(cut.put_back)

@@ -67,6 +67,7 @@ class GradualPruner:
         self.attributes: Attributes = {}
         self.left_alone: Mapping[str, str] = {}
         self._model, self._optimizer, self._ramp, self._terms = model, optimizer, ramp, terms
+        self._check()
         self._dense = self._traced().per_sample()
         equal = {name: torch.ones(group.size) for name, group in self._dense.groups.items()}
         allocate(self._dense, equal, ramp.budget, terms.limits, terms.scope)  # raised now if it cannot be reached
@@ -98,6 +99,7 @@ class GradualPruner:
 
     def _cut(self, step: int) -> None:
         """Score, plan and cut to what may be left after this step."""
+        self._check()
         its = self._terms
         with rng(its.seed):
             structure = self._traced() if self.history else self._dense
@@ -113,6 +115,10 @@ class GradualPruner:
             self._take(further.cut, structure)
         self.left_alone = further.put_back
         self.history.append(Reached(step, further.plan))
+
+    def _check(self) -> None:
+        check_bare(self._model)
+        check_optimizer(self._optimizer, self._model)
 
     def _take(self, cut: Cut, structure: Structure) -> None:
         put_in_place(self._model, cut, self._terms.examples, structure, self._optimizer)
@@ -233,8 +239,6 @@ def gradual(
     """
     steps = Ramp(budget, start, stop, every, ramp)
     chosen = find(criterion)
-    check_bare(model)
-    check_optimizer(optimizer, model)
     with rng():  # a loader may draw random numbers to shuffle
         data = spread(lambda its: [(batch.call, batch.targets) for batch in batches(its)], data)
     terms = Terms(

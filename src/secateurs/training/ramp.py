@@ -33,12 +33,11 @@ class Ramp:
 
     def __post_init__(self):
         steps = (self.start, self.stop, self.every)
-        if any(isinstance(n, bool) or not isinstance(n, int) for n in steps) or not 0 <= self.start < self.stop:
+        if any(type(n) is not int for n in steps) or not 0 <= self.start < self.stop or self.every < 1:
             raise UsageError(
-                f"give start and stop as numbers of steps with 0 ≤ start < stop, not {steps[0]!r}, {steps[1]!r}"
+                "give start, stop and every as numbers of steps with 0 ≤ start < stop and every ≥ 1, not "
+                f"start={self.start!r}, stop={self.stop!r}, every={self.every!r}"
             )
-        if self.every < 1:
-            raise UsageError(f"every must be a number of training steps ≥ 1, not {self.every!r}")
         kept(self.shape, 1, 1)
         if Budget.parse(self.budget).quantity == EFFECTIVE:
             raise BudgetError(

@@ -11,10 +11,11 @@ import torch
 from torch import Tensor, nn
 
 from secateurs.criteria import Named, score_many
-from secateurs.data import batches
+from secateurs.data import batches, first_batch
 from secateurs.errors import CriterionError, PersistError, UsageError
 from secateurs.losses import Loss
 from secateurs.preserve import rng
+from secateurs.shard import Shard, spread
 from secateurs.structure import Structure, trace
 from secateurs.training.fits import check_fits
 
@@ -37,7 +38,7 @@ class Tracker:
     def __init__(
         self,
         model: nn.Module,
-        data: list[Any],
+        data: list[Any] | Shard,
         criteria: Sequence[Named],
         every: int,
         structure: Structure,
@@ -154,7 +155,7 @@ def track(
     if not isinstance(every, int) or every < 1:
         raise UsageError(f"every must be a number of training steps ≥ 1, not {every!r}")
     with rng():  # a loader may draw random numbers to shuffle
-        kept = list(batches(data))
-    structure = structure or trace(model, kept[0].sample(2))
+        kept = spread(lambda its: [(batch.call, batch.targets) for batch in batches(its)], data)
+    structure = structure or trace(model, first_batch(kept).sample(2))
     criteria = [criterion] if isinstance(criterion, Named) else criterion
-    return Tracker(model, [(its.call, its.targets) for its in kept], criteria, every, structure, loss, seed)
+    return Tracker(model, kept, criteria, every, structure, loss, seed)
