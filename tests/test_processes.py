@@ -54,9 +54,17 @@ def measured(data):
         pruned = sc.prune(model, data, "taylor", "keep:0.5", seed=3)
         ranking = sc.rank_features(model, data)
         masked = sc.mask(model, data, "wanda")
+        change = sc.ndi_report(model, pruned.plan, data).change
+        tracked = sc.track(model, data, "fisher").history[0].scores["fisher"]
     found |= {f"pruned {name}": its for name, its in pruned.model.state_dict().items()}
     found |= {f"masked {name}": its for name, its in masked.masks.items()}
-    found |= {"plan": pruned.plan.model_dump_json(), "features": ranking.scores, "loss after": ranking.loss_after}
+    found |= {f"tracked {name}": its for name, its in tracked.items()}
+    found |= {
+        "change": change,
+        "plan": pruned.plan.model_dump_json(),
+        "features": ranking.scores,
+        "loss after": ranking.loss_after,
+    }
     return found | {"loss": sc.mean_loss(model, data), "accuracy": sc.accuracy(model, data)}
 
 

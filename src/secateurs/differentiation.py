@@ -20,6 +20,7 @@ from secateurs.structure import Structure, trace
 from secateurs.structure.indexing import kept_entries
 from secateurs.structure.trace import outputs_of
 from secateurs.tables import render
+from secateurs.together import summed, together
 
 
 @dataclass(frozen=True)
@@ -129,7 +130,7 @@ def _norm(dense: nn.Module, entries: Mapping[str, Tensor]) -> float:
 
 def _change(dense: nn.Module, removed: Mapping[str, Tensor], data: Iterable[Any]) -> float:
     total, samples = 0.0, 0
-    with evaluating(dense):
+    with together(data), evaluating(dense):
         zeroed = {
             name: dense.get_parameter(name).masked_fill(its.to(device_of(dense)), 0) for name, its in removed.items()
         }
@@ -138,7 +139,7 @@ def _change(dense: nn.Module, removed: Mapping[str, Tensor], data: Iterable[Any]
             before, after = _outputs(dense, {}, batch), _outputs(dense, zeroed, batch)
             total += sum(float((a - b).abs().double().square().sum()) for a, b in zip(before, after, strict=True))
             samples += batch.size
-    return math.sqrt(total / samples)
+    return math.sqrt(summed(data, total) / summed(data, samples))
 
 
 def _outputs(dense: nn.Module, changed: Mapping[str, Tensor], batch: Batch) -> list[Tensor]:
