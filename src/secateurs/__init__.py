@@ -16,16 +16,19 @@ from secateurs.masking import Masked, mask
 from secateurs.persist import load
 from secateurs.pipeline import Result, prune
 from secateurs.plan import Plan
-from secateurs.recover import finetune, recalibrate
+from secateurs.recover import Recovery, finetune, recalibrate
+from secateurs.schedule import Schedule
+from secateurs.shard import shard
 from secateurs.structure import Structure, trace
 from secateurs.surgery import apply
-from secateurs.training import differentiation_loss, track
+from secateurs.training import apply_, carry_optimizer, check_optimizer, differentiation_loss, gradual, track
 
 __version__ = version("secateurs")
 
 __all__ = [
-    "Compensation", "Cost", "FeatureRanking", "Hybrid", "Limits", "Masked", "Plan", "Preflight", "Result",
-    "SecateursError", "SecateursWarning", "Structure", "accuracy", "allocate", "apply", "check", "compensate", "cost",
-    "criterion", "differentiation_loss", "finetune", "load", "mask", "mean_loss", "ndi_report", "prune",
-    "random_inputs", "rank_features", "recalibrate", "score", "score_many", "trace", "track",
+    "Compensation", "Cost", "FeatureRanking", "Hybrid", "Limits", "Masked", "Plan", "Preflight", "Recovery", "Result",
+    "Schedule", "SecateursError", "SecateursWarning", "Structure", "accuracy", "allocate", "apply", "apply_",
+    "carry_optimizer", "check", "check_optimizer", "compensate", "cost", "criterion", "differentiation_loss",
+    "finetune", "gradual", "load", "mask", "mean_loss", "ndi_report", "prune", "random_inputs", "rank_features",
+    "recalibrate", "score", "score_many", "shard", "trace", "track",
 ]  # fmt: skip
