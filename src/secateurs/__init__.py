@@ -19,7 +19,6 @@ from secateurs.plan import Plan
 from secateurs.recover import Recovery, finetune, recalibrate
 from secateurs.schedule import Schedule
 from secateurs.shard import shard
-from secateurs.shard import shard
 from secateurs.structure import Structure, trace
 from secateurs.surgery import apply
 from secateurs.training import apply_, carry_optimizer, check_optimizer, differentiation_loss, gradual, track
