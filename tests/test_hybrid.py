@@ -143,3 +143,17 @@ def test_batch_statistics_are_those_of_the_batch_and_leave_no_trace(net, batches
     with torch.no_grad(), batch_statistics(net):
         torch.testing.assert_close(net[1](net[0](x)), expected)
     assert all(torch.equal(tensor, before[name]) for name, tensor in net.state_dict().items())
+
+
+@pytest.mark.parametrize("name", ["l2", "ndi", "0.5*l1+0.5*nexp"])
+def test_reversed_is_the_opposite_order(net, batches, name):
+    found = sc.score_many(net, batches, [name, f"reversed-{name}"])
+    for group, scores in found[name].items():
+        assert torch.equal(found[f"reversed-{name}"][group], -scores)
+
+
+def test_what_finds_its_weights_cannot_be_reversed(net, batches):
+    with pytest.raises(CriterionError, match="weights of its own"):
+        sc.score(net, batches, "reversed-auto*l1+auto*nexp")
+    with pytest.raises(CriterionError, match="unknown criterion 'nexpp'"):
+        sc.score(net, batches, "reversed-nexpp")

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 ORDER = [
-    "errors tables progress preserve shard together data costs",
+    "errors tables progress preserve shard together data costs files",
     "structure",
     "losses evaluate",
     "observe",
@@ -17,11 +17,18 @@ ORDER = [
     "masking features selection",
     "compensate",
     "differentiation",
-    "recover check",
+    "recover check schedule",
     "persist report",
     "training",
+    "procedure",
+    "run",
     "pipeline",
-    "sources job demo studies",
+    "demo",
+    "sources",
+    "job",
+    "workers",
+    "sweep",
+    "studies",
     "cli",
 ]
 RANK = {name: rank for rank, names in enumerate(ORDER) for name in names.split()}

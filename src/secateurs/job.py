@@ -1,116 +1,221 @@
-"""One pruning job as the command line runs it: everything named by text, with accuracy measured on the way."""
+"""One pruning job as the command line runs it: everything named by text, kept in a directory, measured on the way."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from dataclasses import dataclass
-from typing import Any
+import dataclasses
+import json
+import shutil
+import warnings
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, ClassVar
 
+import torch
+from pydantic import ConfigDict, TypeAdapter, ValidationError
 from torch import nn
-from torch.nn.modules.batchnorm import _BatchNorm
+from torch.utils.data import DataLoader, Dataset, Subset, random_split
 
-from secateurs.budgets import Budget, Limits
+from secateurs.budgets import Limits
 from secateurs.costs import latencies
 from secateurs.criteria import find
 from secateurs.data import first_batch
+from secateurs.errors import PersistError, SecateursWarning, UsageError
 from secateurs.evaluate import accuracy, mean_loss
 from secateurs.pipeline import Result, prune
 from secateurs.progress import Progress
-from secateurs.recover import finetune, recalibrate
-from secateurs.report import Comparison, Row
-from secateurs.sources import ImageOptions, build, read_data
+from secateurs.recover import Fit, Recovery
+from secateurs.report import Comparison, Outcome, Round, environment, write_report
+from secateurs.run import Run
+from secateurs.schedule import Schedule
+from secateurs.sources import ImageOptions, build, function, is_random, read_data, read_dataset
+
+MODEL = "model"
+"""Where in a run's directory the pruned model is saved."""
 
 
 @dataclass(frozen=True)
 class Job:
     """The options of `secateurs prune`; see its help."""
 
+    __pydantic_config__: ClassVar[ConfigDict] = ConfigDict(extra="forbid", strict=True)
+
     model: str
     data: str
-    test: str
-    shape: tuple[int, ...] | None
-    criterion: str
-    budget: str
-    keep: tuple[str, ...]
-    kinds: tuple[str, ...] | None
-    scope: str | None
-    aggregate: str
-    compensate: bool
-    limits: Limits
-    epochs: int
-    lr: float
-    batch_size: int
-    images: ImageOptions
-    seed: int
+    weights: str = ""
+    training: str = ""
+    validation: str = ""
+    test: str = ""
+    shape: tuple[int, ...] | None = None
+    criterion: str = "nexp"
+    budget: str = "macs:0.5"
+    keep: tuple[str, ...] = ()
+    kinds: tuple[str, ...] | None = None
+    scope: str | None = None
+    aggregate: str = "mean"
+    compensate: bool = True
+    limits: Limits = field(default_factory=Limits)
+    schedule: Schedule = field(default_factory=Schedule)
+    epochs_between: int = 0
+    recovery: Recovery = field(default_factory=lambda: Recovery(epochs=0))
+    fit: str = ""
+    batch_size: int = 64
+    images: ImageOptions = field(default_factory=ImageOptions)
+    samples: int = 1024
+    seed: int = 0
 
-    def run(self, progress: Progress, command: str) -> tuple[Result, Comparison]:
-        """Prune, recalibrate where there is batch norm, fine-tune if asked.
+    @classmethod
+    def begun(cls, directory: Path) -> tuple[str, Job]:
+        """The command and the job that began the run in a directory.
+
+        Raises:
+            PersistError: there is none.
+        """
+        command, job = Run.begun(directory)
+        try:
+            return command, TypeAdapter(cls).validate_json(json.dumps(job))
+        except ValidationError as error:
+            raise PersistError(f"{directory} holds no job of this version: {error}") from error
+
+    def check(self) -> None:
+        """See that names and forms are right, before anything slow.
+
+        Raises:
+            SecateursError: one is not.
+        """
+        self.schedule.budgets(self.budget)
+        find(self.criterion)
+        if self.fit:
+            function(self.fit, "fit")
+        labelled = self.training or self.data
+        if is_random(labelled) and (self.recovery.epochs or self.fit):
+            raise UsageError(f"nothing can be learnt from {labelled!r}: give labelled data to train on (--train)")
+        if self.epochs_between and self.schedule.rounds == 1:
+            raise UsageError("with one round there is nothing between rounds: give several (--rounds)")
+
+    def run(self, directory: Path, progress: Progress, command: str) -> tuple[Result, Comparison]:
+        """Go all the way, or on from where the directory's run was; write the pruned model and the report there.
 
         Raises:
             SecateursError: anything named cannot be used.
         """
-        Budget.parse(self.budget)  # this and the criterion's name are checked before anything slow
-        criterion = find(self.criterion)
-        dense = build(self.model)
-        data, test = self._data(self.data), self._data(self.test) if self.test else None
-        result = prune(
-            dense,
-            data,
-            criterion,
-            self.budget,
-            seed=self.seed,
-            keep=self.keep,
-            kinds=self.kinds,
-            aggregate=self.aggregate,
-            compensate=self.compensate,
-            limits=self.limits,
-            scope=self.scope,
-            progress=progress,
-        )
-        measured = {} if test is None else {"cut": [accuracy(result.model, test, progress)]}
-        after_cut = None if test is None else mean_loss(result.model, test)
-        if _has_batch_norm(result.model):
-            recalibrate(result.model, data, progress)
-            measured |= {} if test is None else {"recalibrated": [accuracy(result.model, test, progress)]}
-        if self.epochs:
-            training = self._data(self.data, shuffle=True)
-            finetune(result.model, training, self.epochs, self.lr, seed=self.seed, progress=progress)
-            measured |= {} if test is None else {"recovered": [accuracy(result.model, test, progress)]}
-        batch = first_batch(data)
-        before, after = latencies([dense, result.model], batch.call)
-        compensation = result.compensation
-        row = Row(
-            criterion=result.criterion,
-            cost=result.cost,
-            latency=after,
-            accuracy=measured,
-            widths=result.plan.widths,
-            scores={name: scores.tolist() for name, scores in result.scores.items()},
-            keep=result.plan.keep,
-            loss=after_cut,
-            effective=result.plan.certificates,
-            compensation={} if compensation is None else compensation.errors,
-        )
-        comparison = Comparison(
-            title=f"{type(dense).__name__} pruned to {self.budget} by {result.criterion}",
-            model=self.model,
-            budget=self.budget,
-            dense=result.dense_cost,
-            latency=before,
-            accuracy=None if test is None else accuracy(dense, test, progress),
-            units={name: group.size for name, group in result.structure.groups.items()},
-            frozen=result.structure.frozen,
-            rows=[row],
-            command=command,
-            loss=None if test is None else mean_loss(dense, test),
-            notes=[f"MACs are of one input; latency is of a batch of {batch.size}, the models taking turns."]
-            + [f"Not exact: {name}: {why}." for name, why in result.inexact.items()],
-        )
+        self.check()
+        with warnings.catch_warnings(record=True) as caught:
+            warnings.simplefilter("always", SecateursWarning)
+            dense = build(self.model, self.weights)
+            data, test = self._calibration(), self._data(self.test) if self.test else None
+            training, validation = self._training()
+            result = prune(
+                dense,
+                data,
+                self.criterion,
+                self.budget,
+                seed=self.seed,
+                keep=self.keep,
+                kinds=self.kinds,
+                aggregate=self.aggregate,
+                compensate=self.compensate,
+                limits=self.limits,
+                scope=self.scope,
+                schedule=self.schedule,
+                between=dataclasses.replace(self.recovery, epochs=self.epochs_between) if self.epochs_between else None,
+                recovery=self._recovery(),
+                training=training,
+                validation=validation,
+                measure=None if test is None else _measure(test),
+                directory=Run(directory, command, dataclasses.asdict(self)),
+                progress=progress,
+            )
+            comparison = self._comparison(dense, result, data, test, command)
+        told = tuple(dict.fromkeys(str(its.message) for its in caught if issubclass(its.category, SecateursWarning)))
+        comparison = dataclasses.replace(comparison, warnings=told)
+        shutil.rmtree(directory / MODEL, ignore_errors=True)
+        result.save(directory / MODEL)
+        write_report(comparison, directory)
         return result, comparison
 
-    def _data(self, spec: str, shuffle: bool = False) -> Iterable[Any]:
-        return read_data(spec, self.shape, self.batch_size, self.images, shuffle, self.seed)
+    def _comparison(
+        self, dense: nn.Module, result: Result, data: Iterable[Any], test: Iterable[Any] | None, command: str
+    ) -> Comparison:
+        batch = first_batch(data)
+        before, after = latencies([dense, result.model], batch.call)
+        figures = _measure(test)(dense) if test is not None else {}
+        notes = [f"MACs are of one input; latency is of a batch of {batch.size}, the models taking turns."]
+        if is_random(self.training or self.data):
+            notes.append("Batch norm keeps its statistics: those of random inputs would be wrong.")
+        return Comparison(
+            title=f"{type(dense).__name__} pruned to {self.budget} by {result.criterion}",
+            model=self.model,
+            dense=result.dense_cost,
+            units={name: group.size for name, group in result.structure.groups.items()},
+            frozen=result.structure.frozen,
+            outcomes=[self._outcome(result, (before, after))],
+            command=command,
+            quality=figures.get("accuracy"),
+            loss=figures.get("loss"),
+            notes=[*notes, *(f"Not exact: {name}: {why}." for name, why in result.inexact.items())],
+            provenance={**environment(), "data": self.data, "seed": str(self.seed)},
+        )
+
+    def _outcome(self, result: Result, latency: tuple[float, float]) -> Outcome:
+        rounds = [Round(its.cost, its.widths, _accuracies(its.measured)) for its in result.rounds]
+        return Outcome(
+            criterion=result.criterion,
+            budget=self.budget,
+            seed=self.seed,
+            cost=result.cost,
+            latency=latency,
+            quality=_accuracies(result.measured),
+            keep=result.plan.keep,
+            scores={name: scores.tolist() for name, scores in result.scores.items()},
+            loss=result.measured.get("cut", {}).get("loss"),
+            effective=result.plan.certificates,
+            compensation={} if result.compensation is None else result.compensation.errors,
+            rounds=rounds if len(rounds) > 1 else (),
+        )
+
+    def _calibration(self) -> Iterable[Any]:
+        """As many samples as are wanted, drawn by the seed."""
+        if is_random(self.data):
+            return self._data(self.data)
+        dataset: Any = read_dataset(self.data, self.images)
+        if self.samples < len(dataset):
+            order = torch.randperm(len(dataset), generator=torch.Generator().manual_seed(self.seed))
+            dataset = Subset(dataset, order[: self.samples].tolist())
+        return DataLoader(dataset, self.batch_size)
+
+    def _recovery(self) -> Recovery | Fit | None:
+        if self.fit:
+            return function(self.fit, "fit")
+        return None if is_random(self.training or self.data) else self.recovery
+
+    def _training(self) -> tuple[Iterable[Any], Iterable[Any] | None]:
+        """What to train on, shuffled, and what an early stop goes by."""
+        labelled = self.training or self.data
+        if is_random(labelled):
+            return self._data(labelled), None
+        dataset = read_dataset(labelled, self.images)
+        try:
+            share = float(self.validation)
+        except ValueError:
+            held_out = self._data(self.validation) if self.validation else None
+        else:
+            if not 0 < share < 1:
+                raise UsageError(f"a share held out for validation lies between 0 and 1, not at {share:g}")
+            parts = random_split(dataset, [1 - share, share], torch.Generator().manual_seed(self.seed))
+            dataset, held_out = parts[0], DataLoader(parts[1], self.batch_size)
+        return self._shuffled(dataset), held_out
+
+    def _shuffled(self, dataset: Dataset[Any]) -> DataLoader[Any]:
+        return DataLoader(dataset, self.batch_size, shuffle=True, generator=torch.Generator().manual_seed(self.seed))
+
+    def _data(self, spec: str) -> Iterable[Any]:
+        return read_data(spec, self.shape, self.batch_size, self.images, self.seed)
 
 
-def _has_batch_norm(model: nn.Module) -> bool:
-    return any(isinstance(module, _BatchNorm) and module.track_running_stats for module in model.modules())
+def _measure(test: Iterable[Any]) -> Callable[[nn.Module], dict[str, float]]:
+    return lambda model: {"accuracy": accuracy(model, test), "loss": mean_loss(model, test)}
+
+
+def _accuracies(measured: Any) -> dict[str, float]:
+    return {stage: figures["accuracy"] for stage, figures in measured.items() if "accuracy" in figures}

@@ -9,20 +9,23 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from secateurs.budgets import Limits, allocate
+from secateurs.budgets import Limits
 from secateurs.compensate import Compensation
-from secateurs.compensate import compensate as take_over
 from secateurs.costs import Cost, cost
-from secateurs.criteria import Named, find, score
+from secateurs.criteria import Named, find
 from secateurs.data import first_batch
 from secateurs.errors import DataError, UsageError
 from secateurs.losses import Loss
 from secateurs.persist import save
 from secateurs.plan import Plan
-from secateurs.preserve import rng
+from secateurs.procedure import Measure, Procedure, Round, State
 from secateurs.progress import Progress, silent
-from secateurs.structure import Structure, trace
-from secateurs.surgery import Attributes, operate
+from secateurs.recover import Fit, Recovery
+from secateurs.run import Run
+from secateurs.schedule import Schedule
+from secateurs.structure import Structure
+from secateurs.surgery import Attributes
+from secateurs.together import leading
 
 
 @dataclass(frozen=True)
@@ -32,14 +35,15 @@ class Result:
     Attributes:
         model: the pruned model; train it in place as you like.
         plan: what was removed.
-        scores: the scores that decided, per group.
+        scores: the scores that decided, per group; with several rounds those of the last, of the units that were there.
         cost: of the pruned model, on the example inputs.
         dense_cost: of the dense model.
         criterion: the name of the criterion.
         structure: groups of the dense model; `structure.frozen` says what was left alone and why.
         inexact: pruned groups whose removal changes what the remaining units compute, and why.
         attributes: attributes of modules that were changed, per module name.
-        compensation: what the units that stay took over, if that was asked for.
+        compensation: what the units that stay took over (after the last round), if that was asked for.
+        rounds: what each round left, and what was measured then.
     """
 
     model: nn.Module
@@ -52,6 +56,12 @@ class Result:
     inexact: Mapping[str, str]
     attributes: Attributes
     compensation: Compensation | None
+    rounds: Sequence[Round]
+
+    @property
+    def measured(self) -> Mapping[str, Mapping[str, float]]:
+        """What was measured at each stage after the last cut: "cut", "recalibrated", "recovered"."""
+        return self.rounds[-1].measured
 
     def save(self, directory: str | Path, overwrite: bool = False) -> None:
         """Write the model as it is now, with its plan, to a new directory; see `secateurs.load`.
@@ -80,9 +90,16 @@ def prune(
     kinds: Sequence[str] | str | None = None,
     limits: Limits | None = None,
     scope: str | None = None,
+    schedule: Schedule | None = None,
+    between: Recovery | Fit | None = None,
+    recovery: Recovery | Fit | None = None,
+    training: Iterable[Any] | None = None,
+    validation: Iterable[Any] | None = None,
+    measure: Measure | None = None,
+    directory: str | Path | Run | None = None,
     progress: Progress = silent,
 ) -> Result:
-    """Trace, score, plan, cut, verify and compensate.
+    """Trace, score, plan, cut, verify, compensate and recover, in one round or several.
 
     A group whose removal fails verification is left whole, and the budget is met by the others.
 
@@ -90,63 +107,121 @@ def prune(
         model: the dense model; it is not changed.
         data: see `secateurs.data.batches`, or `random_inputs`.
         criterion: a name from `secateurs list`, or a criterion.
-        budget: see `allocate`.
+        budget: see `allocate`; of the dense model, whatever the rounds.
         example_inputs: a tensor, a tuple, or a dict of keyword arguments; by default the first sample of the data.
-        seed: for criteria that draw random numbers.
-        loss: for criteria that need gradients; see `score_many`.
+        seed: for criteria that draw random numbers, and for training.
+        loss: for criteria that need gradients, and for training; see `secateurs.losses.loss_of`.
         aggregate: how the scores of a unit that lies in several layers become one; see `score_many`.
         compensate: let the units that stay take over what the removed ones did, as far as they can predict it; see
-            `compensate`. It takes a second pass over the data.
+            `compensate`. It takes another pass over the data: after each round if the model is trained between rounds,
+            otherwise once, after the last, so that no weight changes between rounds.
         keep: names or patterns of modules whose units stay; see `trace`.
         kinds: which kinds of units may go; see `trace`.
         limits: bounds for each group.
         scope: "global" or "local"; by default global if the criterion's scores compare across groups.
+        schedule: in how many rounds; by default one.
+        between: recovery after each round but the last.
+        recovery: after the last round. Batch norm is recalibrated where there is any; then the model is trained by the
+            recipe (with 0 epochs, not at all; with `distill`, the dense model is the teacher), or by a function of your
+            own that trains the model it is given in place.
+        training: labelled batches for recovery; by default the data.
+        validation: labelled batches that an early stop goes by; see `Recovery.patience`.
+        measure: figures of a model by name, such as `lambda m: {"accuracy": sc.accuracy(m, test)}`, taken at every
+            stage. Nothing is chosen by them.
+        directory: keep the run there, stage by stage. If the process is killed, the same call goes on from the last
+            finished stage (or epoch of training) and ends with the same weights.
         progress: wraps the iteration over the data.
 
     Returns:
         The pruned model and the evidence.
 
     Raises:
-        SecateursError: of the kind that `trace`, `score`, `allocate` or `apply` raise.
+        SecateursError: of the kind that `trace`, `score`, `allocate`, `apply`, `finetune` raise; `PersistError` if the
+            directory cannot be written, or holds another run.
     """
     chosen = find(criterion)
     if not isinstance(seed, int) or seed < 0:
         raise UsageError(f"the seed must be an integer ≥ 0, not {seed!r}")
-    with rng(seed):
-        if example_inputs is None:
-            # Two samples show which dimension holds the samples; costs are those of one.
-            batch = first_batch(data)
-            examples, one = batch.sample(2), batch.sample(1)
-            structure = trace(model, examples, keep, kinds).per_sample()
-        else:
-            examples = one = example_inputs
-            structure = trace(model, examples, keep, kinds)
-        if isinstance(data, Iterator) and compensate and chosen.needs_data:
-            raise DataError(
-                "the data is an iterator, which can be read only once, but scoring and compensation each read it; give "
-                "a list or a DataLoader, or compensate=False"
-            )
-        scores = score(model, data, chosen, structure, loss, aggregate=aggregate, seed=seed, progress=progress)
-        scope = scope or ("global" if chosen.comparable else "local")
-        while True:
-            candidates = {name: its for name, its in scores.items() if name in structure.groups}
-            plan = allocate(structure, candidates, budget, limits, scope)
-            cut = operate(model, plan, examples, structure)
-            if not cut.put_back:
-                break
-            structure = structure.freeze(cut.put_back)
-        compensation = None
-        if compensate:
-            compensation = take_over(cut.model, model, plan, data, structure, progress=progress)
+    _check(chosen.needs_loss, loss, schedule, between, recovery)
+    examples = costed = example_inputs
+    if example_inputs is None:
+        # Two samples show which dimension holds the samples; costs are those of one.
+        batch = first_batch(leading(data))
+        examples, costed = batch.sample(2), batch.sample(1)
+    rounds = (schedule or Schedule()).rounds
+    reads = rounds * chosen.needs_data + compensate + (recovery is not None and training is None)
+    if isinstance(data, Iterator) and reads > 1:
+        raise DataError(
+            "the data is an iterator, which can be read only once, but each round, compensation and recovery read it; "
+            "give a list or a DataLoader"
+        )
+    procedure = Procedure(
+        dense=model,
+        data=data,
+        criterion=chosen,
+        budget=budget,
+        examples=examples,
+        costed=costed,
+        per_sample=example_inputs is None,
+        seed=seed,
+        loss=loss,
+        aggregate=aggregate,
+        compensate=compensate,
+        keep=keep,
+        kinds=kinds,
+        limits=limits,
+        scope=scope or ("global" if chosen.comparable else "local"),
+        schedule=schedule or Schedule(),
+        between=between,
+        recovery=recovery,
+        training=data if training is None else training,
+        validation=validation,
+        measure=measure,
+        progress=progress,
+    )
+    state = _run(procedure, directory)
+    assert state.plan is not None, "a schedule has at least one round"
+    structure = procedure.structure.freeze({n: why for n, why in state.put_back.items() if n not in state.plan.keep})
+    removed = [name for name, gone in state.plan.removed().items() if gone]
     return Result(
-        model=cut.model,
-        plan=plan,
-        scores=scores,
-        cost=cost(cut.model, one),
-        dense_cost=plan.dense,
+        model=state.model,
+        plan=state.plan,
+        scores=state.scores,
+        cost=cost(state.model, costed),
+        dense_cost=state.plan.dense,
         criterion=chosen.name,
         structure=structure,
-        inexact=cut.inexact,
-        attributes=cut.attributes,
-        compensation=compensation,
+        inexact={name: why for name in removed if (why := structure.group(name).inexact)},
+        attributes=state.attributes,
+        compensation=state.compensation,
+        rounds=state.rounds,
     )
+
+
+def _run(procedure: Procedure, directory: str | Path | Run | None) -> State:
+    """All stages, one after the other; with a directory, those that are not finished there."""
+    state = State(procedure.dense)
+    if directory is not None:
+        run = directory if isinstance(directory, Run) else Run(directory)
+        return run.through(procedure)
+    for stage in procedure.stages:
+        state = procedure.advance(stage, state)
+    return state
+
+
+def _check(scored: bool, loss: Any, schedule: Schedule | None, between: Any, recovery: Recovery | Fit | None) -> None:
+    """See that nothing was given that would not be used.
+
+    Raises:
+        UsageError: something was.
+    """
+    for name, its in (("between", between), ("recovery", recovery)):
+        if its is not None and not isinstance(its, Recovery) and not callable(its):
+            raise UsageError(f"{name} must be a Recovery, or a function that trains a model in place, not {its!r}")
+    if schedule is not None and not isinstance(schedule, Schedule):
+        raise UsageError(f"the schedule must be a Schedule, not {schedule!r}")
+    if between is not None and (schedule is None or schedule.rounds == 1):
+        raise UsageError("with one round there is nothing between rounds: give a schedule of several, or recovery=")
+    trained = any(isinstance(its, Recovery) and its.epochs for its in (between, recovery))
+    if loss is not None and not scored and not trained:
+        raise UsageError("the criterion needs no gradients and nothing is trained: leave `loss` out")

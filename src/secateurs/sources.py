@@ -11,32 +11,38 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import safetensors.torch
 import torch
 from PIL import Image, UnidentifiedImageError
+from safetensors import SafetensorError
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset, TensorDataset
 
 from secateurs.data import random_inputs
+from secateurs.demo import Digits, DigitsNet, train
 from secateurs.errors import DataError, ModelError
 
+DIGITS = "digits"
 IMAGES = {".png", ".jpg", ".jpeg", ".webp", ".bmp", ".ppm", ".pgm", ".tif", ".tiff"}
 INPUT_NAMES, TARGET_NAMES = ("x", "inputs", "images", "data"), ("y", "targets", "labels")
 
 
-def model_factory(spec: str) -> Callable[[], Any]:
-    """The function that builds the model named by "py:path/to/file.py:factory".
+def function(spec: str, what: str = "model") -> Callable[..., Any]:
+    """The function named by "py:path/to/file.py:name". The file is run as Python code.
 
-    The file is run as Python code. The factory is called with nothing and returns a module, with its weights.
+    Args:
+        spec: names it.
+        what: it is for, for messages.
 
     Raises:
-        ModelError: the spec, the file or the factory is not usable.
+        ModelError: the spec, the file or the function is not usable.
     """
     kind, _, rest = spec.partition(":")
     path, _, name = rest.rpartition(":")
     if kind != "py" or not path or not name:
-        raise ModelError(f"model {spec!r} is not of the form py:path/to/file.py:factory")
+        raise ModelError(f"{what} {spec!r} is not of the form py:path/to/file.py:function")
     if not Path(path).is_file():
-        raise ModelError(f"model {spec!r}: there is no file {path}")
+        raise ModelError(f"{what} {spec!r}: there is no file {path}")
     folder = str(Path(path).resolve().parent)
     if folder not in sys.path:  # so that the file may import its neighbours, as if it were run
         sys.path.insert(0, folder)
@@ -46,28 +52,41 @@ def model_factory(spec: str) -> Callable[[], Any]:
         sys.modules.setdefault(Path(path).stem, module)  # dataclasses look their module up
         module_spec.loader.exec_module(module)  # type: ignore[union-attr]
     except (Exception, SystemExit) as error:
-        raise ModelError(f"model {spec!r}: {path} cannot be run: {type(error).__name__}: {error}") from error
-    factory = getattr(module, name, None)
-    if not callable(factory):
-        raise ModelError(f"model {spec!r}: {path} has no function or class {name!r}")
-    return factory
+        raise ModelError(f"{what} {spec!r}: {path} cannot be run: {type(error).__name__}: {error}") from error
+    found = getattr(module, name, None)
+    if not callable(found):
+        raise ModelError(f"{what} {spec!r}: {path} has no function or class {name!r}")
+    return found
 
 
-def build(spec: str) -> nn.Module:
-    """The model named by `spec`; see `model_factory`.
+def build(spec: str, weights: str = "") -> nn.Module:
+    """The model named by `spec`.
+
+    Args:
+        spec: "py:path/to/file.py:factory", a function that is called with nothing and returns a module; or "digits",
+            the demo's network, which is trained on the spot (seconds) unless there are weights for it.
+        weights: a safetensors file for all of its parameters and buffers; by default the factory's own.
 
     Raises:
-        ModelError: the factory fails, or returns something else than a module.
+        ModelError: the factory fails or returns something else than a module, or the weights do not fit.
     """
-    try:
-        model = model_factory(spec)()
-    except ModelError:
-        raise
-    except (Exception, SystemExit) as error:
-        raise ModelError(f"model {spec!r}: the factory failed: {type(error).__name__}: {error}") from error
-    if not isinstance(model, nn.Module):
-        raise ModelError(f"model {spec!r}: the factory returned a {type(model).__name__}, not a torch.nn.Module")
-    return model
+    if spec == DIGITS:
+        model = DigitsNet() if weights else train(Digits.load())
+    else:
+        try:
+            model = function(spec)()
+        except ModelError:
+            raise
+        except (Exception, SystemExit) as error:
+            raise ModelError(f"model {spec!r}: the factory failed: {type(error).__name__}: {error}") from error
+        if not isinstance(model, nn.Module):
+            raise ModelError(f"model {spec!r}: the factory returned a {type(model).__name__}, not a torch.nn.Module")
+    if weights:
+        try:
+            safetensors.torch.load_model(model, weights)
+        except (OSError, RuntimeError, SafetensorError) as error:
+            raise ModelError(f"the weights {weights} do not fit model {spec!r}: {error}") from error
+    return model.eval()
 
 
 @dataclass(frozen=True)
@@ -89,35 +108,52 @@ def read_data(
     shape: tuple[int, ...] | None = None,
     batch_size: int = 64,
     images: ImageOptions | None = None,
-    shuffle: bool = False,
     seed: int = 0,
 ) -> Iterable[Any]:
-    """The data named by `spec`.
+    """The data named by `spec`, in batches.
 
     Args:
-        spec: "npz:PATH" (arrays x and, if there are targets, y; uint8 is scaled to [0, 1]), "folder:PATH" (images, or
-            one folder of images per class), or "random:N" (N standard normal inputs).
+        spec: as for `read_dataset`, or "random:N" (N standard normal inputs).
         shape: of one input; only for random inputs.
         batch_size: samples per batch.
         images: how images of a folder become inputs.
-        shuffle: another order each time, from the seed.
-        seed: for shuffling and random inputs.
+        seed: of random inputs.
+
+    Raises:
+        DataError: the spec or what it names is not usable.
+    """
+    if not is_random(spec):
+        return DataLoader(read_dataset(spec, images), batch_size)
+    number = spec.partition(":")[2]
+    if not number.isdigit() or shape is None:
+        raise DataError(f"data {spec!r}: give the number of inputs as in random:64, and their shape (--input)")
+    return random_inputs(shape, int(number), batch_size, seed)
+
+
+def is_random(spec: str) -> bool:
+    """Whether this names random inputs, which serve some criteria but not training."""
+    return spec.partition(":")[0] == "random"
+
+
+def read_dataset(spec: str, images: ImageOptions | None = None) -> Dataset[Any]:
+    """The data named by `spec`, sample by sample.
+
+    Args:
+        spec: "npz:PATH" (arrays x and, if there are targets, y; uint8 is scaled to [0, 1]), "folder:PATH" (images, or
+            one folder of images per class), "digits" or "digits:test" (the demo's images).
+        images: how images of a folder become inputs.
 
     Raises:
         DataError: the spec or what it names is not usable.
     """
     kind, _, rest = spec.partition(":")
-    if kind == "random":
-        if not rest.isdigit() or shape is None:
-            raise DataError(f"data {spec!r}: give the number of inputs as in random:64, and their shape (--input)")
-        return random_inputs(shape, int(rest), batch_size, seed)
     if kind == "npz":
-        dataset: Dataset[Any] = _read_npz(Path(rest))
-    elif kind == "folder":
-        dataset = ImageFolder(Path(rest), images or ImageOptions())
-    else:
-        raise DataError(f"data {spec!r} is not one of npz:PATH, folder:PATH, random:N")
-    return DataLoader(dataset, batch_size, shuffle=shuffle, generator=torch.Generator().manual_seed(seed))
+        return _read_npz(Path(rest))
+    if kind == "folder":
+        return ImageFolder(Path(rest), images or ImageOptions())
+    if kind == DIGITS and rest in ("", "test"):
+        return Digits.load().test if rest else Digits.load().train
+    raise DataError(f"data {spec!r} is not one of npz:PATH, folder:PATH, random:N, digits, digits:test")
 
 
 class ImageFolder(Dataset[Any]):

@@ -1,8 +1,8 @@
 """The command line. It prints; the library does not.
 
 Results go to standard output, progress and errors to standard error. Exit codes: 0 done, 1 a defect in Secateurs or
-in the model's own code, 2 wrong usage, 3 bad input (a model, data, budget or directory that cannot be used), 130
-interrupted.
+in the model's own code, 2 wrong usage, 3 bad input (a model, data, budget or directory that cannot be used), 4 some
+runs of a comparison failed, 130 interrupted.
 """
 
 from __future__ import annotations
@@ -12,13 +12,13 @@ import sys
 
 import typer
 
-from secateurs.cli import about, prune, single
+from secateurs.cli import about, compare, prune, single
 from secateurs.cli.output import errors
 from secateurs.cli.study import study
 from secateurs.errors import SecateursError
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, help="Find redundant neurons, remove them, show it.")
-for command in (about.demo, prune.check, prune.prune, single.mask, single.features, about.env):
+for command in (about.demo, prune.check, prune.prune, compare.compare, single.mask, single.features, about.env):
     app.command()(command)
 app.command(name="list")(about.list_)
 app.add_typer(study, name="study")

@@ -13,6 +13,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 errors = Console(stderr=True)
 
 Json = Annotated[bool, typer.Option("--json", help="Print JSON for machines, and no progress.")]
+Quiet = Annotated[bool, typer.Option("--quiet", help="No progress, and nothing on standard output.")]
 
 
 def progress(quiet: bool) -> Any:

@@ -4,8 +4,8 @@ A saved model is a directory: `manifest.json` (what it is, and a digest of every
 `model.safetensors`.
 """
 
-from secateurs.persist.manifest import Manifest, read_manifest
+from secateurs.persist.manifest import PLAN, WEIGHTS, Manifest, read_manifest
 from secateurs.persist.read import load
 from secateurs.persist.write import check_free, save
 
-__all__ = ["Manifest", "check_free", "load", "read_manifest", "save"]
+__all__ = ["PLAN", "WEIGHTS", "Manifest", "check_free", "load", "read_manifest", "save"]

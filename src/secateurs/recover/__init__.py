@@ -1,5 +1,6 @@
 """Recovery after a cut: batch norm recalibration and fine-tuning."""
 
+from secateurs.recover.epochs import randomness
 from secateurs.recover.finetune import finetune
 from secateurs.recover.history import History
 from secateurs.recover.objective import ExtraLoss
@@ -7,4 +8,4 @@ from secateurs.recover.recalibrate import recalibrate
 from secateurs.recover.recipe import Recovery
 from secateurs.recover.recover import Fit, recover
 
-__all__ = ["ExtraLoss", "Fit", "History", "Recovery", "finetune", "recalibrate", "recover"]
+__all__ = ["ExtraLoss", "Fit", "History", "Recovery", "finetune", "randomness", "recalibrate", "recover"]

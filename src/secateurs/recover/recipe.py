@@ -18,7 +18,7 @@ class Recovery:
     """How `finetune` trains. Fields are plain values: `dataclasses.asdict` gives JSON, and pydantic reads it, strictly.
 
     Attributes:
-        epochs: passes over the data.
+        epochs: passes over the data; with 0, `prune` recalibrates batch norm and trains nothing.
         lr: the learning rate, which `rate` and `warmup` scale.
         optimizer: "sgd" (with Nesterov momentum) or "adamw", which wants a smaller learning rate.
         weight_decay: of either.
@@ -95,7 +95,7 @@ def _one_of(*names: str) -> tuple[Callable[[Any], bool], str]:
 _TRACKERS = sorted(set(LoggerType.list()) - {"all"})
 
 _RULES: dict[str, tuple[Callable[[Any], bool], str]] = {
-    "epochs": (lambda v: _whole(v, 1), "a number of epochs ≥ 1"),
+    "epochs": (lambda v: _whole(v, 0), "a number of epochs ≥ 0"),
     "lr": (_positive, "a positive learning rate"),
     "optimizer": _one_of("sgd", "adamw"),
     "weight_decay": (lambda v: _number(v) and v >= 0, "a number ≥ 0"),

@@ -1,0 +1,132 @@
+"""Runs in parallel: in worker processes on this machine, or on a Ray cluster."""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor, as_completed
+from dataclasses import dataclass
+from multiprocessing.connection import Connection
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from secateurs.errors import UsageError
+from secateurs.job import Job
+from secateurs.progress import silent
+
+# Processes are forked off one that has imported everything, so that each starts at once and none can harm another.
+CONTEXT: Any = multiprocessing.get_context("forkserver" if hasattr(os, "fork") else "spawn")
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One run of several.
+
+    Attributes:
+        name: for people.
+        job: what is run.
+        directory: where it is kept.
+    """
+
+    name: str
+    job: Job
+    directory: Path
+
+    @property
+    def report(self) -> Path:
+        """What it found."""
+        return self.directory / "report.json"
+
+    @property
+    def finished(self) -> bool:
+        """Whether it has found it."""
+        return self.report.exists()
+
+    def run(self, threads: int) -> str | None:
+        """Run it, or go on with it; what went wrong, as text."""
+        torch.set_num_threads(threads)
+        try:
+            self.job.run(self.directory, silent, command="")
+        except Exception as error:
+            return f"{type(error).__name__}: {error}"
+        return None
+
+
+Execute = Callable[[Sequence[Cell]], Iterator[tuple[Cell, str | None]]]
+"""Runs cells, and yields each once it is done, with what went wrong."""
+
+
+def on_this_machine(workers: int) -> Execute:
+    """Cells each in a process of its own, so many at a time; the processors are shared among them.
+
+    Raises:
+        UsageError: not a number of workers.
+    """
+    if workers < 1:
+        raise UsageError(f"a comparison needs at least one worker, not {workers}")
+    threads = max(1, (os.cpu_count() or 1) // workers)
+
+    def execute(cells: Sequence[Cell]) -> Iterator[tuple[Cell, str | None]]:
+        CONTEXT.set_forkserver_preload(["secateurs.workers"]) if hasattr(CONTEXT, "set_forkserver_preload") else None
+        with ThreadPoolExecutor(workers) as pool:
+            waiting = {pool.submit(_apart, cell, threads): cell for cell in cells}
+            try:
+                for done in as_completed(waiting):
+                    yield waiting[done], done.result()
+            finally:
+                pool.shutdown(cancel_futures=True)
+
+    return execute
+
+
+def on_ray(cpus: int = 1) -> Execute:
+    """Cells as tasks of a Ray cluster (the one that RAY_ADDRESS names, else one on this machine).
+
+    Every node must see the same files, under the same paths.
+
+    Args:
+        cpus: that each cell takes.
+
+    Raises:
+        UsageError: Ray is not installed.
+    """
+    try:
+        import ray
+    except ImportError:
+        raise UsageError("Ray is not installed: pip install secateurs[ray]") from None
+
+    def execute(cells: Sequence[Cell]) -> Iterator[tuple[Cell, str | None]]:
+        ray.init(ignore_reinit_error=True, log_to_driver=False)
+        run = ray.remote(num_cpus=cpus, max_retries=0)(Cell.run)
+        waiting = {run.remote(cell, cpus): cell for cell in cells}
+        while waiting:
+            (done,), _ = ray.wait(list(waiting))
+            cell = waiting.pop(done)
+            try:
+                yield cell, ray.get(done)
+            except ray.exceptions.RayError as error:
+                yield cell, f"{type(error).__name__}: {error}"
+
+    return execute
+
+
+def _apart(cell: Cell, threads: int) -> str | None:
+    """Run a cell in a process of its own; what went wrong, whatever it was."""
+    ours, theirs = CONTEXT.Pipe(duplex=False)
+    process = CONTEXT.Process(target=_send, args=(cell, threads, theirs))
+    process.start()
+    theirs.close()
+    try:
+        told = ours.recv()
+    except EOFError:
+        told = "it ended without a word"
+    finally:
+        process.join()
+    return f"its process was killed by signal {-process.exitcode}" if process.exitcode < 0 else told
+
+
+def _send(cell: Cell, threads: int, pipe: Connection) -> None:
+    pipe.send(cell.run(threads))

@@ -1,0 +1,38 @@
+"""Schedules: where each round is to go."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+import secateurs as sc
+from secateurs.errors import BudgetError, UsageError
+from secateurs.schedule import RAMPS, kept
+
+
+@given(st.sampled_from(sorted(RAMPS)), st.floats(0.01, 1), st.integers(1, 12))
+def test_every_round_keeps_less_and_the_last_is_the_budget(ramp, share, rounds):
+    budgets = sc.Schedule(rounds, ramp).budgets(f"macs:{share!r}")
+    assert len(budgets) == rounds
+    assert budgets[-1] == f"macs:{share!r}"
+    shares = [1.0, *(float(budget.partition(":")[2]) for budget in budgets)]
+    assert all(before >= after - 1e-12 for before, after in zip(shares, shares[1:], strict=False))
+
+
+def test_the_ramps_by_hand():
+    assert kept("linear", 0.5, 0.5) == 0.75
+    assert kept("cubic", 0.2, 0.5) == pytest.approx(0.2 + 0.8 / 8)
+    assert kept("geometric", 0.25, 0.5) == 0.5
+    shares = [float(budget.partition(":")[2]) for budget in sc.Schedule(4).budgets("params:0.2")]
+    assert shares == pytest.approx([0.8, 0.6, 0.4, 0.2])
+
+
+@pytest.mark.parametrize("arguments", [{"rounds": 0}, {"rounds": 1.5}, {"rounds": True}, {"ramp": "steep"}])
+def test_what_is_no_schedule(arguments):
+    with pytest.raises(UsageError):
+        sc.Schedule(**arguments)
+
+
+def test_effective_has_no_steps():
+    assert sc.Schedule().budgets("effective") == ["effective"]
+    with pytest.raises(BudgetError, match="one round"):
+        sc.Schedule(2).budgets("effective:0.5")
