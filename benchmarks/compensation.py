@@ -14,13 +14,13 @@ import sys
 import warnings
 from collections import defaultdict
 from pathlib import Path
-from statistics import mean, stdev
 
 import torch
 
 import secateurs as sc
 from benchmarks.cifar_resnet import cifar10, resnet
 from secateurs.report import environment
+from secateurs.tables import markdown, spread
 
 RESULTS = Path(__file__).parent / "results"
 CRITERIA = ("random", "l1", "l2", "nexp", "flap", "obs")
@@ -60,13 +60,9 @@ def page(dense: float, found: dict[str, dict[str, list[float]]]) -> str:
         "`python -m benchmarks.compensation`: ResNet-56 on CIFAR-10, half of all inner channels gone, no training; "
         f"per cent on 1,000 test images, mean ± standard deviation over {SEEDS} seeds. Dense: {100 * dense:.1f}.",
         "",
-        "| criterion | " + " | ".join(STAGES) + " |",
-        "|---|" + "---|" * len(STAGES),
     ]
-    for name, its in found.items():
-        cells = [f"{100 * mean(its[stage]):.1f} ± {100 * stdev(its[stage]):.1f}" for stage in STAGES]
-        lines.append(f"| {name} | " + " | ".join(cells) + " |")
-    return "\n".join(lines) + "\n"
+    rows = [[name, *(spread(its[stage], 1, 100) for stage in STAGES)] for name, its in found.items()]
+    return "\n".join(lines) + "\n" + markdown(["criterion", *STAGES], rows)
 
 
 if __name__ == "__main__":

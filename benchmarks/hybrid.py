@@ -14,7 +14,6 @@ import sys
 import warnings
 from collections import defaultdict
 from pathlib import Path
-from statistics import mean, stdev
 
 import torch
 
@@ -23,6 +22,7 @@ from benchmarks.cifar_resnet import cifar10, resnet
 from secateurs.criteria.tune import ALPHAS
 from secateurs.evaluate import accuracy
 from secateurs.report import environment
+from secateurs.tables import markdown, spread
 
 RESULTS = Path(__file__).parent / "results"
 BUDGETS = (("keep:0.5", "local"), ("macs:0.5", "global"))
@@ -63,13 +63,9 @@ def page(dense: float, found: dict[str, dict[str, list[float]]]) -> str:
         "`python -m benchmarks.hybrid`: ResNet-20 on CIFAR-10, L1 and NEXP mixed, no training; per cent on 2,000 test "
         f"images, mean ± standard deviation over {SEEDS} seeds. Dense: {100 * dense:.1f}.",
         "",
-        "| mixture | " + " | ".join(stages) + " |",
-        "|---|" + "---|" * len(stages),
     ]
-    for name, its in found.items():
-        cells = [f"{100 * mean(its[stage]):.1f} ± {100 * stdev(its[stage]):.1f}" for stage in stages]
-        lines.append(f"| {name} | " + " | ".join(cells) + " |")
-    return "\n".join(lines) + "\n"
+    rows = [[name, *(spread(its[stage], 1, 100) for stage in stages)] for name, its in found.items()]
+    return "\n".join(lines) + "\n" + markdown(["mixture", *stages], rows)
 
 
 if __name__ == "__main__":

@@ -15,6 +15,7 @@ from torch.nn import functional
 from torch.utils.data import DataLoader, TensorDataset
 
 from secateurs.costs import latencies
+from secateurs.errors import PersistError
 from secateurs.evaluate import accuracy
 from secateurs.persist import load
 from secateurs.pipeline import Result, prune
@@ -125,7 +126,7 @@ def run(
     """Train, prune by each criterion at equal budget, recover, save, load, and write the page.
 
     Args:
-        out: a directory for the saved models (one per criterion) and `report.html`.
+        out: a directory for the saved models (one per criterion) and the report.
         seeds: repetitions; each draws its own calibration images, random scores and order of training batches.
         epochs: of the dense training.
         recovery_epochs: of fine-tuning each pruned network.
@@ -137,6 +138,10 @@ def run(
     Raises:
         PersistError: `out` cannot be written to.
     """
+    try:
+        out.mkdir(parents=True, exist_ok=True)  # before anything slow
+    except OSError as error:
+        raise PersistError(f"the demo cannot be written to {out}: {error}") from error
     digits = Digits.load()
     dense = train(digits, epochs=epochs, progress=progress)
     results: dict[tuple[str, int], Result] = {}

@@ -44,7 +44,12 @@ def marker(number: int) -> str:
 
 def legend(figure: Figure, handles: Sequence[Any], labels: Sequence[str]) -> None:
     """A legend above everything else."""
-    figure.legend(handles, labels, loc="outside upper left", ncols=7, frameon=False)
+    figure.legend(handles, list(map(short, labels)), loc="outside upper left", ncols=7, frameon=False)
+
+
+def short(name: str, length: int = 24) -> str:
+    """A name with its middle left out if it is too long to stand beside a picture."""
+    return name if len(name) <= length else f"{name[: length // 2 - 1]}…{name[-(length // 2) :]}"
 
 
 def panels(figure: Figure, number: int, columns: int, **how: Any) -> list[Axes]:
@@ -78,21 +83,16 @@ def heat(
     """
     mesh = axes.pcolormesh(np.ma.masked_invalid(values), cmap=colours, vmin=0, vmax=1, edgecolors="none")
     axes.invert_yaxis()
-    axes.set_xticks(np.arange(len(columns)) + 0.5, columns)
+    axes.set_xticks(np.arange(len(columns)) + 0.5, list(map(short, columns)))
     axes.tick_params(top=True, labeltop=True, bottom=False, labelbottom=False, left=False, length=0)
     axes.spines[:].set_visible(False)
     for (row, column), value in np.ndenumerate(values):
         red, green, blue, _ = colormaps[colours](value)
         ink = "#ffffff" if 0.3 * red + 0.59 * green + 0.11 * blue < 0.5 else "#222222"
         if not np.isnan(value):
+            text = texts[int(row)][int(column)]
             axes.text(
-                column + 0.5,
-                row + 0.5,
-                texts[int(row)][int(column)],
-                ha="center",
-                va="center",
-                color=ink,
-                fontsize=size,
+                column + 0.5, row + 0.5, text, ha="center", va="center", color=ink, fontsize=size, in_layout=False
             )
     return mesh
 

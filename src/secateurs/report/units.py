@@ -12,7 +12,7 @@ from matplotlib.patches import Patch
 
 from secateurs.report.agreement import agreement
 from secateurs.report.comparison import Comparison
-from secateurs.report.figures import INK, STYLE, WIDTH, colour, heat, legend, panels, svg
+from secateurs.report.figures import INK, STYLE, WIDTH, colour, heat, legend, panels, short, svg
 from secateurs.report.outcome import Outcome
 
 REMOVED = "#b9bec6"
@@ -37,7 +37,7 @@ def _width_bars(comparison: Comparison) -> str:
             offset = (number - (len(rows) - 1) / 2) * height
             values = list(row.widths(comparison.units).values())
             axes.barh(positions + offset, values, height * 0.9, color=colour(number), label=comparison.label(row))
-        axes.set_yticks(positions, groups)
+        axes.set_yticks(positions, [short(group, 40) for group in groups])
         axes.set_ylim(len(groups) - 0.4, -0.6)
         axes.set_xlabel("units")
         legend(figure, *axes.get_legend_handles_labels())
@@ -49,14 +49,14 @@ def _width_heat(comparison: Comparison) -> str:
     columns = min(len(budgets), max(1, 20 // len(comparison.criteria)))
     lines = -(-len(budgets) // columns)
     with rc_context(STYLE):
-        figure = Figure(figsize=(WIDTH, (1.1 + 0.22 * len(units)) * lines), layout="constrained")
+        figure = Figure(figsize=(WIDTH, (1.6 + 0.22 * len(units)) * lines), layout="constrained")
         for budget, axes in zip(budgets, panels(figure, len(budgets), columns, sharey=True), strict=True):
             rows = comparison.at(budget)
             kept = np.array([[its / units[name] for name, its in row.widths(units).items()] for row in rows]).T
             texts = [[f"{100 * share:.0f}" for share in line] for line in kept]
             heat(axes, kept, [row.criterion for row in rows], texts)
             axes.tick_params(axis="x", labelrotation=90)
-            axes.set_yticks(np.arange(len(units)) + 0.5, list(units))
+            axes.set_yticks(np.arange(len(units)) + 0.5, [short(group, 40) for group in units])
             axes.set_xlabel(budget)
         return svg(figure, LABEL)
 
@@ -70,7 +70,7 @@ def scores(comparison: Comparison) -> str:
         figure = Figure(figsize=(WIDTH, 0.4 + 2.2 * lines), layout="constrained")
         for outcome, axes in zip(shown, panels(figure, len(shown), columns), strict=True):
             _histogram(axes, outcome, colour(comparison.criteria.index(outcome.criterion)))
-            axes.set_title(f"{outcome.criterion}, {outcome.budget}", fontsize=10)
+            axes.set_title(f"{short(outcome.criterion)}, {outcome.budget}", fontsize=10)
         figure.supxlabel("score", fontsize=9)
         figure.supylabel("units", fontsize=9)
         handles = [Patch(color=REMOVED), Patch(color=INK, alpha=0.6), Line2D([], [], color=INK, lw=1, ls="--")]
@@ -107,7 +107,7 @@ def agreements(comparison: Comparison) -> str:
     lines = -(-len(budgets) // columns)
     with rc_context(STYLE):
         cell = min(0.6, 7.5 / (columns * count))
-        figure = Figure(figsize=(WIDTH, lines * (1 + cell * count)), layout="constrained")
+        figure = Figure(figsize=(WIDTH, lines * (1.6 + cell * count)), layout="constrained")
         for number, (budget, axes) in enumerate(zip(budgets, panels(figure, len(budgets), columns), strict=True)):
             names = [row.criterion for row in comparison.at(budget)]
             found, chance = agreement(comparison.at(budget), comparison.units)
@@ -116,7 +116,7 @@ def agreements(comparison: Comparison) -> str:
             heat(axes, above, names, texts)
             axes.tick_params(axis="x", labelrotation=90)
             first = number % columns == 0 or names != comparison.criteria
-            axes.set_yticks(np.arange(len(names)) + 0.5, names if first else [""] * len(names))
+            axes.set_yticks(np.arange(len(names)) + 0.5, list(map(short, names)) if first else [""] * len(names))
             axes.set_aspect("equal")
             axes.set_xlabel(budget)
         return svg(figure, "Overlap of the units that criteria remove")

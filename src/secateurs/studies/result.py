@@ -17,6 +17,7 @@ from secateurs.report import environment
 from secateurs.studies.heatmap import heatmap
 from secateurs.studies.network import UNITS
 from secateurs.studies.planting import KINDS, SETS
+from secateurs.tables import markdown, spread
 
 
 @dataclass(frozen=True)
@@ -120,7 +121,7 @@ class Study:
             "",
         ]
         lines += [line for note in self.notes for line in (note, "")]
-        lines += [_row(headers), "|" + "---|" * len(headers), *map(_row, rows), ""]
+        lines.append(markdown(headers, rows))
         lines.append(f"Measured with {', '.join(f'{name} {its}' for name, its in self.environment.items())}.")
         return "\n".join(lines) + "\n"
 
@@ -145,9 +146,8 @@ class Study:
         return {"area": which, "mean": mean(values), "std": stdev(values) if len(values) > 1 else None}
 
     def _cell(self, criterion: str, kind: str) -> str:
-        its = self._summary(criterion, kind)
-        deviation = "" if its["std"] is None else f" ± {its['std']:.2f}"
-        return f"{its['mean']:.2f}{deviation}{'*' if its['area'] == 'lowest' else ''}"
+        which, values = self.best(criterion, kind)
+        return spread(values) + ("*" if which == "lowest" else "")
 
 
 def made(directory: str | Path) -> Path:
@@ -161,7 +161,3 @@ def made(directory: str | Path) -> Path:
     except OSError as error:
         raise PersistError(f"the study cannot be written to {directory}: {error}") from error
     return Path(directory)
-
-
-def _row(cells: Sequence[str]) -> str:
-    return f"| {' | '.join(cells)} |"
