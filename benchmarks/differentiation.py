@@ -52,15 +52,15 @@ def trained(seed: int, strength: float, data: TensorDataset, tracked: bool) -> t
     model, x = Net(), data.tensors[0]
     structure = sc.trace(model, x[:2])
     tracker = track(model, calibration(data), TRACKED, SETTINGS["every"], structure=structure) if tracked else None
-    differentiation = differentiation_loss(model, structure)
+    differentiation = differentiation_loss(model, structure, strength) if strength else None
     optimizer = torch.optim.Adam(model.parameters(), SETTINGS["lr"])
     loader = DataLoader(data, SETTINGS["batch_size"], shuffle=True, generator=torch.Generator().manual_seed(seed))
     for _ in range(SETTINGS["epochs"]):
         for x, y in loader:
-            with differentiation if strength else nullcontext():
+            with differentiation or nullcontext():
                 loss = functional.cross_entropy(model(x), y)
-            if strength:
-                loss = loss + strength * differentiation()
+            if differentiation:
+                loss = loss + differentiation()
             optimizer.zero_grad()
             loss.backward()
             optimizer.step()

@@ -145,9 +145,10 @@ def pairs(z):
 
 def value(model, *inputs):
     """The loss of one forward pass."""
-    loss = differentiation_loss(model, sc.trace(model, inputs))
-    with loss:
+    loss, half = (differentiation_loss(model, sc.trace(model, inputs), weight) for weight in (1.0, 0.5))
+    with loss, half:
         model(*inputs)
+    torch.testing.assert_close(half(), loss() / 2)
     return loss()
 
 
@@ -289,6 +290,8 @@ def test_misuse_is_refused(net, images):
         net(images[:1])
     with pytest.raises(ModelError, match="no units that can be decorrelated"):
         differentiation_loss(net, sc.trace(net, images, keep=["*"]))
+    with pytest.raises(UsageError, match="must be a positive number, not 0"):
+        differentiation_loss(net, sc.trace(net, images), weight=0)
 
 
 def test_training_with_it_decorrelates_the_units():

@@ -10,6 +10,7 @@ from pathlib import Path
 import torch
 from accelerate import Accelerator
 from accelerate.state import AcceleratorState, GradientState, PartialState
+from accelerate.tracking import get_available_trackers
 from accelerate.utils import DistributedDataParallelKwargs, DistributedType, ProjectConfiguration
 from torch import distributed, nn
 
@@ -42,12 +43,15 @@ def accelerated(
             vars(model).update(before)
             for parameter in model.parameters():
                 parameter.grad = None
-            accelerator.end_training()
+            for tracker in accelerator.trackers:  # `end_training` would end the process group, which is not ours
+                tracker.finish()
 
 
 def _accelerator(device: torch.device, recipe: Recovery, directory: Path | None) -> Accelerator:
     if recipe.mixed_precision == "fp16" and device.type == "cpu":
         raise UsageError("mixed precision fp16 needs a GPU: move the model to one, or use bf16")
+    if missing := set(recipe.trackers) - {str(tracker) for tracker in get_available_trackers()}:
+        raise UsageError(f"tracker {', '.join(sorted(missing))} is not installed: pip install it")
     try:
         accelerator = Accelerator(
             cpu=device.type == "cpu",
@@ -58,16 +62,14 @@ def _accelerator(device: torch.device, recipe: Recovery, directory: Path | None)
         )
     except (ValueError, ImportError, RuntimeError) as error:
         raise UsageError(f"training cannot be set up here: {error}") from error
-    _check(accelerator, device, recipe)
+    _check(accelerator, device)
     if recipe.trackers:
         values = {name: v if isinstance(v, (bool, int, float, str)) else repr(v) for name, v in asdict(recipe).items()}
         accelerator.init_trackers("secateurs", values)
     return accelerator
 
 
-def _check(accelerator: Accelerator, device: torch.device, recipe: Recovery) -> None:
-    if missing := set(recipe.trackers) - {str(tracker) for tracker in accelerator.log_with}:
-        raise UsageError(f"tracker {', '.join(sorted(missing))} is not installed: pip install it")
+def _check(accelerator: Accelerator, device: torch.device) -> None:
     kinds = DistributedType.NO, DistributedType.MULTI_CPU, DistributedType.MULTI_GPU
     if accelerator.distributed_type not in kinds:
         raise UsageError(f"training under {accelerator.distributed_type.value} is not supported, but DDP is")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import defaultdict
 from collections.abc import Mapping
 from contextlib import ExitStack
@@ -32,9 +33,9 @@ class DifferentiationLoss:
         left_out: groups that it says nothing about, and why.
     """
 
-    def __init__(self, model: nn.Module, structure: Structure):
+    def __init__(self, model: nn.Module, structure: Structure, weight: float):
         check_fits(model, structure)
-        self._model = model
+        self._model, self._weight = model, weight
         self._places, self.left_out = _places(model, structure)
         if not self._places:
             raise ModelError(f"{type(model).__name__} has no units that can be decorrelated: {dict(self.left_out)}")
@@ -59,14 +60,14 @@ class DifferentiationLoss:
         self._hooks = None
 
     def __call__(self) -> Tensor:
-        """The loss of what the model did inside the last `with`: a scalar in [0, 1] with a gradient.
+        """The loss of what the model did inside the last `with`: a scalar in [0, weight] with a gradient.
 
         Raises:
             UsageError: it was not run there, or only as `torch.compile` had compiled it before, without hooks.
         """
         if not self._seen:
             raise UsageError("no unit was seen: run the model inside `with` of the differentiation loss, then call it")
-        return torch.stack([torch.stack(its).mean() for its in self._seen.values()]).mean()
+        return self._weight * torch.stack([torch.stack(its).mean() for its in self._seen.values()]).mean()
 
     def _begin(self, model: nn.Module, args: Any, kwargs: Any) -> None:
         self._samples = Call(args, kwargs).samples()
@@ -86,8 +87,8 @@ class DifferentiationLoss:
             self._seen[name].append(mean_squared_correlation(pooled[:, units.to(x.device)].mean(2)))
 
 
-def differentiation_loss(model: nn.Module, structure: Structure) -> DifferentiationLoss:
-    """A regulariser that encourages units to differ, for a training loop of your own.
+def differentiation_loss(model: nn.Module, structure: Structure, weight: float = 1.0) -> DifferentiationLoss:
+    """A regulariser that encourages units to differ, for a training loop of your own or `finetune`'s `extra_loss`.
 
     The neural differentiation paper trains with "a NDI-based regularization term" (section 4.1) and gives no formula.
     This one is ours: the mean over groups of the mean squared correlation of two different units over the samples of
@@ -105,19 +106,23 @@ def differentiation_loss(model: nn.Module, structure: Structure) -> Differentiat
     Args:
         model: the model that is being trained; its hooks are there inside `with` only.
         structure: from `trace`, of this model.
+        weight: of this loss beside the other.
 
     Raises:
+        UsageError: the weight is not positive.
         ModelError: the structure is another model's, or no group is left.
         DataError (inside `with`): a batch has one sample, or its size cannot be told, or another layout than traced.
 
     Example:
-        >>> differentiation = differentiation_loss(model, trace(model, x))
+        >>> differentiation = differentiation_loss(model, trace(model, x), weight=0.1)
         >>> for x, y in loader:
         ...     with differentiation:
         ...         outputs = model(x)
-        ...     loss = functional.cross_entropy(outputs, y) + 0.1 * differentiation()
+        ...     loss = functional.cross_entropy(outputs, y) + differentiation()
     """
-    return DifferentiationLoss(model, structure)
+    if not 0 < weight < math.inf:
+        raise UsageError(f"the weight of the differentiation loss must be a positive number, not {weight!r}")
+    return DifferentiationLoss(model, structure, weight)
 
 
 def mean_squared_correlation(z: Tensor) -> Tensor:

@@ -1,0 +1,95 @@
+"""Training through adapters that are merged into the weights."""
+
+import copy
+
+import pytest
+import torch
+from torch import nn
+
+import secateurs as sc
+from secateurs.errors import DataError, ModelError, UsageError
+
+pytest.importorskip("peft")
+
+RECIPE = sc.Recovery(epochs=4, lr=0.1, lora=2)
+
+
+class Mixed(nn.Module):
+    """Layers that get adapters, and layers that cannot."""
+
+    def __init__(self):
+        super().__init__()
+        self.conv, self.grouped = nn.Conv2d(3, 6, 3), nn.Conv2d(6, 6, 3, groups=3)
+        self.norm = nn.BatchNorm2d(6)
+        self.inner, self.fixed = nn.Linear(24, 8), nn.Linear(8, 8)
+        self.one = self.other = nn.Linear(8, 8)
+        self.head = nn.Linear(8, 4)
+        self.fixed.requires_grad_(False)
+
+    def forward(self, x):
+        x = self.norm(self.grouped(self.conv(x))).relu().flatten(1)
+        return self.head(self.other(self.one(self.fixed(self.inner(x)).relu())))
+
+
+ADAPTED = {"conv", "inner", "head"}
+
+
+def described(model):
+    return (
+        [(name, type(module), set(vars(module)), module.training) for name, module in model.named_modules()],
+        [(name, p.requires_grad, p.shape, p.grad) for name, p in model.named_parameters()],
+        list(model.state_dict()),
+    )
+
+
+def test_only_adapted_weights_change_by_a_low_rank_and_no_trace_is_left(batches):
+    model = Mixed()
+    before, layers = copy.deepcopy(model.state_dict()), dict(model.named_modules())
+    trace = described(model)
+    history = sc.finetune(model, batches, RECIPE)
+    assert history.train[-1] < history.train[0]
+    assert described(model) == trace
+    assert all(layers[name] is module for name, module in model.named_modules())
+    for name, tensor in model.state_dict().items():
+        layer, _, kind = name.rpartition(".")
+        assert torch.equal(tensor, before[name]) != (layer == "norm" and kind.startswith(("running", "num"))) or (
+            layer in ADAPTED and kind == "weight"
+        )
+    for layer in ADAPTED:
+        change = (model.get_parameter(f"{layer}.weight") - before[f"{layer}.weight"]).flatten(1)
+        assert torch.linalg.matrix_rank(change, rtol=1e-4) == 2
+
+
+def test_the_merged_model_computes_what_was_trained(batches):
+    """The loss after an epoch, measured with the adapters in place, is that of the merged model."""
+    model = nn.Sequential(nn.Flatten(), nn.Linear(108, 8), nn.ReLU(), nn.Linear(8, 4))
+    history = sc.finetune(model, batches, RECIPE, validation=batches)
+    assert sc.mean_loss(model, batches) == pytest.approx(history.validation[-1], rel=1e-5)
+
+
+def test_adapters_are_gone_after_a_failure_too(batches):
+    model = Mixed()
+    trace = described(model)
+    with pytest.raises(DataError, match="refused batch 1"):
+        sc.finetune(model, [batches[0], (torch.randn(4, 5, 6, 6), torch.zeros(4).long())], RECIPE)
+    assert described(model) == trace
+
+
+@pytest.mark.parametrize("model", [nn.Conv2d(3, 4, 1), nn.Sequential(nn.Conv2d(3, 3, 1, groups=3)), nn.LayerNorm(3)])
+def test_nothing_to_adapt(model, batches):
+    with pytest.raises(ModelError, match="could have an adapter of rank 2"):
+        sc.finetune(model, batches, RECIPE)
+
+
+def test_adapters_and_patience(batches):
+    model = nn.Sequential(nn.Flatten(), nn.Linear(108, 8), nn.ReLU(), nn.Linear(8, 4))
+    recipe = sc.Recovery(epochs=20, lr=0.5, rate="constant", lora=2, patience=2)
+    history = sc.finetune(model, batches, recipe, validation=batches[:1])
+    assert len(history.train) == history.best + 3
+    assert sc.mean_loss(model, batches[:1]) == pytest.approx(history.validation[history.best], rel=1e-4)
+
+
+def test_peft_that_is_not_there(batches, monkeypatch):
+    monkeypatch.setitem(__import__("sys").modules, "peft", None)
+    with pytest.raises(UsageError, match=r"pip install secateurs\[lora\]"):
+        sc.finetune(Mixed(), batches, RECIPE)

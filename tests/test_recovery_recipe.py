@@ -1,0 +1,306 @@
+"""The recipe of a recovery, and that training follows it."""
+
+import copy
+import json
+from dataclasses import asdict
+
+import pytest
+import torch
+from accelerate import Accelerator
+from hypothesis import given
+from hypothesis import strategies as st
+from pydantic import TypeAdapter, ValidationError
+from torch import nn
+from torch.nn.functional import cross_entropy
+from torch.optim import SGD, AdamW
+from torch.optim.lr_scheduler import CosineAnnealingLR, LinearLR, MultiStepLR, SequentialLR
+from torch.testing import assert_close
+
+import secateurs as sc
+from secateurs.errors import DataError, ModelError, UsageError
+from secateurs.recover import History, recover
+from secateurs.recover.schedule import optimizer_of, schedule_of
+
+
+@pytest.mark.parametrize(
+    ("field", "values"),
+    [
+        ("epochs", [-1, 1.0, True, "1"]),
+        ("lr", [0, -1.0, float("nan"), float("inf"), "0.1", None]),
+        ("optimizer", ["adam", None, 1]),
+        ("weight_decay", [-0.1, None]),
+        ("momentum", [1.0, -0.1]),
+        ("rate", ["linear", None, ["cosine"]]),
+        ("milestones", [0.5, (0.5, 0.5), (0.8, 0.6), (0.0,), (60, 80), [0.5], ("a",)]),
+        ("warmup", [1.0, -0.1]),
+        ("distill", [-0.1, 1.1, True]),
+        ("temperature", [0]),
+        ("patience", [0, 1.5]),
+        ("accumulate", [0, 2.0]),
+        ("mixed_precision", ["fp8", None]),
+        ("clip", [0, -1]),
+        ("lora", [-1, 1.5, None]),
+        ("trackers", ["tensorboard", ("tensor board",), (1,)]),
+    ],
+)
+def test_values_are_checked(field, values):
+    for value in values:
+        with pytest.raises(UsageError, match=f"recovery {field} must be .*, not "):
+            sc.Recovery(**{field: value})
+
+
+RECIPES = st.builds(
+    sc.Recovery,
+    epochs=st.integers(1, 9),
+    lr=st.floats(1e-9, 10),
+    optimizer=st.sampled_from(["sgd", "adamw"]),
+    milestones=st.lists(st.floats(0.01, 0.99), unique=True).map(lambda its: tuple(sorted(its))),
+    patience=st.none() | st.integers(1, 5),
+    clip=st.none() | st.floats(0.1, 5),
+    trackers=st.sampled_from([(), ("tensorboard", "wandb")]),
+)
+
+
+@given(RECIPES)
+def test_json_gives_the_recipe_back(recipe):
+    assert TypeAdapter(sc.Recovery).validate_json(json.dumps(asdict(recipe))) == recipe
+
+
+@pytest.mark.parametrize("text", ['{"epoch": 3}', '{"epochs": "3"}', '{"epochs": 3.5}'])
+def test_json_is_read_strictly(text):
+    with pytest.raises(ValidationError):
+        TypeAdapter(sc.Recovery).validate_json(text)
+
+
+def rates(recipe, total, start=0):
+    optimizer = optimizer_of(recipe, [nn.Parameter(torch.zeros(1))])
+    schedule, found = schedule_of(recipe, optimizer, total, start), []
+    for _ in range(total - start):
+        found.append(optimizer.param_groups[0]["lr"])
+        optimizer.step()
+        schedule.step()
+    return found
+
+
+def theirs(make, total, lr=0.1):
+    optimizer = SGD([nn.Parameter(torch.zeros(1))], lr=lr)
+    schedule, found = make(optimizer), []
+    for _ in range(total):
+        found.append(optimizer.param_groups[0]["lr"])
+        optimizer.step()
+        schedule.step()
+    return found
+
+
+@pytest.mark.parametrize(
+    ("recipe", "make"),
+    [
+        ({"rate": "cosine"}, lambda o: CosineAnnealingLR(o, 50)),
+        ({"rate": "step"}, lambda o: MultiStepLR(o, [30, 40])),
+        ({"rate": "step", "milestones": (0.5,)}, lambda o: MultiStepLR(o, [25])),
+        ({"rate": "constant"}, lambda o: MultiStepLR(o, [])),
+        (
+            {"rate": "constant", "warmup": 0.2},
+            lambda o: SequentialLR(o, [LinearLR(o, 0.1, 1.0, 9), MultiStepLR(o, [])], [10]),
+        ),
+    ],
+)
+@pytest.mark.filterwarnings("ignore:The epoch parameter")
+def test_the_learning_rate_goes_as_torchs_own_schedules(recipe, make):
+    recipe = sc.Recovery(lr=0.1, **recipe)
+    assert_close(rates(recipe, 50), theirs(make, 50))
+    assert rates(recipe, 50, start=20) == rates(recipe, 50)[20:]
+
+
+class Endless:
+    """Data without a length."""
+
+    def __init__(self, items):
+        self.items = items
+
+    def __iter__(self):
+        return iter(self.items)
+
+
+def by_hand(model, batches, recipe, per_step=True):
+    """The same training in plain PyTorch: the reference."""
+    kind = SGD if recipe.optimizer == "sgd" else AdamW
+    options = {"momentum": recipe.momentum, "nesterov": True} if kind is SGD else {}
+    optimizer = kind(model.parameters(), recipe.lr, weight_decay=recipe.weight_decay, **options)
+    groups = [batches[start : start + recipe.accumulate] for start in range(0, len(batches), recipe.accumulate)]
+    schedule = CosineAnnealingLR(optimizer, recipe.epochs * (len(groups) if per_step else 1))
+    for _ in range(recipe.epochs):
+        for group in groups:
+            loss = torch.stack([cross_entropy(model(x), y) for x, y in group]).mean()
+            optimizer.zero_grad()
+            loss.backward()
+            if recipe.clip:
+                nn.utils.clip_grad_norm_(model.parameters(), recipe.clip)
+            optimizer.step()
+            if per_step:
+                schedule.step()
+        if not per_step:
+            schedule.step()
+
+
+def dense():
+    torch.manual_seed(1)
+    return nn.Sequential(nn.Flatten(), nn.Linear(108, 16), nn.Tanh(), nn.Linear(16, 4))
+
+
+@pytest.mark.parametrize(
+    "recipe",
+    [{}, {"optimizer": "adamw", "lr": 1e-3, "weight_decay": 0.1}, {"accumulate": 2}, {"clip": 0.1, "momentum": 0.5}],
+)
+@pytest.mark.parametrize("sized", [True, False])
+def test_training_is_what_the_recipe_says(batches, recipe, sized):
+    recipe = sc.Recovery(epochs=3, **recipe)
+    model, reference = dense(), dense()
+    sc.finetune(model, batches if sized else Endless(batches), recipe)
+    by_hand(reference, batches, recipe, per_step=sized)
+    assert_close(model.state_dict(), reference.state_dict())
+
+
+def test_patience_stops_and_brings_back_the_best(net, batches):
+    validation, seen = [batches[0]], []
+    recipe = sc.Recovery(epochs=30, lr=1.0, rate="constant", patience=3)
+    watch = lambda items, _: (seen.append(sc.mean_loss(net, validation)) or item for item in items)  # noqa: E731
+    history = sc.finetune(net, batches, recipe, validation=validation, progress=watch)
+    assert len(history.train) == len(history.validation) == history.best + 4 < 30
+    assert min(history.validation) == history.validation[history.best]
+    assert seen[1:] == history.validation  # before an epoch, the loss is what it was after the last
+    assert sc.mean_loss(net, validation) == history.validation[history.best]
+
+
+def test_validation_without_patience_is_recorded_only(net, batches):
+    twin, recipe = copy.deepcopy(net), sc.Recovery(epochs=4, lr=1.0)
+    history = sc.finetune(net, batches, recipe, validation=batches[:1])
+    assert history.best is None
+    assert len(history.validation) == 4
+    assert sc.finetune(twin, batches, recipe) == History(history.train, [], None)
+    assert all(torch.equal(tensor, twin.state_dict()[name]) for name, tensor in net.state_dict().items())
+
+
+def test_a_teacher_alone_needs_no_targets():
+    teacher, pupil = dense(), dense()
+    with torch.no_grad():
+        pupil[3].weight.zero_()
+    data = [torch.randn(16, 3, 6, 6) for _ in range(4)]
+    recipe = sc.Recovery(epochs=40, lr=0.2, distill=1.0)
+    history = sc.finetune(pupil, data, recipe, teacher=teacher)
+    assert history.train[-1] < history.train[0] / 5
+
+
+@pytest.mark.parametrize(
+    ("recipe", "options", "message"),
+    [
+        ({}, {"teacher": dense()}, "say how much to learn"),
+        ({"distill": 0.5}, {}, "give one, usually the dense model"),
+        ({"patience": 2}, {}, "patience=2 needs validation data"),
+        ({"trackers": ("tensorboard",)}, {}, "need a directory"),
+        ({"mixed_precision": "fp16"}, {}, "needs a GPU"),
+        ({}, {"extra_loss": lambda: 3.0}, "extra loss must return a scalar tensor, not float"),
+    ],
+)
+def test_what_does_not_go_together_is_refused(batches, recipe, options, message):
+    model = dense()
+    with pytest.raises(UsageError, match=message):
+        sc.finetune(model, batches, sc.Recovery(**recipe), **options)
+
+
+def test_the_recipe_is_no_number(batches):
+    with pytest.raises(UsageError, match="Recovery"):
+        sc.finetune(dense(), batches, 5)
+
+
+def test_a_validation_loss_that_is_not_finite(batches):
+    with pytest.raises(DataError, match="validation data after epoch 0 is nan"):
+        sc.finetune(dense(), batches, validation=[(batches[0][0] * float("nan"), batches[0][1])])
+
+
+def test_the_extra_loss_is_added(batches):
+    model, reference = dense(), dense()
+    recipe = sc.Recovery(epochs=2, weight_decay=0.0)
+    sc.finetune(model, batches, recipe, extra_loss=lambda: sum(p.square().sum() for p in model.parameters()) * 0.05)
+    by_hand(reference, batches, sc.Recovery(epochs=2, weight_decay=0.1))  # the gradient of 0.05 w² is 0.1 w
+    assert_close(model.state_dict(), reference.state_dict())
+
+
+def test_units_differ_more_after_training_with_the_differentiation_loss(net, batches):
+    structure = sc.trace(net, batches[0][0])
+    differentiation = sc.differentiation_loss(net, structure, weight=2.0)
+
+    def alike():
+        with torch.no_grad(), differentiation:
+            net(batches[0][0])
+        return float(differentiation())
+
+    before = alike()
+    none = lambda outputs, targets: outputs.sum() * 0  # noqa: E731
+    sc.finetune(net, batches, sc.Recovery(epochs=20, lr=0.5), loss=none, extra_loss=differentiation)
+    assert alike() < before / 2
+    assert not any(module._forward_pre_hooks for module in net.modules())
+
+
+def test_bf16_is_near_and_leaves_the_model_its_precision_and_its_forward(batches):
+    model, half = dense(), dense()
+    recipe = sc.Recovery(epochs=2)
+    sc.finetune(model, batches, recipe)
+    sc.finetune(half, batches, sc.Recovery(epochs=2, mixed_precision="bf16"))
+    assert_close(half.state_dict(), model.state_dict(), rtol=0, atol=2e-3)
+    assert not all(torch.equal(tensor, model.state_dict()[name]) for name, tensor in half.state_dict().items())
+    assert vars(half).keys() == vars(model).keys()
+    assert half(batches[0][0]).dtype == torch.float32
+
+
+def test_an_accelerator_of_ones_own_is_left_as_it_was(batches):
+    before = Accelerator(cpu=True, mixed_precision="bf16")
+    state = dict(vars(before.state))
+    sc.finetune(dense(), batches)
+    assert vars(before.state) == state
+    assert before.mixed_precision == "bf16"
+
+
+def test_trackers_follow_the_training(batches, tmp_path):
+    events = pytest.importorskip("tensorboard.backend.event_processing.event_accumulator")
+    recipe = sc.Recovery(epochs=3, trackers=("tensorboard",))
+    history = sc.finetune(dense(), batches, recipe, validation=batches[:1], directory=tmp_path)
+    log = events.EventAccumulator(str(tmp_path / "logs" / "secateurs")).Reload()
+    assert_close([event.value for event in log.Scalars("loss")], history.train)
+    assert_close([event.value for event in log.Scalars("validation loss")], history.validation)
+    assert [event.step for event in log.Scalars("lr")] == [1, 2, 3]
+
+
+def test_a_tracker_that_is_not_installed(batches, tmp_path):
+    with pytest.raises(UsageError, match="tracker swanlab is not installed"):
+        sc.finetune(dense(), batches, sc.Recovery(trackers=("swanlab",)), directory=tmp_path)
+
+
+def test_recovery_by_a_recipe_or_by_the_users_own_training(batches):
+    model, recipe = dense(), sc.Recovery(epochs=2)
+    history = recover(model, recipe, batches, seed=3)
+    assert isinstance(history, History)
+    assert len(history.train) == 2
+
+    def fit(trained):
+        by_hand(trained, batches, recipe)
+        return trained
+
+    own, reference = dense(), dense()
+    assert recover(own, fit) is None
+    by_hand(reference, batches, recipe)
+    assert_close(own.state_dict(), reference.state_dict())
+
+
+@pytest.mark.parametrize(
+    ("fit", "error", "message"),
+    [
+        (lambda model: dense(), UsageError, "returned Sequential"),
+        (lambda model: model.append(nn.Linear(4, 2)), ModelError, "'4.bias' is \\[2\\], but was not there"),
+        (lambda model: model.__delitem__(3), ModelError, "'3.bias' is not there, but was \\[4\\]"),
+        ("sgd", UsageError, "not by 'sgd'"),
+    ],
+)
+def test_training_that_does_other_things(fit, error, message):
+    with pytest.raises(error, match=message):
+        recover(dense(), fit)
