@@ -16,7 +16,15 @@ from torch.nn import functional as F
 from torch.optim import SGD, AdamW
 
 import secateurs as sc
-from secateurs.errors import BudgetError, InfeasibleBudgetError, PlanError, UsageError, VerificationError
+from secateurs.errors import (
+    BudgetError,
+    CriterionError,
+    DataError,
+    InfeasibleBudgetError,
+    PlanError,
+    UsageError,
+    VerificationError,
+)
 from secateurs.schedule import RAMPS
 from secateurs.training.ramp import Ramp
 
@@ -246,6 +254,10 @@ def test_what_cannot_be_done_is_said_at_once(net, batches):
         begin(budget="effective:0.9")
     with pytest.raises(InfeasibleBudgetError, match="cannot be reached"):
         begin(limits=sc.Limits(floor=0.9))
+    with pytest.raises(CriterionError, match="leave `loss` out"):
+        begin(loss=F.cross_entropy)
+    with pytest.raises(DataError, match="no targets"):
+        sc.gradual(net, optimizer, [batches[0][0]], "taylor", stop=4)
     with pytest.raises(UsageError, match="2 of the 2 parameters that the optimiser holds are not those"):
         begin(SGD(nn.Linear(2, 2).parameters(), lr=0.1))
 
