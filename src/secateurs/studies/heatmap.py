@@ -9,7 +9,7 @@ import numpy as np
 from matplotlib import rc_context
 from matplotlib.figure import Figure
 
-from secateurs.report.figures import STYLE
+from secateurs.report.figures import STYLE, heat
 
 INK = "#222222"
 LOOK: dict[Any, Any] = {**STYLE, **{name: INK for name in STYLE if name.endswith("color")}}
@@ -26,14 +26,9 @@ def heatmap(title: str, rows: list[str], columns: list[str], values: np.ndarray)
     with rc_context({**LOOK, "svg.hashsalt": title}):  # the same values make the same file
         figure = Figure(figsize=(8, 1 + 0.24 * len(rows)))
         axes = figure.add_subplot()
-        image = axes.imshow(values, cmap="RdBu", vmin=0, vmax=1, aspect="auto")
-        axes.set_xticks(range(len(columns)), columns)
-        axes.set_yticks(range(len(rows)), rows)
-        axes.tick_params(top=True, labeltop=True, bottom=False, labelbottom=False, length=0)
-        axes.spines[:].set_visible(False)
-        for (row, column), value in np.ndenumerate(values):
-            ink = "white" if abs(value - 0.5) > 0.3 else INK
-            axes.text(column, row, f"{value:.2f}", ha="center", va="center", color=ink)
+        texts = [[f"{value:.2f}" for value in line] for line in values]
+        image = heat(axes, values, columns, texts, "RdBu", size=9)
+        axes.set_yticks(np.arange(len(rows)) + 0.5, rows)
         bar = figure.colorbar(image, ax=axes, label="area under the curve; 0.5 is chance", shrink=0.6)
         bar.outline.set_visible(False)  # type: ignore[attr-defined]
         text = StringIO()
