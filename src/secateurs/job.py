@@ -102,9 +102,8 @@ class Job:
         self.check()
         with warnings.catch_warnings(record=True) as caught:
             warnings.simplefilter("always", SecateursWarning)
-            dense = build(self.model, self.weights)
-            data, test = self._calibration(), self._data(self.test) if self.test else None
-            training, validation = self._training()
+            dense, data, test = self.dense(), self.calibration(), self.tested()
+            training, validation = self.labelled()
             result = prune(
                 dense,
                 data,
@@ -174,8 +173,28 @@ class Job:
             rounds=rounds if len(rounds) > 1 else (),
         )
 
-    def _calibration(self) -> Iterable[Any]:
-        """As many samples as are wanted, drawn by the seed."""
+    def dense(self) -> nn.Module:
+        """The model to prune.
+
+        Raises:
+            ModelError: it cannot be had.
+        """
+        return build(self.model, self.weights)
+
+    def tested(self) -> Iterable[Any] | None:
+        """What accuracy is measured on, if it is.
+
+        Raises:
+            DataError: it cannot be had.
+        """
+        return self._data(self.test) if self.test else None
+
+    def calibration(self) -> Iterable[Any]:
+        """What is scored and compensated on: as many samples as are wanted, drawn by the seed.
+
+        Raises:
+            DataError: it cannot be had.
+        """
         if is_random(self.data):
             return self._data(self.data)
         dataset: Any = read_dataset(self.data, self.images)
@@ -189,8 +208,12 @@ class Job:
             return function(self.fit, "fit")
         return None if is_random(self.training or self.data) else self.recovery
 
-    def _training(self) -> tuple[Iterable[Any], Iterable[Any] | None]:
-        """What to train on, shuffled, and what an early stop goes by."""
+    def labelled(self) -> tuple[Iterable[Any], Iterable[Any] | None]:
+        """What to train on, shuffled, and what an early stop goes by.
+
+        Raises:
+            DataError: it cannot be had.
+        """
         labelled = self.training or self.data
         if is_random(labelled):
             return self._data(labelled), None

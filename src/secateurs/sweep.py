@@ -82,7 +82,7 @@ class Sweep:
     def run(self, directory: Path, execute: Execute, progress: Progress, command: str, retries: int = 1) -> Comparison:
         """Run every cell that is not finished in this directory, and write the report there.
 
-        A cell that fails is tried again where it stopped. If it fails for good, the others go on, and the report says so.
+        A cell that fails is tried again where it stopped. If it fails for good, the others go on; the report says so.
 
         Args:
             directory: new, or that of the same sweep.
@@ -151,9 +151,9 @@ class Sweep:
             raise UsageError(f"every cell failed; the first ({name}): {error}")
         outcomes = [its for report in reports for its in report.outcomes]
         notes = [
-            f"Every model starts from the same dense weights. Rounds of scoring and cutting: {self.job.schedule.rounds}; "
-            f"epochs of recovery: {self.job.recovery.epochs}; the same for all. Mean and standard deviation over "
-            f"{self.seeds} seeds, of the last epoch; nothing is chosen by the test data.",
+            "Every model starts from the same dense weights. Rounds of scoring and cutting: "
+            f"{self.job.schedule.rounds}; epochs of recovery: {self.job.recovery.epochs}; the same for all. Mean and "
+            f"standard deviation over {self.seeds} seeds, of the last epoch; nothing is chosen by the test data.",
             *reports[0].notes[:1],
         ]
         return dataclasses.replace(

@@ -101,13 +101,16 @@ def job_of(
     )
 
 
-def with_job(command: Callable[..., None]) -> Callable[..., None]:
+def with_job(command: Callable[..., None], **defaults: Any) -> Callable[..., None]:
     """Give a command, whose first parameter is called `job`, the options of a job in its place.
 
-    The command gets a function that makes the job, since some need none.
+    Args:
+        command: gets a function that makes the job, since some need none.
+        **defaults: of options, where they are others for this command.
     """
     mine = inspect.signature(command, eval_str=True, locals={"Job": Any}).parameters
-    theirs = inspect.signature(job_of, eval_str=True, locals={"Job": Any}).parameters
+    theirs = dict(inspect.signature(job_of, eval_str=True, locals={"Job": Any}).parameters)
+    theirs |= {name: theirs[name].replace(default=its) for name, its in defaults.items()}
     both = {**theirs, **{name: its for name, its in mine.items() if name != "job"}}
 
     @wraps(command)
