@@ -25,7 +25,6 @@ from secateurs.run import Run
 from secateurs.schedule import Schedule
 from secateurs.structure import Structure
 from secateurs.surgery import Attributes
-from secateurs.together import leading
 
 
 @dataclass(frozen=True)
@@ -146,14 +145,14 @@ def prune(
     examples = costed = example_inputs
     if example_inputs is None:
         # Two samples show which dimension holds the samples; costs are those of one.
-        batch = first_batch(leading(data))
+        batch = first_batch(data)
         examples, costed = batch.sample(2), batch.sample(1)
     rounds = (schedule or Schedule()).rounds
     reads = rounds * chosen.needs_data + compensate + (recovery is not None and training is None)
     if isinstance(data, Iterator) and reads > 1:
         raise DataError(
             "the data is an iterator, which can be read only once, but each round, compensation and recovery read it; "
-            "give a list or a DataLoader"
+            "give a list or a DataLoader, or compensate=False"
         )
     procedure = Procedure(
         dense=model,

@@ -14,7 +14,7 @@ import typer
 
 from secateurs.cli import about, compare, prune, single
 from secateurs.cli.output import errors
-from secateurs.cli.study import study
+from secateurs.cli.studies import study
 from secateurs.errors import SecateursError
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, help="Find redundant neurons, remove them, show it.")

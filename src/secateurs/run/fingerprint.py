@@ -14,7 +14,6 @@ from torch.utils._pytree import tree_leaves
 from secateurs.data import first_batch, named_tensors
 from secateurs.preserve import rng
 from secateurs.procedure import Procedure
-from secateurs.together import leading
 
 
 def settings(procedure: Procedure) -> dict[str, Any]:
@@ -52,7 +51,7 @@ def of_model(model: nn.Module) -> str:
 def of_data(data: Iterable[Any]) -> str:
     """A digest of the first batch and of the number of batches."""
     with rng(0):  # for loaders that shuffle by the global random state
-        batch = first_batch(leading(data))
+        batch = first_batch(data)
     sha = sha256(str(len(data) if isinstance(data, Sized) else None).encode())
     for leaf in tree_leaves((batch.call.args, batch.call.kwargs, batch.targets)):
         if isinstance(leaf, Tensor):

@@ -1,4 +1,4 @@
-"""`secateurs study`: what criteria can and cannot see, measured."""
+"""`secateurs study planted`."""
 
 from __future__ import annotations
 
@@ -9,10 +9,7 @@ import typer
 
 from secateurs.cli.output import Json, print_json, print_table, progress
 
-study = typer.Typer(no_args_is_help=True, help="Measure what criteria can and cannot see.")
 
-
-@study.command()
 def planted(
     out: Annotated[Path | None, typer.Option(help="Directory for planted.json, planted.md and planted.svg.")] = None,
     seeds: Annotated[int, typer.Option(min=1, help="Networks that are trained and planted into.")] = 5,
