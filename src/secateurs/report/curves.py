@@ -12,7 +12,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from secateurs.report.comparison import Comparison
-from secateurs.report.figures import INK, STYLE, WIDTH, colour, legend, marker, panels, svg
+from secateurs.report.figures import INK, STYLE, WIDTH, colour, legend, marker, panels, short, svg
 
 Point = tuple[tuple[float, float], tuple[float, float]]  # mean and deviation of each coordinate
 BAR: dict[str, Any] = {"elinewidth": 0.8, "capsize": 2, "ms": 5}
@@ -30,7 +30,7 @@ def by_stage(comparison: Comparison) -> str:
             offset = (number - (len(rows) - 1) / 2) * width
             heights, errors = zip(*values, strict=True)
             positions = np.arange(len(stages)) + offset
-            look = {"color": colour(number), "ecolor": INK, "capsize": 3, "label": row.criterion}
+            look = {"color": colour(number), "ecolor": INK, "capsize": 3, "label": short(row.criterion)}
             axes.bar(positions, heights, width * 0.9, yerr=errors, **look)
         _dense_line(axes, comparison)
         axes.set_xticks(np.arange(len(stages)), stages)
@@ -95,7 +95,7 @@ def _points(
     axes: Axes, points: Sequence[tuple[tuple[float, float], ...]], number: int, label: str, line: str = ""
 ) -> None:
     (x, x_error), (y, y_error) = np.array(points).reshape(-1, 2, 2).transpose(1, 2, 0)
-    look = {"color": colour(number), "ls": line, "marker": marker(number), "label": label, **BAR}
+    look = {"color": colour(number), "ls": line, "marker": marker(number), "label": short(label), **BAR}
     axes.errorbar(x, y, y_error, x_error, **look)
 
 

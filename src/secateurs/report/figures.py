@@ -44,7 +44,7 @@ def marker(number: int) -> str:
 
 def legend(figure: Figure, handles: Sequence[Any], labels: Sequence[str]) -> None:
     """A legend above everything else."""
-    figure.legend(handles, list(map(short, labels)), loc="outside upper left", ncols=7, frameon=False)
+    figure.legend(handles, labels, loc="outside upper left", ncols=7, frameon=False)
 
 
 def short(name: str, length: int = 24) -> str:

@@ -36,7 +36,9 @@ def _width_bars(comparison: Comparison) -> str:
         for number, row in enumerate(rows):
             offset = (number - (len(rows) - 1) / 2) * height
             values = list(row.widths(comparison.units).values())
-            axes.barh(positions + offset, values, height * 0.9, color=colour(number), label=comparison.label(row))
+            axes.barh(
+                positions + offset, values, height * 0.9, color=colour(number), label=short(comparison.label(row))
+            )
         axes.set_yticks(positions, [short(group, 40) for group in groups])
         axes.set_ylim(len(groups) - 0.4, -0.6)
         axes.set_xlabel("units")
