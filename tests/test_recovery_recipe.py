@@ -261,6 +261,12 @@ def test_an_accelerator_of_ones_own_is_left_as_it_was(batches):
     assert before.mixed_precision == "bf16"
 
 
+def test_sharded_training_is_refused(batches, monkeypatch):
+    monkeypatch.setenv("ACCELERATE_USE_FSDP", "true")
+    with pytest.raises(UsageError, match="FSDP is not supported"):
+        sc.finetune(dense(), batches)
+
+
 def test_trackers_follow_the_training(batches, tmp_path):
     events = pytest.importorskip("tensorboard.backend.event_processing.event_accumulator")
     recipe = sc.Recovery(epochs=3, trackers=("tensorboard",))

@@ -138,7 +138,8 @@ def test_generators_and_random_states_come_back():
     assert random.getstate() == states[2]
 
 
-def test_epochs_differ_and_are_told():
+@pytest.mark.parametrize("generator", [None, torch.Generator()])
+def test_epochs_differ_and_are_told(generator):
     seen, told = [], []
 
     class Told(TensorDataset):
@@ -150,7 +151,7 @@ def test_epochs_differ_and_are_told():
             return super().__getitem__(index)
 
     x = torch.randn(16, 3, 6, 6)
-    data = DataLoader(Told(x, torch.zeros(16).long()), 8, shuffle=True)
+    data = DataLoader(Told(x, torch.zeros(16).long()), 8, shuffle=True, generator=generator)
     sc.finetune(network(), data, sc.Recovery(epochs=2))
     assert sorted(seen[:16]) == list(range(16))
     assert seen[:16] != seen[16:]

@@ -11,7 +11,12 @@ import torch
 from accelerate import Accelerator
 from accelerate.state import AcceleratorState, GradientState, PartialState
 from accelerate.tracking import get_available_trackers
-from accelerate.utils import DistributedDataParallelKwargs, DistributedType, ProjectConfiguration
+from accelerate.utils import (
+    DistributedDataParallelKwargs,
+    DistributedType,
+    ProjectConfiguration,
+    parse_flag_from_env,
+)
 from torch import distributed, nn
 
 from secateurs.errors import UsageError
@@ -71,8 +76,10 @@ def _accelerator(device: torch.device, recipe: Recovery, directory: Path | None)
 
 def _check(accelerator: Accelerator, device: torch.device) -> None:
     kinds = DistributedType.NO, DistributedType.MULTI_CPU, DistributedType.MULTI_GPU
-    if accelerator.distributed_type not in kinds:
-        raise UsageError(f"training under {accelerator.distributed_type.value} is not supported, but DDP is")
+    fsdp = parse_flag_from_env("ACCELERATE_USE_FSDP")  # on CPUs, Accelerate would fall back to DDP without a word
+    if fsdp or accelerator.distributed_type not in kinds:
+        kind = "FSDP" if fsdp else accelerator.distributed_type.value
+        raise UsageError(f"training under {kind} is not supported; launch plain data parallel (DDP) processes")
     started = distributed.get_world_size() if distributed.is_available() and distributed.is_initialized() else 1
     if accelerator.num_processes != started:
         raise UsageError(
