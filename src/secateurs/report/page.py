@@ -5,19 +5,20 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-from jinja2 import Environment, PackageLoader, StrictUndefined
-
 from secateurs.errors import PersistError
 from secateurs.files import write_whole
 from secateurs.report.comparison import Comparison
 from secateurs.report.headlines import headlines
-from secateurs.report.sections import sections
 from secateurs.report.tidy import records, summary, to_csv
 from secateurs.tables import escape, markdown
 
 
 def render_page(comparison: Comparison) -> str:
     """The page as text: nothing loaded from elsewhere, for light and dark screens and for paper; tables sort."""
+    from jinja2 import Environment, PackageLoader, StrictUndefined
+
+    from secateurs.report.sections import sections  # here, because matplotlib takes a while to load
+
     environment = Environment(
         loader=PackageLoader("secateurs", "report"), autoescape=True, undefined=StrictUndefined, trim_blocks=True
     )
@@ -28,6 +29,8 @@ def render_page(comparison: Comparison) -> str:
 
 def render_markdown(comparison: Comparison) -> str:
     """The page without its pictures."""
+    from secateurs.report.sections import sections
+
     budgets = ", ".join(comparison.budgets)
     lines = [f"# {escape(comparison.title)}", f"{escape(comparison.model)}; budget {escape(budgets)}."]
     figures = ["; ".join([f"{its.title}: {its.figure}", *its.lines]) for its in headlines(comparison)]
