@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from math import comb
 from statistics import mean
 
@@ -20,6 +19,7 @@ from secateurs.structure import Structure, trace
 from secateurs.studies.network import EPOCHS, Net, train
 from secateurs.studies.planting import plant
 from secateurs.studies.result import Areas, Round, Study
+from secateurs.studies.threads import one_thread
 
 LAYER, OTHERS = "conv2", ("conv1", "conv3")
 SAMPLES, BATCH = 1024, 128
@@ -50,7 +50,7 @@ def run(
     if not isinstance(seeds, int) or seeds < 1:
         raise UsageError(f"a study needs at least one seed, not {seeds!r}")
     chosen = [find(name) for name in (CRITERIA if criteria is None else criteria)]
-    with _one_thread():
+    with one_thread():
         return _run(seeds, chosen, criteria is None, epochs, progress)
 
 
@@ -112,17 +112,6 @@ def _below(score: float, others: Tensor, drawn: int) -> float:
     """The probability that a score is lower than all of so many others, drawn at random; half of it where equal."""
     above, level = int((others > score).sum()), int((others == score).sum())
     return (comb(above, drawn) + comb(above + level, drawn)) / (2 * comb(len(others), drawn))
-
-
-@contextmanager
-def _one_thread() -> Iterator[None]:
-    """The tensors are tiny: several threads mostly wait for each other, and round otherwise."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)
 
 
 def _data(digits: Digits, seed: int) -> Data:

@@ -1,0 +1,104 @@
+"""Models from scratch: re-initialised, and trained by a job's labelled data."""
+
+from __future__ import annotations
+
+import dataclasses
+
+from torch import nn
+from torch.nn.modules.batchnorm import _BatchNorm
+
+from secateurs.errors import ModelError, UsageError
+from secateurs.job import Job
+from secateurs.preserve import rng
+from secateurs.progress import Progress, silent
+from secateurs.recover import finetune, recalibrate
+from secateurs.recover.schedule import MakeOptimizer
+from secateurs.sources import is_random
+from secateurs.surgery.cut import rebuild
+
+
+def check(job: Job, epochs: int) -> None:
+    """See that a job can train from scratch and measure, before anything slow.
+
+    Raises:
+        UsageError: it cannot.
+    """
+    if epochs < 1:
+        raise UsageError(f"training from scratch takes a number of epochs ≥ 1, not {epochs}")
+    if is_random(job.training or job.data):
+        raise UsageError(f"nothing can be learnt from {job.training or job.data!r}: give labelled data (--train)")
+    if job.fit or job.recovery.distill or job.epochs_between:
+        raise UsageError("here all models are trained alike from scratch: leave out fit, distill and epochs between")
+    job.check()
+
+
+def reinitialised(model: nn.Module, seed: int) -> nn.Module:
+    """A copy with new weights: every module's `reset_parameters` is called, a module's after those in it.
+
+    torch's `MultiheadAttention` calls its own `_reset_parameters`.
+
+    Args:
+        model: stays as it is.
+        seed: of the weights.
+
+    Raises:
+        ModelError: the model cannot be copied, or a module has parameters of its own that it cannot reset.
+    """
+    fresh = _copied(model)
+    resets = {
+        name: getattr(module, "reset_parameters", None) or getattr(module, "_reset_parameters", None)
+        for name, module in fresh.named_modules()
+    }
+    stuck = [
+        f"{name or 'the model itself'} ({type(module).__name__})"
+        for name, module in fresh.named_modules()
+        if resets[name] is None and next(module.parameters(recurse=False), None) is not None
+    ]
+    if stuck:
+        raise ModelError(
+            f"{type(model).__name__} cannot be initialised anew: {', '.join(stuck[:5])} {'…' if stuck[5:] else ''}has "
+            "parameters of its own but no method reset_parameters(); give its class one"
+        )
+    with rng(seed):
+        for reset in reversed(list(resets.values())):
+            if reset is not None:
+                reset()
+    return fresh
+
+
+def untrained(model: nn.Module, job: Job) -> nn.Module:
+    """A re-initialised copy, by the job's seed, whose batch norm has statistics of the job's labelled inputs.
+
+    Without them batch norm would, in evaluation, be the identity, and most units always on or always off.
+    """
+    fresh = reinitialised(model, job.seed)
+    if any(isinstance(module, _BatchNorm) and module.track_running_stats for module in fresh.modules()):
+        recalibrate(fresh, job.labelled()[0])
+    return fresh
+
+
+def trained(
+    model: nn.Module, job: Job, epochs: int, optimizer: MakeOptimizer | None = None, progress: Progress = silent
+) -> nn.Module:
+    """A copy that is trained by the job's recipe and seed for so many epochs.
+
+    Args:
+        model: stays as it is.
+        job: has the labelled data and the recipe.
+        epochs: in the place of the recipe's; with 0, the copy is not trained.
+        optimizer: see `finetune`.
+        progress: wraps the epochs.
+
+    Raises:
+        SecateursError: of the kind that `finetune` raises.
+    """
+    copy = _copied(model)
+    if epochs:
+        data, validation = job.labelled()
+        recipe = dataclasses.replace(job.recovery, epochs=epochs)
+        finetune(copy, data, recipe, validation=validation, optimizer=optimizer, seed=job.seed, progress=progress)
+    return copy.eval()
+
+
+def _copied(model: nn.Module) -> nn.Module:
+    return rebuild(model, lambda _, tensor: tensor.clone())
