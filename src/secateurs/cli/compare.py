@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from secateurs.cli.job import with_job
+from secateurs.cli.options import words_of
 from secateurs.cli.output import Json, Quiet, print_json, print_table, progress
 from secateurs.cli.resume import Resume, resumable, typed, where
 
@@ -41,7 +42,7 @@ def compare(
         command, sweep = Sweep.begun(out)
     else:
         command = typed()
-        sweep = Sweep(job(), _words(criteria), _words(budgets), seeds)
+        sweep = Sweep(job(), words_of(criteria), words_of(budgets), seeds)
     execute = on_ray() if ray else on_this_machine(workers)
     with resumable("compare", out):
         comparison = sweep.run(out, execute, progress(quiet or as_json), command)
@@ -55,7 +56,3 @@ def compare(
         print(f"\nPage:  {out / 'report.html'}\nTable: {out / 'table.csv'}")
     if comparison.failed:
         raise typer.Exit(SOME_FAILED)
-
-
-def _words(text: str) -> tuple[str, ...]:
-    return tuple(word.strip() for word in text.split(",") if word.strip())

@@ -38,3 +38,8 @@ def floats_of(text: str) -> tuple[float, ...]:
         return tuple(float(value) for value in text.split(","))
     except ValueError:
         raise typer.BadParameter(f"{text!r} is not a list of numbers such as 0.485,0.456,0.406") from None
+
+
+def words_of(text: str) -> tuple[str, ...]:
+    """The words in "l1,nexp"."""
+    return tuple(word.strip() for word in text.split(",") if word.strip())

@@ -70,3 +70,16 @@ class Finding:
 
     def _file(self, figure: str) -> str:
         return f"{self.study}-{figure}.svg"
+
+
+def made(directory: str | Path) -> Path:
+    """The directory, made if it is not there.
+
+    Raises:
+        PersistError: it cannot be made.
+    """
+    try:
+        Path(directory).mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise PersistError(f"the study cannot be written to {directory}: {error}") from error
+    return Path(directory)

@@ -6,6 +6,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 import torch
+from torch import nn
+
+TINY = 1_000_000  # parameters
 
 
 @contextmanager
@@ -17,3 +20,8 @@ def one_thread(tiny: bool = True) -> Iterator[None]:
         yield
     finally:
         torch.set_num_threads(before)
+
+
+def tiny(model: nn.Module) -> bool:
+    """Whether one thread is fastest for a model."""
+    return sum(its.numel() for its in model.parameters()) < TINY
