@@ -13,7 +13,7 @@ from typing import Any, ClassVar
 
 import torch
 from pydantic import ConfigDict, TypeAdapter, ValidationError
-from torch import nn
+from torch import distributed, nn
 from torch.utils.data import DataLoader, Dataset, Subset, random_split
 
 from secateurs.budgets import Limits
@@ -22,12 +22,14 @@ from secateurs.criteria import find
 from secateurs.data import first_batch
 from secateurs.errors import PersistError, SecateursWarning, UsageError
 from secateurs.evaluate import accuracy, mean_loss
+from secateurs.launch import leads, processes
 from secateurs.pipeline import Result, prune
 from secateurs.progress import Progress
 from secateurs.recover import Fit, Recovery
 from secateurs.report import Comparison, Outcome, Round, environment, write_report
 from secateurs.run import Run
 from secateurs.schedule import Schedule
+from secateurs.shard import shard
 from secateurs.sources import ImageOptions, build, function, is_random, read_data, read_dataset
 
 MODEL = "model"
@@ -43,6 +45,7 @@ class Job:
     model: str
     data: str
     weights: str = ""
+    device: str = ""
     training: str = ""
     validation: str = ""
     test: str = ""
@@ -90,33 +93,34 @@ class Job:
         labelled = self.training or self.data
         if is_random(labelled) and (self.recovery.epochs or self.fit):
             raise UsageError(f"nothing can be learnt from {labelled!r}: give labelled data to train on (--train)")
+        if self.schedule.during_training and (self.fit or self.epochs_between or not self.recovery.epochs):
+            raise UsageError("to cut a model while it trains, give the epochs of its training (--epochs) alone")
         if self.epochs_between and self.schedule.rounds == 1:
             raise UsageError("with one round there is nothing between rounds: give several (--rounds)")
 
+    @property
+    def cutting(self) -> dict[str, Any]:
+        """What `prune` is told of what to cut and how, by the names of its arguments."""
+        names = "criterion budget seed keep kinds aggregate compensate limits scope schedule".split()
+        return {name: getattr(self, name) for name in names}
+
     def run(self, directory: Path, progress: Progress, command: str) -> tuple[Result, Comparison]:
         """Go all the way, or on from where the directory's run was; write the pruned model and the report there.
+
+        In processes that `torchrun` started, each reads a part of the data, and the first writes.
 
         Raises:
             SecateursError: anything named cannot be used.
         """
         self.check()
-        with warnings.catch_warnings(record=True) as caught:
+        with processes(self.device), warnings.catch_warnings(record=True) as caught:
             warnings.simplefilter("always", SecateursWarning)
-            dense, data, test = self.dense(), self.calibration(), self.tested()
-            training, validation = self.labelled()
+            dense = self.dense()
+            data, test, training, validation = map(_shared, (self.calibration(), self.tested(), *self.labelled()))
             result = prune(
                 dense,
                 data,
-                self.criterion,
-                self.budget,
-                seed=self.seed,
-                keep=self.keep,
-                kinds=self.kinds,
-                aggregate=self.aggregate,
-                compensate=self.compensate,
-                limits=self.limits,
-                scope=self.scope,
-                schedule=self.schedule,
+                **self.cutting,
                 between=dataclasses.replace(self.recovery, epochs=self.epochs_between) if self.epochs_between else None,
                 recovery=self._recovery(),
                 training=training,
@@ -126,11 +130,12 @@ class Job:
                 progress=progress,
             )
             comparison = self._comparison(dense, result, data, test, command)
-        told = tuple(dict.fromkeys(str(its.message) for its in caught if issubclass(its.category, SecateursWarning)))
-        comparison = dataclasses.replace(comparison, warnings=told)
-        shutil.rmtree(directory / MODEL, ignore_errors=True)
-        result.save(directory / MODEL)
-        write_report(comparison, directory)
+            told = dict.fromkeys(str(its.message) for its in caught if issubclass(its.category, SecateursWarning))
+            comparison = dataclasses.replace(comparison, warnings=tuple(told))
+            if leads():
+                shutil.rmtree(directory / MODEL, ignore_errors=True)
+                result.save(directory / MODEL)
+                write_report(comparison, directory)
         return result, comparison
 
     def _comparison(
@@ -178,8 +183,13 @@ class Job:
 
         Raises:
             ModelError: it cannot be had.
+            UsageError: there is no such device.
         """
-        return build(self.model, self.weights)
+        model = build(self.model, self.weights)
+        try:
+            return model.to(self.device) if self.device else model
+        except (RuntimeError, AssertionError) as error:
+            raise UsageError(f"the model cannot be moved to device {self.device!r}: {error}") from error
 
     def tested(self) -> Iterable[Any] | None:
         """What accuracy is measured on, if it is.
@@ -234,6 +244,11 @@ class Job:
 
     def _data(self, spec: str) -> Iterable[Any]:
         return read_data(spec, self.shape, self.batch_size, self.images, self.seed)
+
+
+def _shared(data: Any) -> Any:
+    """Data of which each process reads a part, where there are several."""
+    return shard(data) if data is not None and distributed.is_initialized() else data
 
 
 def _measure(test: Iterable[Any]) -> Callable[[nn.Module], dict[str, float]]:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Iterable
+from typing import Any
 
 from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
@@ -16,20 +18,35 @@ from secateurs.recover.schedule import MakeOptimizer
 from secateurs.sources import is_random
 from secateurs.surgery.cut import rebuild
 
+EPOCHS, RECOVERY_EPOCHS = 6, 3
+"""Of training from scratch, and of the training after a cut: enough for the demo's network to be past 95 %."""
 
-def check(job: Job, epochs: int) -> None:
-    """See that a job can train from scratch and measure, before anything slow.
+
+def check(job: Job, seeds: int, *epochs: int) -> None:
+    """See that a study can train from scratch, before anything slow.
 
     Raises:
         UsageError: it cannot.
     """
-    if epochs < 1:
-        raise UsageError(f"training from scratch takes a number of epochs ≥ 1, not {epochs}")
+    if seeds < 1 or min(epochs) < 1:
+        raise UsageError(f"a study takes at least one seed and one epoch, not {seeds} and {min(epochs)}")
     if is_random(job.training or job.data):
         raise UsageError(f"nothing can be learnt from {job.training or job.data!r}: give labelled data (--train)")
-    if job.fit or job.recovery.distill or job.epochs_between:
-        raise UsageError("here all models are trained alike from scratch: leave out fit, distill and epochs between")
+    if job.fit or job.recovery.distill or job.recovery.epochs or job.epochs_between:
+        raise UsageError("a study trains by its own epochs, from scratch: leave out --fit, --distill, --epochs-between")
     job.check()
+
+
+def tested(job: Job) -> Iterable[Any]:
+    """What accuracy is measured on.
+
+    Raises:
+        UsageError: the job names nothing.
+    """
+    data = job.tested()
+    if data is None:
+        raise UsageError("accuracy is measured on labelled data that is not trained on: name some (--test)")
+    return data
 
 
 def reinitialised(model: nn.Module, seed: int) -> nn.Module:
