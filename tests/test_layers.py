@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 ORDER = [
-    "errors tables progress preserve shard together data costs files",
+    "errors tables progress preserve shard together data costs files launch",
     "structure",
     "losses evaluate",
     "observe",
@@ -20,7 +20,7 @@ ORDER = [
     "recover check schedule",
     "persist report",
     "training",
-    "procedure",
+    "state procedure",
     "run",
     "pipeline",
     "demo",

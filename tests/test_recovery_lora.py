@@ -2,6 +2,7 @@
 
 import copy
 
+import benchmarks.torchvision_ops  # noqa: F401, I001  (first: peft imports torchvision, where it is installed)
 import pytest
 import torch
 from torch import nn
@@ -9,7 +10,7 @@ from torch import nn
 import secateurs as sc
 from secateurs.errors import DataError, ModelError, UsageError
 
-pytest.importorskip("peft")
+pytest.importorskip("peft", reason="peft is not installed (pip install secateurs[lora])")
 
 RECIPE = sc.Recovery(epochs=4, lr=0.1, lora=2)
 

@@ -99,6 +99,45 @@ def test_wherever_it_stops_it_goes_on_to_the_same_end(data, reference, tmp_path,
     assert all(torch.equal(again.scores[name], its) for name, its in reference.scores.items())
 
 
+class Endless:
+    def __iter__(self):
+        while True:
+            yield torch.zeros(4, 3, 8, 8), torch.zeros(4).long()
+
+
+WHILE = {"schedule": sc.Schedule(3, "cubic", during_training=True), "between": None, "criterion": "ndi"}
+
+
+@pytest.mark.parametrize("after", [0, 1, 2])
+def test_pruning_during_training_goes_on_too(data, tmp_path, after):
+    reference = pruned(data, None, **WHILE)
+    assert [its.cost.macs for its in reference.rounds] == sorted({its.cost.macs for its in reference.rounds})[::-1]
+    assert reference.rounds[-1].cost == reference.cost
+    assert reference.cost.macs <= 0.4 * reference.dense_cost.macs
+    with pytest.raises(StoppedError):
+        pruned(data, tmp_path / "run", stopping(after), **WHILE)
+    again = pruned(data, tmp_path / "run", **WHILE)
+    assert same(again.model, reference.model)
+    assert again.rounds == reference.rounds
+    assert again.attributes == reference.attributes
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"recovery": None}, "how it trains"),
+        ({"recovery": sc.Recovery(epochs=0)}, "how it trains"),
+        ({"recovery": lambda model: None}, "how it trains"),
+        ({"recovery": sc.Recovery(epochs=1, lora=2)}, "adapters"),
+        ({"schedule": sc.Schedule(100, during_training=True)}, "100 rounds do not fit into 18 steps"),
+        ({"training": Endless()}, "length"),
+    ],
+)
+def test_what_cannot_be_cut_while_it_trains(data, options, message):
+    with pytest.raises(UsageError, match=message):
+        pruned(data, None, **{**WHILE, **options})
+
+
 def test_without_a_directory_it_ends_the_same(data, reference):
     result = pruned(data, None)
     assert same(result.model, reference.model)
@@ -110,7 +149,7 @@ def test_without_a_directory_it_ends_the_same(data, reference):
 def test_what_a_directory_holds(data, tmp_path):
     result = pruned(data, tmp_path / "run")
     record = json.loads((tmp_path / "run" / "run.json").read_text())
-    assert record["settings"]["schedule"] == {"rounds": 2, "ramp": "cubic"}
+    assert record["settings"]["schedule"] == {"rounds": 2, "ramp": "cubic", "during_training": False}
     assert record["settings"]["seed"] == 3
     assert record["versions"]["torch"] == torch.__version__
     events = [json.loads(line) for line in (tmp_path / "run" / "log.jsonl").read_text().splitlines()]
@@ -336,3 +375,28 @@ def test_resume_takes_nothing_else(place):
     _, errors = process.communicate(timeout=60)
     assert process.returncode == 3
     assert "not a run's directory" in errors
+
+
+def test_under_torchrun_all_processes_come_to_one_model(place):
+    options = "--data npz:data.npz --test npz:data.npz --criterion taylor --budget macs:0.5 --batch-size 8 --epochs 2"
+    command = [
+        sys.executable,
+        "-m",
+        "torch.distributed.run",
+        "--standalone",
+        "--nproc-per-node",
+        "2",
+        "-m",
+        "secateurs",
+    ]
+    environment = {**os.environ, "OMP_NUM_THREADS": "1", "COLUMNS": "200"}
+    together = [*command, "prune", "py:model.py:net", *options.split(), "--out", "both", "--json"]
+    done = subprocess.run(together, cwd=place, env=environment, capture_output=True, text=True, timeout=200)
+    assert done.returncode == 0, done.stderr
+    found = json.loads(done.stdout)["outcomes"][0]  # of one process alone, or this would not be JSON
+    alone = secateurs(place, "prune", "py:model.py:net", *options.split(), "--out", "one", "--json")
+    expected = json.loads(alone.communicate(timeout=100)[0])["outcomes"][0]
+    assert found["keep"] == expected["keep"]
+    assert found["quality"]["cut"] == expected["quality"]["cut"]
+    assert sc.load(place / "both" / "model", build)
+    assert [event["event"] for event in map(json.loads, (place / "both" / "log.jsonl").open())].count("new") == 1

@@ -18,11 +18,12 @@ from secateurs.errors import DataError, UsageError
 from secateurs.losses import Loss
 from secateurs.persist import save
 from secateurs.plan import Plan
-from secateurs.procedure import Measure, Procedure, Round, State
+from secateurs.procedure import Procedure
 from secateurs.progress import Progress, silent
 from secateurs.recover import Fit, Recovery
 from secateurs.run import Run
 from secateurs.schedule import Schedule
+from secateurs.state import Measure, Round, State
 from secateurs.structure import Structure
 from secateurs.surgery import Attributes
 
@@ -219,6 +220,10 @@ def _check(scored: bool, loss: Any, schedule: Schedule | None, between: Any, rec
             raise UsageError(f"{name} must be a Recovery, or a function that trains a model in place, not {its!r}")
     if schedule is not None and not isinstance(schedule, Schedule):
         raise UsageError(f"the schedule must be a Schedule, not {schedule!r}")
+    if schedule is not None and schedule.during_training:
+        if not isinstance(recovery, Recovery) or not recovery.epochs or between is not None:
+            raise UsageError("to cut a model while it trains, say how it trains (recovery=Recovery(epochs=...)), once")
+        return
     if between is not None and (schedule is None or schedule.rounds == 1):
         raise UsageError("with one round there is nothing between rounds: give a schedule of several, or recovery=")
     trained = any(isinstance(its, Recovery) and its.epochs for its in (between, recovery))

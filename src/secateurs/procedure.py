@@ -2,71 +2,31 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+import copy
+from collections.abc import Callable, Iterable, Sequence, Sized
+from dataclasses import dataclass, replace
 from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
 
-from torch import Tensor, nn
+from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
+from torch.optim import Optimizer
 
-from secateurs.budgets import Limits, allocate
-from secateurs.compensate import Compensation, compensate
-from secateurs.costs import Cost, cost
+from secateurs.budgets import Limits
+from secateurs.compensate import compensate
+from secateurs.costs import cost
 from secateurs.criteria import AnyCriterion, score
 from secateurs.errors import UsageError
 from secateurs.losses import Loss
-from secateurs.plan import Plan
-from secateurs.preserve import rng
 from secateurs.progress import Progress
 from secateurs.recover import Fit, Recovery, randomness, recalibrate, recover
 from secateurs.schedule import Schedule
+from secateurs.state import Measure, Round, State, merged
 from secateurs.structure import Structure, trace
-from secateurs.surgery import Attributes, operate
+from secateurs.surgery import cut_further
 from secateurs.together import agree
-
-Measure = Callable[[nn.Module], Mapping[str, float]]
-"""Measures a model: figures by name, such as {"accuracy": 0.97, "loss": 0.1}."""
-
-
-@dataclass(frozen=True)
-class Round:
-    """The model after one round.
-
-    Attributes:
-        cost: of the model.
-        widths: units left, per group.
-        measured: per stage ("cut", "recalibrated", "recovered"), figures by name.
-    """
-
-    cost: Cost
-    widths: Mapping[str, int]
-    measured: Mapping[str, Mapping[str, float]]
-
-
-@dataclass(frozen=True)
-class State:
-    """Where a procedure is.
-
-    Attributes:
-        model: as it is now; but for the dense one it belongs to the state, and the next stage may change it.
-        plan: what was removed of the dense model so far; None before the first round.
-        attributes: attributes of modules that differ from the dense model's, per module name.
-        scores: those of the latest round, of the units that were there.
-        compensation: what the units that stayed took over last.
-        rounds: what each round left.
-        put_back: groups whose removal failed verification, and how; they are not tried again.
-    """
-
-    model: nn.Module
-    plan: Plan | None = None
-    attributes: Attributes = field(default_factory=dict)
-    scores: Mapping[str, Tensor] = field(default_factory=dict)
-    compensation: Compensation | None = None
-    rounds: tuple[Round, ...] = ()
-    put_back: Mapping[str, str] = field(default_factory=dict)
-
+from secateurs.training import GradualPruner, gradual
 
 Stage = Callable[[State, Path | None], State]
 """From one state to the next; the path is a directory for what a long stage keeps while it is under way."""
@@ -108,6 +68,8 @@ class Procedure:
     def stages(self) -> dict[str, Stage]:
         """What is done, by name, in order."""
         budgets = self.schedule.budgets(self.budget)
+        if self.schedule.during_training:
+            return {"training": self._training}
         stages: dict[str, Stage] = {}
         for number, budget in enumerate(budgets, 1):
             stages[f"round-{number}"] = partial(self._round, budget)
@@ -143,37 +105,40 @@ class Procedure:
         loss = self.loss if self.criterion.needs_loss else None
         how: dict[str, Any] = {"aggregate": self.aggregate, "seed": self.seed, "progress": self.progress}
         scores = score(state.model, self.data, self.criterion, structure, loss, **how)
-        put_back = dict(state.put_back)
-        while True:
-            candidates = {n: its for n, its in scores.items() if n in self.structure.groups and n not in put_back}
-            left = None if state.plan is None else state.plan.keep
-            plan = allocate(self.structure, candidates, budget, self.limits, self.scope, left)
-            agree(self.data, plan.model_dump_json(), "plan")
-            step = plan if state.plan is None else plan.since(state.plan)
-            cut = operate(state.model, step, self.examples, structure)
-            if not cut.put_back:
-                break
-            put_back |= cut.put_back
+        further = cut_further(
+            state.model,
+            structure,
+            scores,
+            budget,
+            self.examples,
+            dense=self.structure,
+            earlier=state.plan,
+            put_back=state.put_back,
+            limits=self.limits,
+            scope=self.scope,
+        )
+        agree(self.data, further.plan.model_dump_json(), "plan")
+        plan, cut = further.plan, further.cut
         taken_over = None
         if self.compensate and self.between is not None:
-            taken_over = compensate(cut.model, state.model, step, self.data, structure, progress=self.progress)
+            taken_over = compensate(cut.model, state.model, cut.plan, self.data, structure, progress=self.progress)
         after = replace(
             state,
             model=cut.model,
-            plan=plan.model_copy(update={"frozen": {**plan.frozen, **put_back}}),
-            attributes=_merged(state.attributes, cut.attributes),
+            plan=plan,
+            attributes=merged(state.attributes, cut.attributes),
             scores=scores,
             compensation=taken_over,
             rounds=(*state.rounds, Round(cost(cut.model, self.costed), plan.widths, {})),
-            put_back=put_back,
+            put_back=further.put_back,
         )
-        return self._measured(after, "cut")
+        return after.measured(self.measure, "cut")
 
     def _compensation(self, state: State, _: Path | None) -> State:
         """After all rounds at once, since no weight was changed since the dense model."""
         assert state.plan is not None, "there is at least one round"
         its = compensate(state.model, self.dense, state.plan, self.data, self.structure, progress=self.progress)
-        return self._measured(replace(state, compensation=its), "cut")
+        return replace(state, compensation=its).measured(self.measure, "cut")
 
     def _recovering(self, how: Recovery | Fit, suffix: str) -> dict[str, Stage]:
         stages: dict[str, Stage] = {}
@@ -185,11 +150,16 @@ class Procedure:
 
     def _recalibration(self, state: State, _: Path | None) -> State:
         recalibrate(state.model, self.training, self.progress)
-        return self._measured(state, "recalibrated")
+        return state.measured(self.measure, "recalibrated")
 
     def _recovery(self, how: Recovery | Fit, state: State, directory: Path | None) -> State:
+        self._fit(state.model, how, directory)
+        return state.measured(self.measure, "recovered")
+
+    def _fit(self, model: nn.Module, how: Recovery | Fit, directory: Path | None, **options: Any) -> None:
+        """Train in place."""
         recover(
-            state.model,
+            model,
             how,
             self.training,
             teacher=self.dense if isinstance(how, Recovery) and how.distill else None,
@@ -198,21 +168,54 @@ class Procedure:
             seed=self.seed,
             directory=directory,
             progress=self.progress,
+            **options,
         )
-        return self._measured(state, "recovered")
 
-    def _measured(self, state: State, stage: str) -> State:
-        """With the figures of the model at this stage of its latest round."""
-        if self.measure is None:
-            return state
-        with rng():
-            figures = self.measure(state.model)
-        if not isinstance(figures, Mapping) or not all(isinstance(its, (int, float)) for its in figures.values()):
-            raise UsageError(f'measure must return figures by name, such as {{"accuracy": 0.97}}, not {figures!r}')
-        *before, latest = state.rounds
-        latest = replace(latest, measured={**latest.measured, stage: {n: float(its) for n, its in figures.items()}})
-        return replace(state, rounds=(*before, latest))
+    def _training(self, state: State, directory: Path | None) -> State:
+        """Train a copy of the dense model, and cut it meanwhile."""
+        model, pruners = copy.deepcopy(self.dense), []
 
+        def make(model: nn.Module, optimizer: Optimizer) -> GradualPruner:
+            every = self._steps() // (2 * self.schedule.rounds) or 1
+            pruners.append(
+                gradual(
+                    model,
+                    optimizer,
+                    self.data,
+                    self.criterion,
+                    self.budget,
+                    stop=every * self.schedule.rounds,
+                    every=every,
+                    ramp=self.schedule.ramp,
+                    loss=self.loss if self.criterion.needs_loss else None,
+                    aggregate=self.aggregate,
+                    keep=self.keep,
+                    kinds=self.kinds,
+                    limits=self.limits,
+                    scope=self.scope,
+                    seed=self.seed,
+                )
+            )
+            return pruners[0]
 
-def _merged(before: Attributes, changes: Attributes) -> Attributes:
-    return {name: {**before.get(name, {}), **changes.get(name, {})} for name in [*before, *changes]}
+        assert isinstance(self.recovery, Recovery), "prune() sees to that"
+        self._fit(model, self.recovery, directory, pruner=make)
+        (pruner,) = pruners
+        after = State(
+            model=model,
+            plan=pruner.plan,
+            attributes=pruner.attributes,
+            rounds=tuple(Round(its.plan.pruned, its.plan.widths, {}) for its in pruner.history),
+            put_back=pruner.left_alone,
+        )
+        return after.measured(self.measure, "recovered")
+
+    def _steps(self) -> int:
+        """Of the optimiser, in all of the recovery's training."""
+        assert isinstance(self.recovery, Recovery), "prune() sees to that"
+        if not isinstance(self.training, Sized):
+            raise UsageError("to cut a model while it trains, give training data with a length, such as a DataLoader")
+        steps = self.recovery.epochs * -(-len(self.training) // self.recovery.accumulate)
+        if steps < self.schedule.rounds:
+            raise UsageError(f"{self.schedule.rounds} rounds do not fit into {steps} steps of training")
+        return steps

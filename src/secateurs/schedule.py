@@ -43,6 +43,8 @@ class Schedule:
     Attributes:
         rounds: 1 is one shot. With more, scores are computed anew after each cut.
         ramp: how much is left after each round: "linear", "cubic" or "geometric".
+        during_training: the rounds are cuts in the first half of the recovery's training, at even intervals, with the
+            optimiser's state carried over each (as NDP does).
 
     Raises:
         UsageError: there is no such ramp, or no round.
@@ -50,6 +52,7 @@ class Schedule:
 
     rounds: int = 1
     ramp: str = "linear"
+    during_training: bool = False
 
     def __post_init__(self):
         if isinstance(self.rounds, bool) or not isinstance(self.rounds, int) or self.rounds < 1:

@@ -70,7 +70,10 @@ def on_this_machine(workers: int) -> Execute:
     threads = max(1, (os.cpu_count() or 1) // workers)
 
     def execute(cells: Sequence[Cell]) -> Iterator[tuple[Cell, str | None]]:
-        CONTEXT.set_forkserver_preload(["secateurs.workers"]) if hasattr(CONTEXT, "set_forkserver_preload") else None
+        if hasattr(CONTEXT, "set_forkserver_preload"):
+            CONTEXT.set_forkserver_preload(
+                ["secateurs.workers", "torch._dynamo"]
+            )  # which tracing would import, for seconds
         with ThreadPoolExecutor(workers) as pool:
             waiting = {pool.submit(_apart, cell, threads): cell for cell in cells}
             try:
@@ -94,7 +97,7 @@ def on_ray(cpus: int = 1) -> Execute:
         UsageError: Ray is not installed.
     """
     try:
-        import ray
+        import ray  # pyright: ignore[reportMissingImports]
     except ImportError:
         raise UsageError("Ray is not installed: pip install secateurs[ray]") from None
 

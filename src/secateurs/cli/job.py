@@ -23,6 +23,7 @@ def job_of(
     test: Annotated[str, typer.Option(help="Labelled data to measure accuracy on.")] = "",
     samples: Annotated[int, typer.Option(min=1, help="Of --data, drawn by the seed: to score and compensate.")] = 1024,
     weights: Annotated[str, typer.Option(help="A safetensors file to load into the model.")] = "",
+    device: Annotated[str, typer.Option(help="Such as cuda; by default where the model is built.")] = "",
     shape: Shape = "",
     batch_size: BatchSize = 64,
     image_size: Annotated[int, typer.Option(help="Resize images of folders; 0 leaves them.")] = 0,
@@ -38,6 +39,9 @@ def job_of(
     multiple: Annotated[int, typer.Option(help="Widths are multiples of this.")] = 1,
     rounds: Annotated[int, typer.Option(help="Rounds of scoring and cutting to the budget.")] = 1,
     ramp: Annotated[str, typer.Option(help="How rounds come to it: linear, cubic or geometric.")] = "linear",
+    during_training: Annotated[
+        bool, typer.Option("--during-training", help="The rounds cut while --epochs train.")
+    ] = False,
     epochs_between: Annotated[int, typer.Option(min=0, help="Fine-tuning after each round but the last.")] = 0,
     epochs: Annotated[int, typer.Option(min=0, help="Fine-tuning after the last round.")] = 0,
     lr: Annotated[float, typer.Option(help="Learning rate of the fine-tuning.")] = 0.01,
@@ -71,6 +75,7 @@ def job_of(
         test=test,
         samples=samples,
         weights=weights,
+        device=device,
         shape=shape_of(shape),
         batch_size=batch_size,
         images=ImageOptions(image_size or None, floats_of(mean), floats_of(std)),
@@ -80,7 +85,7 @@ def job_of(
         aggregate=aggregate,
         compensate=compensate,
         limits=Limits(number_of(floor), number_of(cap), multiple),
-        schedule=Schedule(rounds, ramp),
+        schedule=Schedule(rounds, ramp, during_training),
         epochs_between=epochs_between,
         recovery=Recovery(
             epochs=epochs,

@@ -59,6 +59,7 @@ def prune(
 ) -> None:
     """Prune a model in one round or several, recover it, and keep the run in a directory, with a report."""
     from secateurs.job import MODEL, Job
+    from secateurs.launch import first
     from secateurs.run import Run
 
     out, going_on = where(ctx, out, resume)
@@ -67,9 +68,12 @@ def prune(
     else:
         command, chosen = typed(), dataclasses.replace(job(), criterion=criterion, budget=budget, seed=seed)
         chosen.check()
-        Run.make_room(out, overwrite)
+        if first():
+            Run.make_room(out, overwrite)
     with resumable("prune", out):
-        result, comparison = chosen.run(out, progress(quiet or as_json), command)
+        result, comparison = chosen.run(out, progress(quiet or as_json or not first()), command)
+    if not first():
+        return
     if as_json:
         print_json(comparison.as_dict())
     elif not quiet:

@@ -36,6 +36,7 @@ class State:
         best: the same after the best epoch; empty where none is chosen.
         optimizer: its `state_dict`.
         scaler: that of the gradient scaler of fp16; empty otherwise.
+        pruner: that of the pruner, where there is one.
     """
 
     history: History = field(default_factory=History)
@@ -44,6 +45,7 @@ class State:
     best: dict[str, Tensor] = field(default_factory=dict)
     optimizer: dict[str, Any] = field(default_factory=dict)
     scaler: dict[str, Scalar] = field(default_factory=dict)
+    pruner: dict[str, Any] | None = None
 
 
 class _Header(BaseModel):
@@ -58,6 +60,7 @@ class _Header(BaseModel):
     values: dict[str, dict[str, Scalar]]
     groups: list[dict[str, Scalar]]
     scaler: dict[str, Scalar]
+    pruner: dict[str, Any] | None
 
 
 def changing(model: nn.Module) -> dict[str, Tensor]:
@@ -85,6 +88,7 @@ def write(directory: Path, state: State, recipe: Recovery, seed: int) -> None:
         values=values,
         groups=[_scalars(group) for group in state.optimizer["param_groups"]],
         scaler=_scalars(state.scaler),
+        pruner=state.pruner,
     )
     copies = {name: tensor.detach().to("cpu", copy=True).contiguous() for name, tensor in tensors.items()}
     try:
@@ -129,6 +133,7 @@ def read(directory: Path, recipe: Recovery, seed: int, optimizer: dict[str, Any]
         _under("best", tensors),
         _filled(optimizer, header, _under("optimizer", tensors)),
         header.scaler,
+        header.pruner,
     )
 
 

@@ -19,6 +19,7 @@ from secateurs.recover.history import History
 from secateurs.recover.objective import ExtraLoss, Objective
 from secateurs.recover.parts import part
 from secateurs.recover.processes import accelerated
+from secateurs.recover.pruning import MakePruner
 from secateurs.recover.recipe import Recovery
 from secateurs.recover.schedule import MakeOptimizer, optimizer_of
 from secateurs.recover.training import Training
@@ -36,6 +37,7 @@ def finetune(
     loss: Loss | None = None,
     extra_loss: ExtraLoss | None = None,
     optimizer: MakeOptimizer | None = None,
+    pruner: MakePruner | None = None,
     seed: int = 0,
     directory: str | Path | None = None,
     progress: Progress = silent,
@@ -58,6 +60,8 @@ def finetune(
         loss: maps (outputs, targets) to a scalar; by default cross-entropy, or the model's own loss.
         extra_loss: gives one more term of the loss of each batch; see `ExtraLoss`.
         optimizer: makes an optimiser of parameters, in the place of the recipe's. Its learning rate is overridden.
+        pruner: makes, of the model and its optimiser, what cuts the model after each step that it chooses, such as
+            `lambda model, optimizer: sc.gradual(model, optimizer, batches, stop=1000)`.
         seed: for dropout and shuffling while training.
         directory: keeps a checkpoint of the last epoch; the same call, on the model as it was at the start, goes on
             from there and ends with the weights that it would have had (bit by bit on the CPU). Several processes must
@@ -84,17 +88,24 @@ def finetune(
         stack.enter_context(preserve.rng(seed))
         stack.enter_context(adapters(model, recipe.lora))
         accelerator, prepared = stack.enter_context(accelerated(model, device, recipe, directory))
+        if pruner is not None and (accelerator.num_processes > 1 or recipe.lora or recipe.patience is not None):
+            raise UsageError(
+                "a model that is cut while it trains cannot be trained in several processes, by adapters (lora), or "
+                "with an early stop (patience) here; cut it in a loop of your own, or prune it first"
+            )
+        made = optimizer_of(recipe, [p for p in model.parameters() if p.requires_grad], optimizer)
         training = Training(
             model=model,
             prepared=prepared,
             accelerator=accelerator,
-            optimizer=optimizer_of(recipe, [p for p in model.parameters() if p.requires_grad], optimizer),
+            optimizer=made,
             objective=Objective(loss, extra_loss, teacher, recipe.distill, recipe.temperature),
             data=stack.enter_context(part(data, accelerator)),
             validation=validation,
             recipe=recipe,
             seed=seed,
             directory=directory,
+            pruner=None if pruner is None else pruner(model, made),
         )
         return training.run(progress)
 

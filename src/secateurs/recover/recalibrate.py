@@ -14,6 +14,7 @@ from secateurs.data import batches, device_of
 from secateurs.errors import DataError, ModelError
 from secateurs.progress import Progress, silent
 from secateurs.recover.objective import forward
+from secateurs.together import gathered, together
 
 
 def recalibrate(model: nn.Module, data: Iterable[Any], progress: Progress = silent) -> None:
@@ -24,7 +25,8 @@ def recalibrate(model: nn.Module, data: Iterable[Any], progress: Progress = sile
 
     Args:
         model: with batch norm that tracks statistics.
-        data: see `secateurs.data.batches`; read once.
+        data: see `secateurs.data.batches`; read once. Of a shard (see `secateurs.shard`), the averages are those over
+            the batches of all ranks.
         progress: wraps the iteration over the data.
 
     Raises:
@@ -46,8 +48,11 @@ def recalibrate(model: nn.Module, data: Iterable[Any], progress: Progress = sile
                 norm.train()
                 norm.reset_running_stats()
                 norm.momentum = None  # a cumulative average: every batch counts the same
-            for batch in progress(batches(data), "recalibrating"):
-                forward(model, batch.to(device))
+            with together(data):
+                for batch in progress(batches(data), "recalibrating"):
+                    forward(model, batch.to(device))
+            for norm in norms:
+                _merge(norm, data)
         if not all(torch.isfinite(buffer).all() for norm in norms for buffer in norm.buffers()):
             raise DataError("the batch norm statistics of this data are not finite; check the inputs and the weights")
         done = True
@@ -57,3 +62,15 @@ def recalibrate(model: nn.Module, data: Iterable[Any], progress: Progress = sile
             reached = norm.num_batches_tracked is not None and norm.num_batches_tracked > 0
             for name, buffer in buffers.items() if not (done and reached) else ():
                 getattr(norm, name).copy_(buffer)
+
+
+def _merge(norm: _BatchNorm, data: Iterable[Any]) -> None:
+    """Make the averages of this rank's batches those of all ranks' that the data is spread over."""
+    counts = gathered(data, int(norm.num_batches_tracked or 0))
+    if len(counts) == 1 or not sum(counts):
+        return
+    for name in ("running_mean", "running_var"):
+        means = gathered(data, getattr(norm, name))
+        getattr(norm, name).copy_(sum(count * its for count, its in zip(counts, means, strict=True)) / sum(counts))
+    assert norm.num_batches_tracked is not None, "it was reset"
+    norm.num_batches_tracked.fill_(sum(counts))

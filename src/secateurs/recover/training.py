@@ -26,6 +26,7 @@ from secateurs.recover.epochs import randomness
 from secateurs.recover.history import History
 from secateurs.recover.objective import Objective
 from secateurs.recover.parts import length
+from secateurs.recover.pruning import Pruner
 from secateurs.recover.recipe import Recovery
 from secateurs.recover.schedule import schedule_of
 
@@ -50,6 +51,7 @@ class Training:
     recipe: Recovery
     seed: int
     directory: Path | None
+    pruner: Pruner | None
 
     def run(self, progress: Progress) -> History:
         """Train for the epochs that are not done yet."""
@@ -91,6 +93,8 @@ class Training:
             raise PersistError(f"not all processes see the same checkpoint in {self.directory}; it must be shared")
         if found is None:
             return State()
+        if self.pruner is not None and found.pruner is not None:
+            self.pruner.load_state_dict(found.pruner)
         for tensors in (found.model, found.best) if found.best else (found.model,):
             checkpoint.check(tensors, self.model)
         checkpoint.assign(self.model, found.model)
@@ -116,6 +120,8 @@ class Training:
                 self.accelerator.clip_grad_norm_(self.prepared.parameters(), self.recipe.clip)
             optimizer.step()
             optimizer.zero_grad()
+            if self.pruner is not None:
+                self.pruner.step()
             if by_step:
                 schedule.step()
         if not by_step:
@@ -167,7 +173,8 @@ class Training:
         failure: list[Any] = [None]
         if self.accelerator.is_main_process:
             scaler = self.accelerator.scaler.state_dict() if self.accelerator.scaler is not None else {}
-            state = State(history, steps, changing(self.model), best, self.optimizer.state_dict(), scaler)
+            pruner = None if self.pruner is None else self.pruner.state_dict()
+            state = State(history, steps, changing(self.model), best, self.optimizer.state_dict(), scaler, pruner)
             try:
                 checkpoint.write(self.directory, state, self.recipe, self.seed)
             except PersistError as error:

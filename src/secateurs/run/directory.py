@@ -21,14 +21,15 @@ from pathlib import Path
 from typing import Any
 
 from filelock import FileLock, Timeout
-from torch import distributed
 
 from secateurs.errors import PersistError
 from secateurs.files import whole, write_whole
-from secateurs.procedure import Procedure, State
+from secateurs.launch import leads, wait
+from secateurs.procedure import Procedure
 from secateurs.report import environment
 from secateurs.run.fingerprint import settings
 from secateurs.run.kept import forget_weights, keep, restore
+from secateurs.state import State
 
 FORMAT = 1
 RECORD, LOG, STAGES, WORK, LOCK = "run.json", "log.jsonl", "stages", "work", ".lock"
@@ -50,7 +51,7 @@ class Run:
         """
         self.directory = Path(directory)
         self._command, self._job = command, job
-        self._writes = not distributed.is_initialized() or distributed.get_rank() == 0
+        self._writes = leads()
 
     @staticmethod
     def begun(directory: str | Path) -> tuple[str, Any]:
@@ -93,11 +94,13 @@ class Run:
             SecateursError: what a stage raises.
         """
         with self._opened(procedure):
+            stages = {n: self.directory / STAGES / f"{i:02}-{n}" for i, n in enumerate(procedure.stages, 1)}
+            finished = {name for name, path in stages.items() if path.exists()}
+            wait()  # or a process that is ahead would finish one before another looks
             previous: Path | None = None
-            for number, stage in enumerate(procedure.stages, 1):
-                path = self.directory / STAGES / f"{number:02}-{stage}"
-                if not path.exists():
-                    self._do(stage, path, previous, procedure)
+            for name, path in stages.items():
+                if name not in finished:
+                    self._do(name, path, previous, procedure)
                 previous = path
             assert previous is not None, "a procedure has at least one stage"
             return restore(previous, procedure.dense)
@@ -126,7 +129,7 @@ class Run:
                 if previous is not None:
                     forget_weights(previous)
                 self._tidy(path.name)
-        _wait()
+        wait()
         seconds = round(time.perf_counter() - begin, 3)
         self.log("finished", stage=path.name, seconds=seconds, measured=after.rounds[-1].measured)
 
@@ -144,7 +147,7 @@ class Run:
         """The directory, made or found to be this run's, and locked."""
         asked = json.loads(json.dumps(settings(procedure)))
         if not self._writes:
-            _wait()  # for the record
+            wait()  # for the record
             yield
             return
         with self._writing():
@@ -157,7 +160,7 @@ class Run:
         try:
             with self._writing():
                 self._begin(asked)
-            _wait()
+            wait()
             yield
         finally:
             lock.release()
@@ -203,9 +206,3 @@ def _record(directory: Path) -> dict[str, Any]:
 def _visible(directory: Path) -> list[str]:
     """What is there, but for what a process that was killed at the very beginning leaves."""
     return sorted(path.name for path in directory.iterdir() if not path.name.startswith("."))
-
-
-def _wait() -> None:
-    """For all processes of a group."""
-    if distributed.is_initialized():
-        distributed.barrier()

@@ -17,7 +17,7 @@ from secateurs.data import device_of
 from secateurs.errors import PersistError
 from secateurs.persist import PLAN, WEIGHTS, load, read_manifest, save
 from secateurs.plan import Plan
-from secateurs.procedure import Round, State
+from secateurs.state import Round, State
 
 MODEL, SCORES, REST = "model", "scores.safetensors", "state.json"
 

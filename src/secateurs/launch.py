@@ -1,0 +1,45 @@
+"""Several processes, as `torchrun` starts them."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import torch
+from torch import distributed
+
+
+@contextmanager
+def processes(device: str = "") -> Iterator[None]:
+    """Join the other processes that `torchrun` or `accelerate launch` started, if they did.
+
+    Args:
+        device: "cuda" means that of this process, within.
+    """
+    if int(os.environ.get("WORLD_SIZE", "1")) == 1 or distributed.is_initialized():
+        yield
+        return
+    if device == "cuda":
+        torch.cuda.set_device(int(os.environ.get("LOCAL_RANK", "0")))
+    distributed.init_process_group("nccl" if device == "cuda" else "gloo")
+    try:
+        yield
+    finally:
+        distributed.destroy_process_group()
+
+
+def first() -> bool:
+    """Whether this process is the first that `torchrun` started, or the only one; also before they have joined."""
+    return int(os.environ.get("RANK", "0")) == 0
+
+
+def leads() -> bool:
+    """Whether this process is the one that writes, of those that have joined."""
+    return not distributed.is_initialized() or distributed.get_rank() == 0
+
+
+def wait() -> None:
+    """Until all processes are here."""
+    if distributed.is_initialized():
+        distributed.barrier()
