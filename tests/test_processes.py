@@ -55,9 +55,12 @@ def measured(data):
         ranking = sc.rank_features(model, data)
         masked = sc.mask(model, data, "wanda")
         change = sc.ndi_report(model, pruned.plan, data).change
+        recalibrated = network()
+        sc.recalibrate(recalibrated, data)
         tracked = sc.track(model, data, "fisher").history[0].scores["fisher"]
     found |= {f"pruned {name}": its for name, its in pruned.model.state_dict().items()}
     found |= {f"masked {name}": its for name, its in masked.masks.items()}
+    found |= {f"recalibrated {name}": its.double() for name, its in recalibrated[1].named_buffers()}
     found |= {f"tracked {name}": its for name, its in tracked.items()}
     found |= {
         "change": change,

@@ -1,0 +1,175 @@
+"""Sweeps: every cell alike, controls always there, and what fails harms nothing else."""
+
+import csv
+import dataclasses
+import json
+import os
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+from secateurs.errors import CriterionError, PersistError, UsageError
+from secateurs.job import Job
+from secateurs.progress import silent
+from secateurs.recover import Recovery
+from secateurs.report import Comparison
+from secateurs.sweep import Sweep
+from secateurs.workers import on_ray, on_this_machine
+
+SCRIPT = """
+import os, signal
+from pathlib import Path
+from torch import nn
+
+def net():  # not seeded: all cells must start from the same weights nevertheless
+    return nn.Sequential(nn.Linear(6, 16), nn.ReLU(), nn.Linear(16, 12), nn.ReLU(), nn.Linear(12, 2))
+
+def dying():
+    here = Path("asked")
+    here.write_text(here.read_text() + "." if here.exists() else ".")
+    if len(here.read_text()) == 2:  # the first of the workers; the first of all is the parent
+        os.kill(os.getpid(), signal.SIGKILL)
+    return net()
+"""
+
+
+@pytest.fixture
+def place(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("OMP_NUM_THREADS", "1")
+    (tmp_path / "model.py").write_text(SCRIPT)
+    x = np.random.default_rng(0).normal(size=(60, 6)).astype("float32")
+    np.savez(tmp_path / "data.npz", x=x, y=(x.sum(1) > 0).astype("int64"))
+    return tmp_path
+
+
+def job(factory="net", **options):
+    settings = {"samples": 40, "batch_size": 20, "recovery": Recovery(epochs=1), **options}
+    return Job(f"py:model.py:{factory}", "npz:data.npz", test="npz:data.npz", **settings)
+
+
+def compare(place, sweep, execute=None, **options):
+    return sweep.run(place / "out", execute or on_this_machine(2), silent, "secateurs compare ...", **options)
+
+
+def test_controls_are_always_there():
+    assert Sweep(job(), ("nexp", "l1"), ("macs:0.5",), 1).rows == ["nexp", "l1", "random"]
+    assert Sweep(job(), ("ssi",), ("macs:0.5",), 1).rows == ["ssi", "reversed-ssi", "l1", "random"]
+    rows = Sweep(job(), ("0.5*ssi-literal+0.5*l2",), ("macs:0.5",), 1).rows
+    assert rows == ["0.5*ssi-literal+0.5*l2", "reversed-ssi-literal", "l1", "random"]
+
+
+@pytest.fixture
+def swept(place):
+    sweep = Sweep(job(), ("nexp",), ("macs:0.7", "keep:0.5"), 2)
+    return place, sweep, compare(place, sweep)
+
+
+def test_a_sweep_is_its_runs(swept):
+    place, sweep, found = swept
+    cells = {(its.criterion, its.budget, its.seed) for its in found.outcomes}
+    assert len(found.outcomes) == len(cells) == 3 * 2 * 2
+    assert not found.failed
+    for cell in sweep.cells(place / "out"):
+        (its,) = [o for o in found.outcomes if (o.criterion, o.budget, o.seed) == (
+            cell.job.criterion, cell.job.budget, cell.job.seed)]  # fmt: skip
+        alone, _ = cell.job.run(place / "alone" / cell.name.replace(" ", "-"), silent, "")
+        assert alone.plan.keep == {name: tuple(kept) for name, kept in its.keep.items()}
+        assert alone.measured["recovered"]["accuracy"] == its.quality["recovered"]
+    dense = {json.loads((cell.report).read_text())["quality"] for cell in sweep.cells(place / "out")}
+    assert dense == {found.quality}
+
+
+def test_what_a_sweep_writes(swept):
+    place, _, found = swept
+    assert json.dumps(Comparison.load(place / "out" / "report.json").as_dict()) == json.dumps(found.as_dict())
+    with (place / "out" / "table.csv").open() as file:
+        records = list(csv.DictReader(file))
+    stages = {record["stage"] for record in records}
+    assert len(records) == 3 * 2 * 2 * len(stages)
+    assert "recovered" in stages
+    for name in ("report.html", "report.md", "table.json", "sweep.json"):
+        assert (place / "out" / name).exists()
+
+
+def test_what_is_finished_is_not_run_again(swept):
+    place, sweep, found = swept
+
+    def nothing(cells):
+        assert not cells
+        yield from ()
+
+    assert compare(place, sweep, nothing).outcomes == found.outcomes
+    gone = sweep.cells(place / "out")[3]
+    gone.report.unlink()
+
+    def only_that(cells):
+        assert [cell.name for cell in cells] == [gone.name]
+        yield from on_this_machine(1)(cells)
+
+    again = compare(place, sweep, only_that)
+    assert [its.keep for its in again.outcomes] == [its.keep for its in found.outcomes]
+    assert [its.quality for its in again.outcomes] == [its.quality for its in found.outcomes]
+    with pytest.raises(PersistError, match="another comparison"):
+        compare(place, dataclasses.replace(sweep, seeds=3))
+    assert Sweep.begun(place / "out") == ("secateurs compare ...", sweep)
+
+
+def test_a_cell_that_fails_harms_no_other(place):
+    sweep = Sweep(job(), ("hrank",), ("macs:0.5",), 1)  # there are no maps in this model
+    found = compare(place, sweep)
+    assert {its.criterion for its in found.outcomes} == {"l1", "random"}
+    assert list(found.failed) == ["hrank macs:0.5 seed 0"]
+    assert "hrank" in found.failed["hrank macs:0.5 seed 0"]
+    assert "hrank" in (place / "out" / "report.html").read_text()
+
+
+def test_a_process_that_dies_is_tried_again(place):
+    sweep = Sweep(job("dying"), ("l2",), ("macs:0.5",), 1)
+    found = compare(place, sweep, on_this_machine(1), retries=0)
+    (error,) = found.failed.values()
+    assert "signal 9" in error
+    found = compare(place, sweep, on_this_machine(1))
+    assert not found.failed
+    assert len(found.outcomes) == 3
+
+
+def test_nothing_begins_that_cannot_end(place):
+    with pytest.raises(CriterionError, match="nexpp"):
+        compare(place, Sweep(job(), ("nexpp",), ("macs:0.5",), 1))
+    assert not (place / "out").exists()
+    with pytest.raises(UsageError, match="every cell failed"):
+        compare(place, Sweep(job(keep=("0", "2")), ("l2",), ("macs:0.5",), 1), retries=0)
+    for empty in ({"criteria": ()}, {"budgets": ()}, {"seeds": 0}):
+        with pytest.raises(UsageError, match="at least one"):
+            Sweep(**{"job": job(), "criteria": ("l2",), "budgets": ("macs:0.5",), "seeds": 1, **empty})
+    with pytest.raises(UsageError, match="worker"):
+        on_this_machine(0)
+    (place / "mine").mkdir()
+    (place / "mine" / "thesis.txt").write_text("")
+    with pytest.raises(PersistError, match="exists already"):
+        Sweep(job(), ("l2",), ("macs:0.5",), 1).run(place / "mine", on_this_machine(1), silent, "")
+
+
+def test_on_a_ray_cluster(swept):
+    pytest.importorskip("ray", reason="Ray is not installed (pip install secateurs[ray])")
+    place, sweep, found = swept
+    there = sweep.run(place / "ray", on_ray(), silent, "")
+    assert [its.keep for its in there.outcomes] == [its.keep for its in found.outcomes]
+
+
+def test_the_command(place):
+    arguments = "compare py:model.py:net --data npz:data.npz --test npz:data.npz --criteria hrank,l2 --budgets macs:0.5"
+    command = [sys.executable, "-m", "secateurs", *arguments.split(), "--seeds", "1", "--out", "told"]
+    environment = {**os.environ, "COLUMNS": "200"}
+    done = subprocess.run(command, capture_output=True, text=True, timeout=200, env=environment)
+    assert done.returncode == 4, done.stderr
+    assert "Failed: hrank macs:0.5 seed 0" in done.stdout
+    resumed = [*command[:3], "compare", "--resume", "told", "--json"]
+    done = subprocess.run(resumed, capture_output=True, text=True, timeout=200, env=environment)
+    assert done.returncode == 4, done.stderr
+    found = json.loads(done.stdout)
+    assert {its["criterion"] for its in found["outcomes"]} == {"l2", "l1", "random"}
+    assert found["command"].startswith("secateurs compare py:model.py:net")
