@@ -35,14 +35,17 @@ def dying():
 """
 
 
+def furnished(directory):
+    (directory / "model.py").write_text(SCRIPT)
+    x = np.random.default_rng(0).normal(size=(60, 6)).astype("float32")
+    np.savez(directory / "data.npz", x=x, y=(x.sum(1) > 0).astype("int64"))
+    return directory
+
+
 @pytest.fixture
 def place(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("OMP_NUM_THREADS", "1")
-    (tmp_path / "model.py").write_text(SCRIPT)
-    x = np.random.default_rng(0).normal(size=(60, 6)).astype("float32")
-    np.savez(tmp_path / "data.npz", x=x, y=(x.sum(1) > 0).astype("int64"))
-    return tmp_path
+    return furnished(tmp_path)
 
 
 def job(factory="net", **options):
@@ -61,10 +64,19 @@ def test_controls_are_always_there():
     assert rows == ["0.5*ssi-literal+0.5*l2", "reversed-ssi-literal", "l1", "random"]
 
 
+@pytest.fixture(scope="module")
+def once(tmp_path_factory):
+    with pytest.MonkeyPatch.context() as patch:
+        place = furnished(tmp_path_factory.mktemp("swept"))
+        patch.chdir(place)
+        sweep = Sweep(job(), ("nexp",), ("macs:0.7", "keep:0.5"), 2)
+        return place, sweep, compare(place, sweep)
+
+
 @pytest.fixture
-def swept(place):
-    sweep = Sweep(job(), ("nexp",), ("macs:0.7", "keep:0.5"), 2)
-    return place, sweep, compare(place, sweep)
+def swept(once, monkeypatch):
+    monkeypatch.chdir(once[0])
+    return once
 
 
 def test_a_sweep_is_its_runs(swept):
@@ -72,7 +84,7 @@ def test_a_sweep_is_its_runs(swept):
     cells = {(its.criterion, its.budget, its.seed) for its in found.outcomes}
     assert len(found.outcomes) == len(cells) == 3 * 2 * 2
     assert not found.failed
-    for cell in sweep.cells(place / "out"):
+    for cell in sweep.cells(place / "out")[::5]:
         (its,) = [o for o in found.outcomes if (o.criterion, o.budget, o.seed) == (
             cell.job.criterion, cell.job.budget, cell.job.seed)]  # fmt: skip
         alone, _ = cell.job.run(place / "alone" / cell.name.replace(" ", "-"), silent, "")
@@ -86,7 +98,7 @@ def test_what_a_sweep_writes(swept):
     place, _, found = swept
     assert json.dumps(Comparison.load(place / "out" / "report.json").as_dict()) == json.dumps(found.as_dict())
     with (place / "out" / "table.csv").open() as file:
-        records = list(csv.DictReader(file))
+        records = [record for record in csv.DictReader(file) if record["stage"] != "dense"]
     stages = {record["stage"] for record in records}
     assert len(records) == 3 * 2 * 2 * len(stages)
     assert "recovered" in stages
