@@ -24,7 +24,7 @@ from secateurs.studies.agreement import correlation, overlap
 from secateurs.studies.finding import Finding
 from secateurs.studies.picture import alone
 from secateurs.studies.points import points
-from secateurs.studies.retrain import EPOCHS, RECOVERY_EPOCHS, check, tested, trained, untrained
+from secateurs.studies.retrain import EPOCHS, RECOVERY_EPOCHS, architecture, check, tested, trained, untrained
 from secateurs.studies.threads import one_thread, tiny
 from secateurs.studies.words import against
 from secateurs.tables import spread
@@ -102,7 +102,7 @@ def initialisation(
     """
     check(job, seeds, epochs, recovery_epochs)
     names = list(dict.fromkeys(find(name).name for name in (*criteria, *CONTROLS)))
-    test, model = tested(job), job.dense()
+    test, model = tested(job), architecture(job)
     rounds: list[Round] = []
     with one_thread(tiny(model)):
         for seed in range(seeds):
