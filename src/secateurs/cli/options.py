@@ -43,3 +43,11 @@ def floats_of(text: str) -> tuple[float, ...]:
 def words_of(text: str) -> tuple[str, ...]:
     """The words in "l1,nexp"."""
     return tuple(word.strip() for word in text.split(",") if word.strip())
+
+
+def integers_of(text: str) -> tuple[int, ...]:
+    """The numbers in "2,5,10"."""
+    try:
+        return tuple(int(word) for word in words_of(text))
+    except ValueError:
+        raise typer.BadParameter(f"{text!r} is not a list of whole numbers such as 2,5,10") from None

@@ -5,7 +5,7 @@ from __future__ import annotations
 import shlex
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import Annotated
 
@@ -38,12 +38,16 @@ def typed() -> str:
     return shlex.join(["secateurs", *sys.argv[1:]])
 
 
-@contextmanager
-def resumable(command: str, directory: Path) -> Iterator[None]:
+def resumable(command: str, directory: Path) -> AbstractContextManager[None]:
     """Whoever stops it is told how to go on."""
+    return stoppable(shlex.join(["secateurs", command, "--resume", str(directory)]))
+
+
+@contextmanager
+def stoppable(again: str) -> Iterator[None]:
+    """Whoever stops it is told the command that goes on."""
     try:
         yield
     except KeyboardInterrupt:
-        hint = shlex.join(["secateurs", command, "--resume", str(directory)])
-        errors.print(f"Stopped. To go on: {hint}", markup=False, highlight=False, soft_wrap=True)
+        errors.print(f"Stopped. To go on: {again}", markup=False, highlight=False, soft_wrap=True)
         raise typer.Exit(130) from None

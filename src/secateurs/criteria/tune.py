@@ -84,7 +84,7 @@ def tune(
             kept = max(round(KEPT * len(scores)), structure.groups[name].least)
             keep[name] = tuple(sorted(scores.argsort(descending=True, stable=True)[:kept].tolist()))
         with batch_statistics(model):  # as if recalibrated: else shifted means would drown what the choice is about
-            return mean_loss(model, held_out, loss, _masked(model, structure, keep))
+            return mean_loss(model, held_out, loss, masked(model, structure, keep))
 
     groups = list(choices[ALPHAS[0]])
     losses = {alpha: loss_of_choice(dict.fromkeys(groups, alpha)) for alpha in ALPHAS}
@@ -98,7 +98,7 @@ def tune(
     return replace(hybrid, of_group={name: {one: 1 - alpha, other: alpha} for name, alpha in alphas.items()})
 
 
-def _masked(model: nn.Module, structure: Structure, keep: Mapping[str, tuple[int, ...]]) -> dict[str, Tensor]:
+def masked(model: nn.Module, structure: Structure, keep: Mapping[str, tuple[int, ...]]) -> dict[str, Tensor]:
     """The parameters that lose something, with everything of the units that are not kept set to zero."""
     parameters = dict(model.named_parameters())
     return {

@@ -3,9 +3,59 @@
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass
+from statistics import mean
 
 from scipy.stats import spearmanr
 from torch import Tensor
+
+from secateurs.criteria.registry import GroupScores
+
+
+@dataclass(frozen=True)
+class Agreement:
+    """How far two scorings of a model agree: means over its groups.
+
+    Attributes:
+        cosine, spearman, overlap: see the functions.
+        cosine_by_chance, overlap_by_chance: what they would be on average if one had its scores in random order.
+    """
+
+    cosine: float
+    cosine_by_chance: float
+    spearman: float
+    overlap: float
+    overlap_by_chance: float
+    spearman_by_chance = 0.0
+
+
+def agreement(one: GroupScores, other: GroupScores, keep: float = 0.5) -> Agreement:
+    """How far two scorings agree on the groups that both score.
+
+    Args:
+        one, other: group name to scores [units].
+        keep: at most this fraction of every group's units is kept.
+    """
+    pairs = [(one[name], other[name]) for name in one if name in other]
+    return Agreement(
+        cosine=mean(cosine(*pair) for pair in pairs),
+        cosine_by_chance=mean(cosine_by_chance(*pair) for pair in pairs),
+        spearman=mean(correlation(*pair) for pair in pairs),
+        overlap=mean(overlap(*pair, keep) for pair in pairs),
+        overlap_by_chance=mean(_removed(len(its), keep) / len(its) for its, _ in pairs),
+    )
+
+
+def cosine(one: Tensor, other: Tensor) -> float:
+    """The cosine of the angle between two vectors of scores [units]; 0 where one of them is zero."""
+    norms = float(one.norm() * other.norm())
+    return float(one @ other) / norms if norms else 0.0
+
+
+def cosine_by_chance(one: Tensor, other: Tensor) -> float:
+    """The mean cosine over all orders of one of them: what is due to scores of one sign alone."""
+    norms = float(one.norm() * other.norm())
+    return float(one.sum() * other.sum()) / len(one) / norms if norms else 0.0
 
 
 def correlation(one: Tensor, other: Tensor) -> float:
@@ -29,8 +79,12 @@ def overlap(one: Tensor, other: Tensor, keep: float = 0.5) -> float:
         one, other: scores [units], higher = keep.
         keep: at most this fraction of the units is kept, at least one and not all.
     """
-    removed = len(one) - min(max(math.floor(keep * len(one)), 1), len(one) - 1)
+    removed = _removed(len(one), keep)
     return float(_chances(one, removed) @ _chances(other, removed)) / removed
+
+
+def _removed(units: int, keep: float) -> int:
+    return units - min(max(math.floor(keep * units), 1), units - 1)
 
 
 def _chances(scores: Tensor, removed: int) -> Tensor:

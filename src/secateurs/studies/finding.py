@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -44,7 +43,7 @@ class Finding:
 
     def as_dict(self) -> dict[str, Any]:
         """Everything but the pictures, as plain data for JSON."""
-        return {name: its for name, its in dataclasses.asdict(self).items() if name != "figures"}
+        return {name: its for name, its in vars(self).items() if name != "figures"}
 
     def markdown(self) -> str:
         """A page with the sentence, the pictures (beside it, as files) and the table."""

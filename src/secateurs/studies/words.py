@@ -22,7 +22,7 @@ def against(ours: Sequence[float], theirs: Sequence[float], control: str) -> str
     if not any(gaps):
         return f"level with {control}"
     sign = 1 if mean(gaps) >= 0 else -1
-    doubt = "" if _side((ours, theirs)) else ", within the spread over seeds"
+    doubt = "" if side((ours, theirs)) else ", within the spread over seeds"
     how_far = spread([sign * gap for gap in gaps], 1, 100)
     return f"{how_far} points {'above' if sign > 0 else 'below'} {control}{doubt}"
 
@@ -36,20 +36,20 @@ def sides(pairs: Mapping[str, Pair], control: str) -> str:
     """
     places: dict[str, list[str]] = {}
     for name, pair in pairs.items():
-        places.setdefault(_side(pair) or "within the spread of", []).append(name)
-    return ", ".join(f"{side} {control} with {_and(names)}" for side, names in places.items())
+        places.setdefault(side(pair) or "within the spread of", []).append(name)
+    return ", ".join(f"{its} {control} with {_and(names)}" for its, names in places.items())
 
 
-def _gaps(pair: Pair) -> list[float]:
-    return [one - other for one, other in zip(*pair, strict=True)]
-
-
-def _side(pair: Pair) -> str:
+def side(pair: Pair) -> str:
     """Above or below; nothing if the mean difference is less than the standard deviation of the differences."""
     gaps = _gaps(pair)
     if not any(gaps) or (len(gaps) > 1 and abs(mean(gaps)) < stdev(gaps)):
         return ""
     return "above" if mean(gaps) > 0 else "below"
+
+
+def _gaps(pair: Pair) -> list[float]:
+    return [one - other for one, other in zip(*pair, strict=True)]
 
 
 def _and(names: Sequence[str]) -> str:

@@ -24,7 +24,7 @@ DIGITS = {"model": "digits", "data": "digits", "test": "digits:test"}
 __all__ = ["DIGITS", "Criteria", "Json", "Out", "Quiet", "Seeds", "show"]
 
 
-def show(study: Callable[[Progress, str], Finding], out: Path | None, quiet: bool, as_json: bool) -> None:
+def show(study: Callable[[Progress, str], Finding], out: Path | None, quiet: bool, as_json: bool) -> Finding:
     """Make a study, write what it found if there is a place for it, and print it.
 
     Args:
@@ -32,6 +32,9 @@ def show(study: Callable[[Progress, str], Finding], out: Path | None, quiet: boo
         out: directory to write to.
         quiet: print nothing.
         as_json: print JSON instead of text.
+
+    Returns:
+        What it found.
     """
     from secateurs.studies.finding import made
 
@@ -48,3 +51,4 @@ def show(study: Callable[[Progress, str], Finding], out: Path | None, quiet: boo
         print("".join(f"\n{note}\n" for note in finding.notes), end="")
         if out is not None:
             print(f"\nWritten to {out}")
+    return finding
