@@ -15,7 +15,8 @@ from secateurs import cli
 from secateurs.criteria import CRITERIA, Criterion
 from secateurs.demo import Digits
 from secateurs.errors import CriterionError, PersistError, UnscorableError, UsageError
-from secateurs.studies import Study, made, planted, run
+from secateurs.studies import Study, planted, run
+from secateurs.studies.finding import made
 from secateurs.studies.network import train
 from secateurs.studies.planted import areas
 from secateurs.studies.planting import KINDS, SETS, plant
@@ -167,6 +168,11 @@ def test_the_lowest_of_a_set_count_where_they_lie_lower_than_each():
     assert study.table()[1][0][1] == "0.75 ± 0.35*"
 
 
+def test_the_sentence_says_who_finds_what():
+    assert study_of((0.9, 0.9)).finding().sentence.count(" by some") == len(KINDS)
+    assert "duplicates by none" in study_of((0.85, 0.5), (0.93, 0.5)).finding().sentence
+
+
 def test_a_set_whose_low_members_are_matched_by_high_ones_is_not_found():
     assert study_of((0.5, 0.9), (0.4, 0.9)).best("some", "dead") == ("each", [0.5, 0.4])
 
@@ -202,13 +208,13 @@ def test_wrong_arguments_fail_before_any_work(monkeypatch):
 
 
 def test_a_study_is_written_as_data_a_page_and_a_picture(found, tmp_path):
-    found.write(tmp_path / "new")
-    data = json.loads((tmp_path / "new" / "planted.json").read_text())
+    found.finding().write(tmp_path / "new")
+    data = json.loads((tmp_path / "new" / "planted.json").read_text())["data"]
     values = [its["areas"]["diversity"]["dead"]["each"] for its in data["rounds"]]
     assert data["summary"]["diversity"]["dead"]["mean"] == sum(values) / 2
     page = (tmp_path / "new" / "planted.md").read_text()
     assert [line.split("|")[1].strip() for line in page.splitlines() if line.startswith("|")][2:] == SIGHTED
-    picture = ElementTree.parse(tmp_path / "new" / "planted.svg")
+    picture = ElementTree.parse(tmp_path / "new" / "planted-areas.svg")
     texts = {element.text for element in picture.iter("{http://www.w3.org/2000/svg}text")}
     assert {*SIGHTED, *KINDS} <= texts
 
@@ -241,17 +247,17 @@ def command(monkeypatch, tmp_path, capsys, trained):
 
 
 def test_the_command_prints_a_table_and_writes(command, tmp_path):
-    code, out, _ = command("--seeds 1 --criteria l2 --criteria 0.5*l2+0.5*nexp --out new")
+    code, out, _ = command("--seeds 1 --criteria l2,0.5*l2+0.5*nexp --out new")
     assert code == 0
     for words in ("0.5*l2+0.5*nexp", "near-duplicates", "over 1 seed;", "Written to new"):
         assert words in out
-    assert sorted(os.listdir(tmp_path / "new")) == ["planted.json", "planted.md", "planted.svg"]
+    assert sorted(os.listdir(tmp_path / "new")) == ["planted-areas.svg", "planted.json", "planted.md"]
 
 
 def test_the_command_prints_json_and_nothing_else(command):
     code, out, err = command("--seeds 2 --criteria l2 --json")
     assert (code, err) == (0, "")
-    found = json.loads(out)
+    found = json.loads(out)["data"]
     assert list(found["summary"]) == ["l2"]
     assert len(found["rounds"]) == 2
 

@@ -1,6 +1,7 @@
 """Studies: what criteria can and cannot see, measured."""
 
+from secateurs.studies.finding import Finding
 from secateurs.studies.planted import run
-from secateurs.studies.result import Study, made
+from secateurs.studies.result import Study
 
-__all__ = ["Study", "made", "run"]
+__all__ = ["Finding", "Study", "run"]

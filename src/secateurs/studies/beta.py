@@ -19,7 +19,7 @@ from secateurs.report.figures import STYLE, WIDTH, legend
 from secateurs.report.tidy import records
 from secateurs.studies.finding import Finding
 from secateurs.studies.picture import alone, curve, dense_line
-from secateurs.studies.sweeping import RUNS, WHEN, failures, row_of, swept
+from secateurs.studies.sweeping import WHEN, failures, row_of, swept
 from secateurs.sweep import Sweep
 from secateurs.tables import spread
 from secateurs.workers import Execute
@@ -57,7 +57,9 @@ def beta(
         SecateursError: see `Sweep.run`.
     """
     budgets = {factor: f"effective:{factor:g}" for factor in sorted(set(betas))}
-    found = swept(Sweep(job, criteria, tuple(budgets.values()), seeds), directory / RUNS, execute, progress, command)
+    found = swept(
+        Sweep(job, criteria, tuple(budgets.values()), seeds), directory / "beta-runs", execute, progress, command
+    )
     cliffs = {
         stage: {name: [cliff(its) for its in _points(found, name, budgets, stage)] for name in found.criteria}
         for stage in found.ends

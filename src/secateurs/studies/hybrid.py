@@ -18,7 +18,7 @@ from secateurs.report.figures import STYLE, WIDTH, legend, panels
 from secateurs.report.tidy import records
 from secateurs.studies.finding import Finding
 from secateurs.studies.picture import alone, curve, dense_line, level
-from secateurs.studies.sweeping import RUNS, WHEN, failures, gap, row_of, swept
+from secateurs.studies.sweeping import WHEN, failures, gap, row_of, swept
 from secateurs.sweep import Sweep
 from secateurs.workers import Execute
 
@@ -59,7 +59,7 @@ def hybrid(
     mixtures = {alpha: Hybrid(parts, alpha=alpha).name for alpha in sorted(set(alphas))}
     auto = Hybrid(parts, alpha="auto").name
     sweep = Sweep(job, (*mixtures.values(), auto, *parts), (job.budget,), seeds)
-    found = swept(sweep, directory / RUNS, execute, progress, command)
+    found = swept(sweep, directory / "hybrid-runs", execute, progress, command)
     headers, rows = found.table()
     return Finding(
         study="hybrid",

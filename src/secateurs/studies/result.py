@@ -3,21 +3,22 @@
 from __future__ import annotations
 
 import dataclasses
-import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
-from pathlib import Path
+from dataclasses import dataclass
 from statistics import mean, stdev
 from typing import Any
 
 import numpy as np
 
-from secateurs.errors import PersistError
-from secateurs.report import environment
+from secateurs.studies.finding import Finding
 from secateurs.studies.heatmap import heatmap
 from secateurs.studies.network import UNITS
 from secateurs.studies.planting import KINDS, SETS
-from secateurs.tables import markdown, spread
+from secateurs.tables import spread
+
+TITLE = "Planted redundancy: who finds it"
+FOUND = 0.9
+"""The area under the curve from which on a criterion is said to find a kind of redundancy."""
 
 
 @dataclass(frozen=True)
@@ -53,16 +54,12 @@ class Study:
         left_out: criteria that cannot score the layer, and why.
         epochs: of the training.
         samples: that criteria looked at.
-        environment: what it was measured with.
     """
 
     rounds: Sequence[Round]
     left_out: Mapping[str, str]
     epochs: int
     samples: int
-    environment: Mapping[str, str] = field(default_factory=environment)
-
-    title = "Planted redundancy: who finds it"
 
     @property
     def criteria(self) -> list[str]:
@@ -106,40 +103,33 @@ class Study:
         ]
         return lines + [f"Left out: {name} ({reason})." for name, reason in self.left_out.items()]
 
-    def as_dict(self) -> dict[str, Any]:
-        """Everything, as plain data for JSON."""
-        summary = {name: {kind: self._summary(name, kind) for kind in KINDS} for name in self.criteria}
-        return {"study": "planted", "kinds": KINDS, "sets": SETS, "summary": summary, **dataclasses.asdict(self)}
+    def finding(self, command: str = "") -> Finding:
+        """What was found, to be shown and written.
 
-    def markdown(self) -> str:
-        """A page with the table."""
-        headers, rows = self.table()
-        lines = [
-            f"# {self.title}",
-            "",
-            f"Made by `secateurs study planted --seeds {len(self.rounds)} --out DIRECTORY`.",
-            "",
-        ]
-        lines += [line for note in self.notes for line in (note, "")]
-        lines.append(markdown(headers, rows))
-        lines.append(f"Measured with {', '.join(f'{name} {its}' for name, its in self.environment.items())}.")
-        return "\n".join(lines) + "\n"
-
-    def write(self, directory: str | Path) -> None:
-        """Write planted.json, planted.md and planted.svg; what is there under these names is replaced.
-
-        Raises:
-            PersistError: the directory cannot be written to.
+        Args:
+            command: how to do it again.
         """
-        directory = made(directory)
+        headers, rows = self.table()
         means = [[mean(self.best(name, kind)[1]) for kind in KINDS] for name in self.criteria]
-        picture = heatmap(self.title, self.criteria, list(KINDS), np.array(means))
-        texts = {"json": json.dumps(self.as_dict(), indent=1) + "\n", "md": self.markdown(), "svg": picture}
-        try:
-            for ending, text in texts.items():
-                (directory / f"planted.{ending}").write_text(text, encoding="utf-8")
-        except OSError as error:
-            raise PersistError(f"the study cannot be written to {directory}: {error}") from error
+        summary = {name: {kind: self._summary(name, kind) for kind in KINDS} for name in self.criteria}
+        return Finding(
+            study="planted",
+            title=TITLE,
+            sentence=self.sentence,
+            headers=headers,
+            rows=rows,
+            data={"kinds": KINDS, "sets": SETS, "summary": summary, **dataclasses.asdict(self)},
+            command=command,
+            notes=self.notes,
+            figures={"areas": heatmap(TITLE, self.criteria, list(KINDS), np.array(means))},
+        )
+
+    @property
+    def sentence(self) -> str:
+        """Who finds which kind."""
+        finders = {kind: [n for n in self.criteria if mean(self.best(n, kind)[1]) >= FOUND] for kind in KINDS}
+        found = "; ".join(f"{kind} by {', '.join(names) or 'none'}" for kind, names in finders.items())
+        return f"With an area under the curve of at least {FOUND:g}, {found}."
 
     def _summary(self, criterion: str, kind: str) -> dict[str, Any]:
         which, values = self.best(criterion, kind)
@@ -148,16 +138,3 @@ class Study:
     def _cell(self, criterion: str, kind: str) -> str:
         which, values = self.best(criterion, kind)
         return spread(values) + ("*" if which == "lowest" else "")
-
-
-def made(directory: str | Path) -> Path:
-    """The directory, made if it is not there.
-
-    Raises:
-        PersistError: it cannot be made.
-    """
-    try:
-        Path(directory).mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise PersistError(f"the study cannot be written to {directory}: {error}") from error
-    return Path(directory)

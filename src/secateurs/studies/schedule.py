@@ -20,7 +20,7 @@ from secateurs.report.figures import STYLE, WIDTH, legend
 from secateurs.report.tidy import records
 from secateurs.studies.finding import Finding
 from secateurs.studies.picture import alone, curve, dense_line
-from secateurs.studies.sweeping import RUNS, WHEN, failures, gap, paired, row_of, swept
+from secateurs.studies.sweeping import WHEN, failures, gap, paired, row_of, swept
 from secateurs.studies.words import side
 from secateurs.sweep import Sweep
 from secateurs.workers import Execute
@@ -91,7 +91,7 @@ def schedule(
         SecateursError: see `Sweep.run`.
     """
     _check(job, rounds)
-    runs = directory / RUNS
+    runs = directory / "schedule-runs"
     job = _same_weights(job, runs)
     found: dict[Variant, Comparison] = {}
     for its in variants(job.recovery.epochs, rounds):

@@ -12,9 +12,6 @@ from secateurs.studies.words import against
 from secateurs.sweep import Sweep
 from secateurs.workers import Execute
 
-RUNS = "runs"
-"""Where in a study's directory its runs are kept."""
-
 WHEN = {"cut": "right after the cut", "recalibrated": "with batch norm recalibrated", "recovered": "recovered"}
 
 

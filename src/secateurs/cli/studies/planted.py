@@ -2,34 +2,23 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from secateurs.cli.output import Json, print_json, print_table, progress
+from secateurs.cli.options import words_of
+from secateurs.cli.studies.show import Json, Out, Quiet, show
 
 
 def planted(
-    out: Annotated[Path | None, typer.Option(help="Directory for planted.json, planted.md and planted.svg.")] = None,
+    criteria: Annotated[str, typer.Option(help="Separated by commas; by default all that apply.")] = "",
     seeds: Annotated[int, typer.Option(min=1, help="Networks that are trained and planted into.")] = 5,
-    criteria: Annotated[
-        list[str], typer.Option("--criteria", help="Criterion to measure; may be repeated. By default all that apply.")
-    ] = [],  # noqa: B006 (typer reads it)
+    out: Out = None,
+    quiet: Quiet = False,
     as_json: Json = False,
 ) -> None:
     """Plant redundant units into small networks and see which criteria find them (minutes)."""
-    from secateurs.studies import made, run
+    from secateurs.studies import run
 
-    if out is not None:
-        made(out)  # before anything slow
-    found = run(seeds, criteria or None, progress=progress(as_json))
-    if out is not None:
-        found.write(out)
-    if as_json:
-        print_json(found.as_dict())
-        return
-    print_table(found.title, *found.table())
-    print("\n" + "\n\n".join(found.notes))
-    if out is not None:
-        print(f"\nWritten to {out}")
+    chosen = words_of(criteria) or None
+    show(lambda progress, command: run(seeds, chosen, progress=progress).finding(command), out, quiet, as_json)
