@@ -12,8 +12,13 @@ from secateurs.report.figures import INK, colour, marker, short, svg
 
 
 def alone(figure: Figure, title: str) -> str:
-    """The figure as SVG text, dark on white wherever it is shown; see `secateurs.report.figures.svg`."""
-    return svg(figure, title).replace('style="', 'style="color: #222222; background: #ffffff; ', 1)
+    """The figure as SVG text that can stand alone; see `secateurs.report.figures.svg`."""
+    return on_white(svg(figure, title))
+
+
+def on_white(svg: str) -> str:
+    """A picture for pages, dark on white wherever it is shown."""
+    return svg.replace('style="', 'style="color: #222222; background: #ffffff; ', 1)
 
 
 def curve(axes: Axes, x: Sequence[float], values: Sequence[Sequence[float]], number: int, label: str) -> None:

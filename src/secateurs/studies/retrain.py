@@ -103,27 +103,33 @@ def untrained(model: nn.Module, job: Job) -> nn.Module:
     return fresh
 
 
-def trained(
+def train(
     model: nn.Module, job: Job, epochs: int, optimizer: MakeOptimizer | None = None, progress: Progress = silent
 ) -> nn.Module:
-    """A copy that is trained by the job's recipe and seed for so many epochs.
+    """Train a model in place by the job's recipe and seed.
 
     Args:
-        model: stays as it is.
+        model: to train; in evaluation mode afterwards.
         job: has the labelled data and the recipe.
-        epochs: in the place of the recipe's; with 0, the copy is not trained.
+        epochs: in the place of the recipe's.
         optimizer: see `finetune`.
         progress: wraps the epochs.
+
+    Returns:
+        The model.
 
     Raises:
         SecateursError: of the kind that `finetune` raises.
     """
-    copy = _copied(model)
-    if epochs:
-        data, validation = job.labelled()
-        recipe = dataclasses.replace(job.recovery, epochs=epochs)
-        finetune(copy, data, recipe, validation=validation, optimizer=optimizer, seed=job.seed, progress=progress)
-    return copy.eval()
+    data, validation = job.labelled()
+    recipe = dataclasses.replace(job.recovery, epochs=epochs)
+    finetune(model, data, recipe, validation=validation, optimizer=optimizer, seed=job.seed, progress=progress)
+    return model.eval()
+
+
+def trained(model: nn.Module, job: Job, epochs: int) -> nn.Module:
+    """A trained copy; see `train`."""
+    return train(_copied(model), job, epochs)
 
 
 def _copied(model: nn.Module) -> nn.Module:

@@ -37,7 +37,8 @@ def sides(pairs: Mapping[str, Pair], control: str) -> str:
     places: dict[str, list[str]] = {}
     for name, pair in pairs.items():
         places.setdefault(side(pair) or "within the spread of", []).append(name)
-    return ", ".join(f"{its} {control} with {_and(names)}" for its, names in places.items())
+    said = {its: "all" if len(names) == len(pairs) > 1 else _and(names) for its, names in places.items()}
+    return ", ".join(f"{its} {control} with {names}" for its, names in said.items())
 
 
 def side(pair: Pair) -> str:
