@@ -17,7 +17,7 @@ Quiet = Annotated[bool, typer.Option("--quiet", help="No progress, and nothing o
 
 
 def progress(quiet: bool) -> Any:
-    """Wraps iterables in a progress bar with the time left."""
+    """Wraps iterables in a progress bar with the time left; in nothing where nobody would see it move."""
 
     def track(items: Iterable[Any], description: str) -> Iterable[Any]:
         columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
@@ -28,7 +28,7 @@ def progress(quiet: bool) -> Any:
     def silent(items: Iterable[Any], description: str) -> Iterable[Any]:
         return items
 
-    return silent if quiet else track
+    return silent if quiet or not errors.is_terminal else track
 
 
 def print_table(title: str, headers: list[str], rows: Iterable[Any]) -> None:
