@@ -349,5 +349,5 @@ def test_dynamics_table_is_what_was_measured(job):
         row = next(row for row in found.rows if row[:2] == [name, "all"])
         ends = [mean(its["mean"][group][-1] for group in its["mean"]) for its in courses]
         starts = [mean(its["correlation"][group][0] for group in its["mean"]) for its in courses]
-        assert row[4] == f"{np.mean(ends):.2f} ± {np.std(ends, ddof=1):.2f}"
+        assert row[4] == f"{np.mean(ends):.3f} ± {np.std(ends, ddof=1):.3f}"
         assert row[5] == f"{np.mean(starts):.2f} ± {np.std(starts, ddof=1):.2f}"

@@ -176,7 +176,7 @@ def found(rounds: Rounds, steps: Sequence[int], figures: Mapping[str, str], job:
 def _row(rounds: Rounds, name: str, groups: Sequence[str], label: str) -> list[str]:
     courses = [its[name] for its in rounds]
     middle = len(courses[0].mean[groups[0]]) // 2
-    means = [spread([mean(its.mean[g][when] for g in groups) for its in courses]) for when in (0, middle, -1)]
+    means = [spread([mean(its.mean[g][when] for g in groups) for its in courses], 3) for when in (0, middle, -1)]
     orders = [spread(_order(rounds, name, when, groups)) for when in (0, middle)]
     return [name, label, *means, *orders, spread(_settled(rounds, name, groups), 0, 100)]
 

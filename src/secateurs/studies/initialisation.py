@@ -18,7 +18,7 @@ from secateurs.evaluate import accuracy
 from secateurs.job import Job
 from secateurs.pipeline import prune
 from secateurs.progress import Progress, silent
-from secateurs.report.figures import INK, STYLE, WIDTH
+from secateurs.report.figures import INK, STYLE, WIDTH, legend
 from secateurs.structure import trace
 from secateurs.studies.agreement import correlation, overlap
 from secateurs.studies.finding import Finding
@@ -219,5 +219,5 @@ def _picture(columns: Mapping[str, Column], dense: Sequence[float]) -> str:
         points(right, {EARLY: early, LATE: late}, 100)
         right.axhline(100 * mean(dense), color=INK, lw=1, ls="--", label="dense")
         right.set_ylabel("accuracy in the end, %")
-        right.legend(frameon=False)
+        legend(figure, *right.get_legend_handles_labels())
         return alone(figure, "Scores at initialisation against scores after training, and pruning at either time")
