@@ -31,7 +31,7 @@ from secateurs.studies.points import points
 from secateurs.studies.retrain import EPOCHS, RECOVERY_EPOCHS, check, tested, trained, untrained
 from secateurs.studies.swap import ACTIVATIONS, swapped
 from secateurs.studies.threads import one_thread, tiny
-from secateurs.studies.words import sides
+from secateurs.studies.words import SPREAD, sides
 from secateurs.tables import spread
 
 ZERO, MEDIAN, CONTROLS = "nexp", "nexp-median", ("l1", "random")
@@ -174,7 +174,7 @@ def found(rounds: Rounds, job: Job, epochs: tuple[int, int], command: str) -> Fi
             f"Mean and standard deviation over {seeds} seeds. The spread of the scores (standard deviation over mean), "
             "the largest share of units with one and the same score, and the rank correlation (Spearman) with the "
             "scores of threshold 0 are means over groups, each within its group. Accuracy is on the test data, after "
-            f"{epochs[0]} epochs, the cut, and {epochs[1]} epochs; the dense network is trained as long.",
+            f"{epochs[0]} epochs, the cut, and {epochs[1]} epochs; the dense network is trained as long. {SPREAD}",
             "A unit with one value per input is above its own median for half of the inputs, whatever it computes: "
             "`nexp-median` then gives all units the same score, unless half of a unit's values are equal, as after "
             "ReLU.",

@@ -26,7 +26,7 @@ from secateurs.studies.picture import alone
 from secateurs.studies.points import points
 from secateurs.studies.retrain import EPOCHS, RECOVERY_EPOCHS, architecture, check, tested, trained, untrained
 from secateurs.studies.threads import one_thread, tiny
-from secateurs.studies.words import against
+from secateurs.studies.words import SPREAD, against
 from secateurs.tables import spread
 
 CRITERIA = ("nexp", "ssi", "ndi", "synflow", "snip", "grasp", "l1")
@@ -178,7 +178,7 @@ def found(rounds: Sequence[Round], job: Job, epochs: tuple[int, int], command: s
             "initialisation with those after training, and the share of the lower half after training that is in the "
             "lower half at initialisation, both the mean over groups; 0 and 50 % are chance. Batch norm has statistics "
             f"of the data at both times. Accuracy is on the test data, after {epochs[0]} and {epochs[1]} epochs for "
-            "all: networks are cut before the first or between the two.",
+            f"all: networks are cut before the first or between the two. {SPREAD}",
         ],
         figures={"scores": _picture(columns, dense)},
     )

@@ -7,6 +7,9 @@ from statistics import mean, stdev
 
 from secateurs.tables import spread
 
+SPREAD = "Above or below is by more than the standard deviation, over seeds, of the difference."
+"""What a reader should know of these words."""
+
 Pair = tuple[Sequence[float], Sequence[float]]
 """Accuracies and those of a control, in [0, 1], one of each per seed."""
 
