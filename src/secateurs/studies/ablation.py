@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import dataclasses
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from statistics import mean
+from typing import Any
 
 import torch
 from matplotlib import rc_context
 from matplotlib.figure import Figure
+from scipy.stats import rankdata
 from torch import Tensor, nn
 
 from secateurs.criteria import find, score_many
@@ -21,7 +23,7 @@ from secateurs.errors import SecateursWarning, UsageError
 from secateurs.evaluate import mean_loss
 from secateurs.job import Job
 from secateurs.progress import Progress, silent
-from secateurs.report.figures import STYLE, WIDTH, colour, legend, panels, short
+from secateurs.report.figures import STYLE, WIDTH, colour, panels
 from secateurs.structure import Structure, trace
 from secateurs.studies.agreement import correlation
 from secateurs.studies.finding import Finding
@@ -31,6 +33,7 @@ from secateurs.tables import spread
 
 CRITERIA = ("nexp", "ssi", "ndi", "l1", "taylor", "fisher", "obs", "random")
 RANDOM = "random"
+DRAWS = 1000  # random orders
 
 
 @dataclass(frozen=True)
@@ -115,17 +118,17 @@ def ablation(
             "harm is done. Within groups: mean over the groups. Scores that do not compare across groups may fail for "
             "all units together, and are not meant for it.",
             f"{sum(map(len, taken.values()))} units, at most {units} of each group; scores from {seeds} seeds, each "
-            "with samples of its own; mean ± standard deviation over seeds. What random reaches is what chance makes "
-            "of so few units.",
+            "with samples of its own; mean ± standard deviation over seeds, which is not that over units: for scores "
+            "of weights it is zero. What chance makes of so few units is said by 1,000 random orders, and by random.",
         ],
         figures={"scatter": picture(names, scores[0], harm)},
     )
 
 
-def loss_without(model: nn.Module, structure: Structure, group: str, unit: int, test: object) -> float:
+def loss_without(model: nn.Module, structure: Structure, group: str, unit: int, test: Iterable[Any]) -> float:
     """The mean loss with all parameters of one unit set to zero."""
     keep = tuple(its for its in range(structure.group(group).size) if its != unit)
-    return mean_loss(model, test, parameters=masked(model, structure, {group: keep}))  # type: ignore[arg-type]
+    return mean_loss(model, test, parameters=masked(model, structure, {group: keep}))
 
 
 def ranks(criterion: str, seed: int, scores: GroupScores, harm: Mapping[str, Tensor]) -> Ranks:
@@ -135,22 +138,31 @@ def ranks(criterion: str, seed: int, scores: GroupScores, harm: Mapping[str, Ten
     return Ranks(criterion, seed, groups, mean(groups.values()), together)
 
 
+def by_chance(harm: Mapping[str, Tensor]) -> float:
+    """The mean rank correlation within groups that one in a hundred random orders reaches, by drawing a thousand."""
+    generator = torch.Generator().manual_seed(0)
+    every = torch.zeros(DRAWS, dtype=torch.float64)
+    for its in harm.values():
+        ranks = torch.rand(DRAWS, len(its), generator=generator).argsort(1).double()
+        found = torch.corrcoef(torch.cat([torch.from_numpy(rankdata(its))[None], ranks]))[0, 1:]
+        every += found.nan_to_num() / len(harm)
+    return float(every.quantile(0.99))
+
+
 def sentence(found: Sequence[Ranks], harm: Mapping[str, Tensor]) -> str:
-    """Who knows more than chance: whose mean within groups lies above every seed of random."""
-    of = {
-        name: [its.within for its in found if its.criterion == name]
-        for name in dict.fromkeys(r.criterion for r in found)
-    }
-    chance = of.pop(RANDOM)
+    """Who knows more than chance: who lies above what one in a hundred random orders reaches, with every seed."""
+    names = dict.fromkeys(its.criterion for its in found)
+    of = {name: [its.within for its in found if its.criterion == name] for name in names}
     order = sorted(of, key=lambda name: -mean(of[name]))
+    limit = by_chance(harm)
     said = {name: f"{name} ({spread(of[name])})" for name in order}
-    better = [said[name] for name in order if min(of[name]) > max(chance)]
-    other = [said[name] for name in order if min(of[name]) <= max(chance)]
-    gained = sum(int((its < 0).sum()) for its in harm.values()) / sum(map(len, harm.values()))
+    better = [said[name] for name in order if min(of[name]) > limit]
+    other = [said[name] for name in order if min(of[name]) <= limit]
+    lower = sum(int((its < 0).sum()) for its in harm.values()) / sum(map(len, harm.values()))
     return (
-        "Within groups, scores rank single units by the loss without them better than chance with every seed for "
-        f"{_listed(better)}, and not for {_listed(other)}; random {spread(chance)}. "
-        f"Without {gained:.0%} of the units, one at a time, the loss is lower than with them."
+        "Rank correlations within groups with the loss without single units are above what one random order in a "
+        f"hundred reaches ({limit:.2f}) with every seed for {_listed(better)}, and not for {_listed(other)}; without "
+        f"{lower:.0%} of the units, one at a time, the loss is lower than with them."
     )
 
 
@@ -165,20 +177,24 @@ def table(found: Sequence[Ranks], groups: Sequence[str]) -> list[list[str]]:
 
 
 def picture(names: Sequence[str], scores: Mapping[str, GroupScores], harm: Mapping[str, Tensor]) -> str:
-    """Harm against rank of the score in its group, a panel per criterion, a colour per group, as SVG text."""
+    """Harm against rank of the score in its group, and its median in every tenth, a panel per criterion, as SVG."""
     with rc_context(STYLE):
         columns = min(len(names), 4)
         figure = Figure(figsize=(WIDTH, 0.6 + 2.2 * -(-len(names) // columns)), layout="constrained", dpi=150)
         grid = panels(figure, len(names), columns, sharex=True, sharey=True)
         for axes, criterion in zip(grid, names, strict=True):
-            for number, (group, its) in enumerate(scores[criterion].items()):
-                place = (its.argsort().argsort() + 0.5) / len(its)
-                axes.plot(place, harm[group], "o", ms=2, color=colour(number), rasterized=True, label=short(group))
+            of = scores[criterion]
+            rank = torch.cat([(its.argsort().argsort() + 0.5) / len(its) for its in of.values()])
+            change = torch.cat([harm[name] for name in of])
+            axes.plot(rank, change, "o", ms=2, color=colour(0), rasterized=True)
+            tenths = [change[(rank * 10).int() == tenth] for tenth in range(10)]
+            middles = [float(its.median()) if len(its) else float("nan") for its in tenths]
+            axes.plot([(tenth + 0.5) / 10 for tenth in range(10)], middles, color=colour(1), lw=2)
             axes.set_yscale("symlog", linthresh=float(torch.cat(list(harm.values())).abs().median()) or 1.0)
+            axes.yaxis.set_major_formatter(lambda value, _: f"{value:g}")
             axes.set_title(criterion, fontsize=10)
         figure.supxlabel("rank of the score in its group", fontsize=9)
         figure.supylabel("change of the loss without the unit", fontsize=9)
-        legend(figure, *grid[0].get_legend_handles_labels())
         return alone(figure, "change of the loss without single units against the rank of their scores")
 
 

@@ -166,8 +166,10 @@ def picture(found: Sequence[Record]) -> str:
     with rc_context(STYLE):
         figure = Figure(figsize=(WIDTH, 2 * len(MEASURES) + 0.4), layout="constrained")
         grid = figure.subplots(len(MEASURES), len(criteria), squeeze=False, sharex=True, sharey="row")
+        for lines, label in zip(grid, MEASURES.values(), strict=True):
+            lines[0].set_ylabel(label)
         for column, criterion in zip(grid.T, criteria, strict=True):
-            for axes, (measure, label) in zip(column, MEASURES.items(), strict=True):
+            for axes, measure in zip(column, MEASURES, strict=True):
                 for number, source in enumerate(sources):
                     of = [_agreements(found, criterion, source, size) for size in sizes]
                     curve(axes, sizes, [[getattr(its, measure) for its in values] for values in of], number, source)
@@ -176,8 +178,6 @@ def picture(found: Sequence[Record]) -> str:
                 axes.plot(sizes, level, color="grey", lw=1, ls="--", label="chance")
                 axes.set_xscale("log", base=2)
                 axes.set_xticks(sizes, list(map(str, sizes)))
-                if column is grid.T[0]:
-                    axes.set_ylabel(label)
             column[0].set_title(criterion, fontsize=10)
             column[-1].set_xlabel("samples")
         legend(figure, *grid[0, 0].get_legend_handles_labels())
