@@ -105,9 +105,9 @@ def test_the_sentence_counts_where_the_cliffs_are():
     text = betas.sentence(
         {"cut": {"taylor": [1.0, 0.75], "random": [None, 1.0]}, "recovered": {"taylor": [0.75, 0.75]}}
     )
-    assert "Right after the cut, β = 1 marks the cliff in 2 of 4 sweeps" in text
+    assert "Right after the cut, β = 1 marks the cliff for 2 of 4 criteria and seeds" in text
     assert "taylor at β = 1 (1 of 2 seeds), β = 0.75 (1 of 2 seeds); random at none (1 of 2 seeds)" in text
-    assert "recovered, β = 1 marks the cliff in 0 of 2 sweeps (taylor at β = 0.75 (2 of 2 seeds))" in text
+    assert "recovered, β = 1 marks the cliff for 0 of 2 criteria and seeds (taylor at β = 0.75 (2 of 2 seeds))" in text
 
 
 def test_beta_keeps_as_much_as_it_says(job, tmp_path, quick):

@@ -15,7 +15,7 @@ from matplotlib.figure import Figure
 from secateurs.job import Job
 from secateurs.progress import Progress, silent
 from secateurs.report import Comparison, Outcome
-from secateurs.report.figures import STYLE, WIDTH, legend
+from secateurs.report.figures import INK, STYLE, WIDTH, legend
 from secateurs.report.tidy import records
 from secateurs.studies.finding import Finding
 from secateurs.studies.picture import alone, curve, dense_line
@@ -86,7 +86,7 @@ def beta(
         notes=[
             "The cliff is the β at which the accuracy lost per removed unit rises most: the slope between its "
             "neighbour below and itself less the slope between itself and its neighbour above, the dense model being "
-            "the last neighbour. Only values of β between others can be one.",
+            "the last neighbour right after the cut. Only values of β between others can be one.",
             "N_eff is that of the scores: random ones, uniform in [0, 1], have three quarters of N whatever the model.",
             *found.notes,
             *failures(found),
@@ -122,7 +122,9 @@ def sentence(cliffs: Cliffs) -> str:
     for stage, of in cliffs.items():
         every = [its for found in of.values() for its in found]
         where = "; ".join(f"{name} at {_where(its)}" for name, its in of.items())
-        texts.append(f"{WHEN[stage]}, β = 1 marks the cliff in {every.count(1.0)} of {len(every)} sweeps ({where})")
+        texts.append(
+            f"{WHEN[stage]}, β = 1 marks the cliff for {every.count(1.0)} of {len(every)} criteria and seeds ({where})"
+        )
     text = "; ".join(texts)
     return f"{text[:1].upper()}{text[1:]}."
 
@@ -135,13 +137,14 @@ def _where(found: Sequence[float | None]) -> str:
 def _points(
     found: Comparison, criterion: str, budgets: Mapping[float, str], stage: str
 ) -> list[list[tuple[float, float, float]]]:
-    """For each seed of a criterion, β, the share kept and the accuracy, the dense model last."""
+    """For each seed, β, the share kept and the accuracy; the dense model last, while nothing is trained."""
     factors = {budget: factor for factor, budget in budgets.items()}
     of: dict[int, list[tuple[float, float, float]]] = {}
     for its in found.outcomes:
         if its.criterion == criterion and stage in its.quality:
             of.setdefault(its.seed, []).append((factors[its.budget], share(found, its), its.quality[stage]))
-    return [[*points, (inf, 1.0, found.quality or 0.0)] for _, points in sorted(of.items())]
+    dense = [(inf, 1.0, found.quality)] if stage == "cut" and found.quality is not None else []
+    return [points + dense for _, points in sorted(of.items())]
 
 
 def _line(found: Comparison, criterion: str, budgets: Mapping[float, str], factor: float) -> list[str]:
@@ -164,7 +167,7 @@ def picture(found: Comparison, budgets: Mapping[float, str]) -> str:
             for axes, label in zip(lines, ("β", "units kept"), strict=True):
                 dense_line(axes, found.quality)
                 axes.set_xlabel(label)
-            lines[0].axvline(1, lw=0.6)
+            lines[0].axvline(1, color=INK, lw=0.6)
             lines[0].set_ylabel(f"{found.metric.name}, {WHEN[stage]}")
         legend(figure, *grid[0, 0].get_legend_handles_labels())
         return alone(figure, "accuracy against β")

@@ -19,6 +19,7 @@ from secateurs.report.tidy import records
 from secateurs.studies.finding import Finding
 from secateurs.studies.picture import alone, curve, dense_line, level
 from secateurs.studies.sweeping import WHEN, failures, gap, row_of, swept
+from secateurs.studies.words import SPREAD
 from secateurs.sweep import Sweep
 from secateurs.workers import Execute
 
@@ -73,6 +74,7 @@ def hybrid(
             f"A mixture is (1 − α) · {parts[0]} + α · {parts[1]}, each divided by its mean over the layer; {auto} "
             "chooses α for each layer by the loss on every second batch of the data. The criteria alone are as they "
             "are, not divided by anything.",
+            SPREAD,
             *found.notes,
             *failures(found),
         ],

@@ -21,7 +21,7 @@ from secateurs.report.tidy import records
 from secateurs.studies.finding import Finding
 from secateurs.studies.picture import alone, curve, dense_line
 from secateurs.studies.sweeping import WHEN, failures, gap, paired, row_of, swept
-from secateurs.studies.words import side
+from secateurs.studies.words import SPREAD, side
 from secateurs.sweep import Sweep
 from secateurs.workers import Execute
 
@@ -120,6 +120,7 @@ def schedule(
             "without training in between no weight changes until the last cut, and all epochs follow it. Trained "
             "between, the epochs are shared out evenly, and the learning rate falls and starts again in each share. "
             f'"{first.ends[0]}" is after the last cut: of schedules with training in between, of trained weights.',
+            SPREAD,
             *first.notes[1:],
             *(f"{its.name}: {text}" for its, of in found.items() for text in failures(of)),
         ],
