@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 ORDER = [
-    "errors tables progress preserve shard together data costs files launch",
+    "errors tables progress preserve shard together data inputs costs files launch",
     "structure",
     "losses evaluate",
     "observe",

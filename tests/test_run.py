@@ -400,3 +400,9 @@ def test_under_torchrun_all_processes_come_to_one_model(place):
     assert found["quality"]["cut"] == expected["quality"]["cut"]
     assert sc.load(place / "both" / "model", build)
     assert [event["event"] for event in map(json.loads, (place / "both" / "log.jsonl").open())].count("new") == 1
+
+
+def test_what_training_lacks_is_said_before_anything_is_done(data, tmp_path):
+    with pytest.raises(UsageError, match="patience=2 needs validation data"):
+        pruned(data, tmp_path / "run", recovery=sc.Recovery(epochs=3, patience=2))
+    assert not (tmp_path / "run").exists()

@@ -7,11 +7,11 @@ from secateurs.check import Preflight, check
 from secateurs.compensate import Compensation, compensate
 from secateurs.costs import Cost, cost
 from secateurs.criteria import Hybrid, criterion, score, score_many
-from secateurs.data import random_inputs
 from secateurs.differentiation import ndi_report
 from secateurs.errors import SecateursError, SecateursWarning
 from secateurs.evaluate import accuracy, mean_loss
 from secateurs.features import FeatureRanking, rank_features
+from secateurs.inputs import random_inputs
 from secateurs.masking import Masked, mask
 from secateurs.persist import load
 from secateurs.pipeline import Result, prune

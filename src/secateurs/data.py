@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sized
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -131,7 +131,21 @@ class Batch:
         return DataError(f"the model refused batch {self.index} ({self.call.describe()}): {error}")
 
 
-def batches(data: Iterable[Any]) -> Iterator[Batch]:
+class Batches(Iterator[Batch]):
+    """Batches, one after the other; `operator.length_hint` tells how many, where the data has a length."""
+
+    def __init__(self, data: Iterable[Any]):
+        self._data = data
+        self._items = _batches(data)
+
+    def __next__(self) -> Batch:
+        return next(self._items)
+
+    def __length_hint__(self) -> int:
+        return len(self._data) if isinstance(self._data, Sized) else NotImplemented
+
+
+def batches(data: Iterable[Any]) -> Batches:
     """Each item of `data` as a `Batch`.
 
     An item is a tensor, a dict of keyword arguments, (inputs, targets), or (inputs,); `inputs` is what
@@ -140,6 +154,10 @@ def batches(data: Iterable[Any]) -> Iterator[Batch]:
     Raises:
         DataError: `data` is not iterable, holds no batch, or holds an item of another form.
     """
+    return Batches(data)
+
+
+def _batches(data: Iterable[Any]) -> Iterator[Batch]:
     if isinstance(data, (Tensor, Mapping, str)) or not isinstance(data, Iterable):
         raise DataError(
             f"data must be an iterable of batches, not a {type(data).__name__}; put a single batch into a list"
@@ -184,42 +202,6 @@ def first_batch(data: Iterable[Any]) -> Batch:
         )
     with rng():  # a loader may draw random numbers to shuffle
         return next(batches(leading(data)))
-
-
-@dataclass(frozen=True)
-class RandomInputs:
-    """Standard normal inputs; the same numbers each time it is iterated. See `random_inputs`."""
-
-    shape: tuple[int, ...]
-    n: int
-    batch_size: int
-    seed: int
-
-    def __iter__(self) -> Iterator[Tensor]:
-        generator = torch.Generator().manual_seed(self.seed)
-        for start in range(0, self.n, self.batch_size):
-            yield torch.randn(min(self.batch_size, self.n - start), *self.shape, generator=generator)
-
-    def __len__(self) -> int:
-        return -(-self.n // self.batch_size)
-
-
-def random_inputs(shape: tuple[int, ...], n: int, batch_size: int = 64, seed: int = 0) -> RandomInputs:
-    """Data for criteria that need none of your own: `n` standard normal inputs.
-
-    Args:
-        shape: shape of one input, without the batch dimension, such as (3, 32, 32).
-        n: number of inputs.
-        batch_size: inputs per batch.
-        seed: the same seed gives the same inputs.
-
-    Raises:
-        DataError: a size is not positive.
-    """
-    sizes = (n, batch_size, *shape) if isinstance(shape, (tuple, list)) else ()
-    if not sizes or any(not isinstance(size, int) or size < 1 for size in sizes):
-        raise DataError(f"random inputs need positive sizes, not n={n}, batch_size={batch_size}, shape={shape}")
-    return RandomInputs(tuple(shape), n, batch_size, seed)
 
 
 def named_tensors(model: nn.Module) -> list[tuple[str, Tensor]]:

@@ -20,7 +20,7 @@ from secateurs.persist import save
 from secateurs.plan import Plan
 from secateurs.procedure import Procedure
 from secateurs.progress import Progress, silent
-from secateurs.recover import Fit, Recovery
+from secateurs.recover import Fit, Recovery, check_training
 from secateurs.run import Run
 from secateurs.schedule import Schedule
 from secateurs.state import Measure, Round, State
@@ -143,6 +143,10 @@ def prune(
     if not isinstance(seed, int) or seed < 0:
         raise UsageError(f"the seed must be an integer ≥ 0, not {seed!r}")
     _check(chosen.needs_loss, loss, schedule, between, recovery)
+    for how in (between, recovery):
+        if isinstance(how, Recovery) and how.epochs:
+            labelled = data if training is None else training
+            check_training(how, labelled, how.distill > 0, validation, directory)
     examples = costed = example_inputs
     if example_inputs is None:
         # Two samples show which dimension holds the samples; costs are those of one.

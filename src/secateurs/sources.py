@@ -18,9 +18,9 @@ from safetensors import SafetensorError
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset, TensorDataset
 
-from secateurs.data import random_inputs
 from secateurs.demo import Digits, DigitsNet, train
 from secateurs.errors import DataError, ModelError
+from secateurs.inputs import random_inputs
 
 DIGITS = "digits"
 IMAGES = {".png", ".jpg", ".jpeg", ".webp", ".bmp", ".ppm", ".pgm", ".tif", ".tiff"}

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Sized
+from collections.abc import Iterable
 from typing import Annotated, Any
 
 import typer
@@ -21,9 +21,8 @@ def progress(quiet: bool) -> Any:
 
     def track(items: Iterable[Any], description: str) -> Iterable[Any]:
         columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-        total = len(items) if isinstance(items, Sized) else None
         with Progress(*columns, console=errors, transient=True) as bar:
-            yield from bar.track(items, total=total, description=description)
+            yield from bar.track(items, description=description)
 
     def silent(items: Iterable[Any], description: str) -> Iterable[Any]:
         return items

@@ -101,7 +101,7 @@ def _sums(
             means[kind][name] = value
 
     with together(data):
-        for batch in progress(_parts(data, single), "differentiating"):
+        for batch in _parts(progress(batches(data), "differentiating"), single):
             samples += batch.size
             gradients = _gradients(model, parameters, batch, loss)
             for name, its in gradients.items():
@@ -116,8 +116,8 @@ def _sums(
     return {kind: {name: summed(data, total) / samples for name, total in its.items()} for kind, its in means.items()}
 
 
-def _parts(data: Iterable[Any], single: bool) -> Iterator[Batch]:
-    for batch in batches(data):
+def _parts(whole: Iterable[Batch], single: bool) -> Iterator[Batch]:
+    for batch in whole:
         yield from batch.singles() if single else (batch,)
 
 

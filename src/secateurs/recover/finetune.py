@@ -78,7 +78,9 @@ def finetune(
         UsageError: the recipe asks for what is not given or cannot be had here.
         PersistError: the checkpoint is of another training, or cannot be read or written.
     """
-    _check(recipe, data, teacher, validation, directory)
+    check_training(recipe, data, teacher is not None, validation, directory)
+    if teacher is not None:
+        device_of(teacher)
     device = device_of(model)
     if not any(p.requires_grad for p in model.parameters()):
         raise ModelError(f"{type(model).__name__} has no parameter that requires a gradient, so nothing to train")
@@ -110,7 +112,12 @@ def finetune(
         return training.run(progress)
 
 
-def _check(recipe: Any, data: Any, teacher: Any, validation: Any, directory: Any) -> None:
+def check_training(recipe: Any, data: Any, teacher: bool, validation: Any, directory: Any) -> None:
+    """See that a recipe has what it needs, before anything slow.
+
+    Raises:
+        UsageError, DataError: see `finetune`.
+    """
     if not isinstance(recipe, Recovery):
         raise UsageError(f"give the recipe as a Recovery, such as Recovery(epochs=5, lr=0.01), not {recipe!r}")
     if not recipe.epochs:
@@ -119,14 +126,12 @@ def _check(recipe: Any, data: Any, teacher: Any, validation: Any, directory: Any
         raise DataError("the data is an iterator, which can be read only once; give a list or a DataLoader")
     if isinstance(validation, Iterator):
         raise DataError("the validation data is an iterator, which can be read only once; give a list or a DataLoader")
-    if (teacher is None) != (recipe.distill == 0):
+    if teacher != (recipe.distill > 0):
         raise UsageError(
             f"a teacher is given: say how much to learn from it, such as Recovery(distill=0.5), not {recipe.distill}"
-            if teacher is not None
+            if teacher
             else f"the recipe learns from a teacher (distill={recipe.distill}): give one, usually the dense model"
         )
-    if teacher is not None:
-        device_of(teacher)
     if recipe.patience is not None and validation is None:
         raise UsageError(f"patience={recipe.patience} needs validation data: a split of its own, not that of the test")
     if recipe.trackers and directory is None:

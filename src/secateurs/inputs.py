@@ -1,0 +1,47 @@
+"""Inputs for criteria that need no data of one's own."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from secateurs.errors import DataError
+
+
+@dataclass(frozen=True)
+class RandomInputs:
+    """Standard normal inputs; the same numbers each time it is iterated. See `random_inputs`."""
+
+    shape: tuple[int, ...]
+    n: int
+    batch_size: int
+    seed: int
+
+    def __iter__(self) -> Iterator[Tensor]:
+        generator = torch.Generator().manual_seed(self.seed)
+        for start in range(0, self.n, self.batch_size):
+            yield torch.randn(min(self.batch_size, self.n - start), *self.shape, generator=generator)
+
+    def __len__(self) -> int:
+        return -(-self.n // self.batch_size)
+
+
+def random_inputs(shape: tuple[int, ...], n: int, batch_size: int = 64, seed: int = 0) -> RandomInputs:
+    """Data for criteria that need none of your own: `n` standard normal inputs.
+
+    Args:
+        shape: shape of one input, without the batch dimension, such as (3, 32, 32).
+        n: number of inputs.
+        batch_size: inputs per batch.
+        seed: the same seed gives the same inputs.
+
+    Raises:
+        DataError: a size is not positive.
+    """
+    sizes = (n, batch_size, *shape) if isinstance(shape, (tuple, list)) else ()
+    if not sizes or any(not isinstance(size, int) or size < 1 for size in sizes):
+        raise DataError(f"random inputs need positive sizes, not n={n}, batch_size={batch_size}, shape={shape}")
+    return RandomInputs(tuple(shape), n, batch_size, seed)
