@@ -126,7 +126,7 @@ def test_beta_keeps_as_much_as_it_says(job, tmp_path, quick):
 
 def test_mixtures_stand_beside_their_parts_and_chance(job, tmp_path, quick):
     found = hybrid(job, tmp_path / "new", here, alphas=(1, 0), seeds=1)
-    assert [row[0] for row in found.rows] == [MIXTURES[0], MIXTURES[1], AUTO, "l1", "nexp", "random"]
+    assert [row[0] for row in found.rows] == ["dense", MIXTURES[0], MIXTURES[1], AUTO, "l1", "nexp", "random"]
     assert "does best" in found.sentence
     again = hybrid(job, tmp_path / "new", refuse, alphas=(0, 1), seeds=1)
     assert again.figures == found.figures

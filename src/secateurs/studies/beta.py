@@ -19,7 +19,7 @@ from secateurs.report.figures import INK, STYLE, WIDTH, legend
 from secateurs.report.tidy import records
 from secateurs.studies.finding import Finding
 from secateurs.studies.picture import alone, curve, dense_line
-from secateurs.studies.sweeping import WHEN, failures, row_of, swept
+from secateurs.studies.sweeping import WHEN, dense_cells, failures, row_of, swept
 from secateurs.sweep import Sweep
 from secateurs.tables import spread
 from secateurs.workers import Execute
@@ -74,7 +74,7 @@ def beta(
         title="β times the effective number of units",
         sentence=sentence(cliffs),
         headers=headers,
-        rows=[["dense", "", "100.0 %", *[found.metric.text([found.quality or 0.0])] * len(found.stages)], *rows],
+        rows=[["dense", "", *dense_cells(found)], *rows],
         data={
             "dense": found.quality,
             "cliffs": cliffs,
@@ -88,7 +88,7 @@ def beta(
             "neighbour below and itself less the slope between itself and its neighbour above, the dense model being "
             "the last neighbour right after the cut. Only values of β between others can be one.",
             "N_eff is that of the scores: random ones, uniform in [0, 1], have three quarters of N whatever the model.",
-            *found.notes,
+            *found.notes[:1],
             *failures(found),
         ],
         figures={"accuracy": picture(found, budgets)},

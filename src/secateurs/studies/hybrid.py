@@ -18,7 +18,7 @@ from secateurs.report.figures import STYLE, WIDTH, legend, panels
 from secateurs.report.tidy import records
 from secateurs.studies.finding import Finding
 from secateurs.studies.picture import alone, curve, dense_line, level
-from secateurs.studies.sweeping import WHEN, failures, gap, row_of, swept
+from secateurs.studies.sweeping import WHEN, cells, dense_cells, failures, gap, row_of, swept
 from secateurs.studies.words import SPREAD
 from secateurs.sweep import Sweep
 from secateurs.workers import Execute
@@ -61,13 +61,13 @@ def hybrid(
     auto = Hybrid(parts, alpha="auto").name
     sweep = Sweep(job, (*mixtures.values(), auto, *parts), (job.budget,), seeds)
     found = swept(sweep, directory / "hybrid-runs", execute, progress, command)
-    headers, rows = found.table()
+    rows = [[row.criterion, *cells(found, row)] for row in found.rows]
     return Finding(
         study="hybrid",
         title=f"Mixtures of {parts[0]} and {parts[1]} at {job.budget}",
         sentence=sentence(found, mixtures, parts, auto),
-        headers=headers,
-        rows=rows,
+        headers=["criterion", "MACs left", *found.stages],
+        rows=[["dense", *dense_cells(found)], *rows],
         data={"dense": found.quality, "alphas": mixtures, "records": records(found), "failed": dict(found.failed)},
         command=command,
         notes=[
@@ -75,7 +75,7 @@ def hybrid(
             "chooses α for each layer by the loss on every second batch of the data. The criteria alone are as they "
             "are, not divided by anything.",
             SPREAD,
-            *found.notes,
+            *found.notes[:1],
             *failures(found),
         ],
         figures={"accuracy": picture(found, mixtures, auto)},

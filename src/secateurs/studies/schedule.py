@@ -20,13 +20,13 @@ from secateurs.report.figures import STYLE, WIDTH, legend
 from secateurs.report.tidy import records
 from secateurs.studies.finding import Finding
 from secateurs.studies.picture import alone, curve, dense_line
-from secateurs.studies.sweeping import WHEN, failures, gap, paired, row_of, swept
+from secateurs.studies.sweeping import WHEN, cells, dense_cells, failures, gap, paired, row_of, swept
 from secateurs.studies.words import SPREAD, side
 from secateurs.sweep import Sweep
 from secateurs.workers import Execute
 
 CRITERIA = ("ssi", "nexp")
-ROUNDS = (2, 5, 10)
+ROUNDS = (2, 5)
 WEIGHTS = "dense.safetensors"
 
 
@@ -98,15 +98,14 @@ def schedule(
         sweep = Sweep(its.of(job), criteria, (job.budget,), seeds)
         found[its] = swept(sweep, runs / its.name.replace(", ", "-").replace(" ", "-"), execute, progress, command)
     first = next(iter(found.values()))
-    headers = ["criterion", "schedule", "MACs left", *first.ends]
-    rows = [_line(found, criterion, its) for criterion in first.criteria for its in found]
+    rows = [[name, its.name, *cells(of, row_of(of, name))] for name in first.criteria for its, of in found.items()]
     total = job.recovery.epochs
     return Finding(
         study="schedule",
         title=f"One shot and rounds, {job.budget}, {total} epoch{'s' * (total != 1)} in all",
         sentence=sentence(found),
-        headers=headers,
-        rows=[["dense", "", "100.0 %", *[first.metric.text([first.quality or 0.0])] * len(first.ends)], *rows],
+        headers=["criterion", "schedule", "MACs left", *first.stages],
+        rows=[["dense", "", *dense_cells(first)], *rows],
         data={
             "dense": first.quality,
             "epochs": total,
@@ -121,7 +120,6 @@ def schedule(
             "between, the epochs are shared out evenly, and the learning rate falls and starts again in each share. "
             f'"{first.ends[0]}" is after the last cut: of schedules with training in between, of trained weights.',
             SPREAD,
-            *first.notes[1:],
             *(f"{its.name}: {text}" for its, of in found.items() for text in failures(of)),
         ],
         figures={"accuracy": picture(found)},
@@ -183,14 +181,6 @@ def _same_weights(job: Job, runs: Path) -> Job:
     except OSError as error:
         raise PersistError(f"the runs cannot be kept in {runs}: {error}") from error
     return dataclasses.replace(job, weights=str(kept))
-
-
-def _line(found: Found, criterion: str, variant: Variant) -> list[str]:
-    of = found[variant]
-    row = row_of(of, criterion)
-    left = row.ratios("MACs", of.dense)
-    cells = [of.metric.cell(row.quality(stage)) for stage in of.ends]
-    return [criterion, variant.name, f"{100 * sum(left) / len(left):.1f} %" if left else "", *cells]
 
 
 def picture(found: Found) -> str:

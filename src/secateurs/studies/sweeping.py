@@ -10,6 +10,7 @@ from secateurs.report import Comparison
 from secateurs.report.outcome import Row
 from secateurs.studies.words import against
 from secateurs.sweep import Sweep
+from secateurs.tables import spread
 from secateurs.workers import Execute
 
 WHEN = {"cut": "right after the cut", "recalibrated": "with batch norm recalibrated", "recovered": "recovered"}
@@ -55,6 +56,18 @@ def paired(one: Row, other: Row, stage: str) -> tuple[list[float], list[float]]:
 def gap(one: Row, other: Row, stage: str, name: str = "") -> str:
     """How far a row lies above or below another (called by its criterion if no name is given); see `against`."""
     return against(*paired(one, other, stage), name or other.criterion)
+
+
+def cells(found: Comparison, row: Row) -> list[str]:
+    """Of a table: what is left of the MACs, and the qualities of all stages."""
+    left = spread(row.ratios("MACs", found.dense), 1, 100, " %")
+    return [left, *(found.metric.cell(row.quality(stage)) for stage in found.stages)]
+
+
+def dense_cells(found: Comparison) -> list[str]:
+    """The same of the dense model."""
+    quality = "" if found.quality is None else found.metric.text([found.quality])
+    return ["100.0 %", *[quality] * len(found.stages)]
 
 
 def failures(comparison: Comparison) -> list[str]:

@@ -69,7 +69,7 @@ def schedule(
     job: Callable[[], Job],
     out: Place = HOME / "schedule",
     criteria: Criteria = "ssi,nexp",
-    rounds: Annotated[str, typer.Option(help="Numbers of rounds beside one, separated by commas.")] = "2,5,10",
+    rounds: Annotated[str, typer.Option(help="Numbers of rounds beside one, separated by commas.")] = "2,5",
     budget: Budget = "macs:0.5",
     seeds: Seeds = 3,
     workers: Workers = 2,
@@ -95,5 +95,5 @@ def _swept(study: Callable[[Progress, str], Finding], out: Path, quiet: bool, as
 COMMANDS = (
     with_job(hybrid, **DIGITS, epochs=5, lr=0.02),
     with_job(beta, **DIGITS, epochs=5, lr=0.02),
-    with_job(schedule, **DIGITS, epochs=10, lr=0.02, samples=256),
+    with_job(schedule, **DIGITS, epochs=5, lr=0.02, samples=256),
 )
