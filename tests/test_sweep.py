@@ -4,8 +4,10 @@ import csv
 import dataclasses
 import json
 import os
+import signal
 import subprocess
 import sys
+import time
 
 import numpy as np
 import pytest
@@ -185,3 +187,24 @@ def test_the_command(place):
     found = json.loads(done.stdout)
     assert {its["criterion"] for its in found["outcomes"]} == {"l2", "l1", "random"}
     assert found["command"].startswith("secateurs compare py:model.py:net")
+
+
+def test_control_c_stops_all_processes_and_says_how_to_go_on(place):
+    arguments = (
+        "compare py:model.py:net --data npz:data.npz --test npz:data.npz --criteria l2 --epochs 4000 --out stopped"
+    )
+    command = [sys.executable, "-m", "secateurs", *arguments.split(), "--batch-size", "4"]
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
+    process = subprocess.Popen(command, start_new_session=True, env={**os.environ, "COLUMNS": "200"}, **pipes)
+    begin = time.monotonic()
+    while not list((place / "stopped").glob("cells/*/stages/*")):
+        assert time.monotonic() - begin < 100
+        time.sleep(0.05)
+    os.killpg(process.pid, signal.SIGINT)  # as a terminal does
+    _, errors = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert errors.strip() == "Stopped. To go on: secateurs compare --resume stopped"
+    logs = [path.read_text() for path in (place / "stopped").glob("cells/*/log.jsonl")]
+    time.sleep(1)
+    assert [path.read_text() for path in (place / "stopped").glob("cells/*/log.jsonl")] == logs
+    assert not (place / "stopped" / "report.html").exists()

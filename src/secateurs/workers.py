@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import multiprocessing
 import os
+import signal
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import dataclass
@@ -74,13 +75,16 @@ def on_this_machine(workers: int) -> Execute:
             CONTEXT.set_forkserver_preload(
                 ["secateurs.workers", "torch._dynamo"]
             )  # which tracing would import, for seconds
+        running: set[Any] = set()
         with ThreadPoolExecutor(workers) as pool:
-            waiting = {pool.submit(_apart, cell, threads): cell for cell in cells}
+            waiting = {pool.submit(_apart, cell, threads, running): cell for cell in cells}
             try:
                 for done in as_completed(waiting):
                     yield waiting[done], done.result()
-            finally:
-                pool.shutdown(cancel_futures=True)
+            finally:  # whoever stops us stops them: they can go on from where they are
+                pool.shutdown(wait=False, cancel_futures=True)
+                for process in list(running):
+                    process.terminate()
 
     return execute
 
@@ -98,6 +102,7 @@ def on_ray(cpus: int = 1) -> Execute:
     """
     try:
         import ray  # pyright: ignore[reportMissingImports]
+        from ray.exceptions import RayError  # pyright: ignore[reportMissingImports]
     except ImportError:
         raise UsageError("Ray is not installed: pip install secateurs[ray]") from None
 
@@ -110,17 +115,18 @@ def on_ray(cpus: int = 1) -> Execute:
             cell = waiting.pop(done)
             try:
                 yield cell, ray.get(done)
-            except ray.exceptions.RayError as error:
+            except RayError as error:
                 yield cell, f"{type(error).__name__}: {error}"
 
     return execute
 
 
-def _apart(cell: Cell, threads: int) -> str | None:
-    """Run a cell in a process of its own; what went wrong, whatever it was."""
+def _apart(cell: Cell, threads: int, running: set[Any]) -> str | None:
+    """Run a cell in a process of its own, kept among those running; what went wrong, whatever it was."""
     ours, theirs = CONTEXT.Pipe(duplex=False)
     process = CONTEXT.Process(target=_send, args=(cell, threads, theirs))
     process.start()
+    running.add(process)
     theirs.close()
     try:
         told = ours.recv()
@@ -128,8 +134,10 @@ def _apart(cell: Cell, threads: int) -> str | None:
         told = "it ended without a word"
     finally:
         process.join()
+        running.discard(process)
     return f"its process was killed by signal {-process.exitcode}" if process.exitcode < 0 else told
 
 
 def _send(cell: Cell, threads: int, pipe: Connection) -> None:
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent, which Ctrl-C reaches too, has the say
     pipe.send(cell.run(threads))
