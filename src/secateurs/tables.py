@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from io import StringIO
 from statistics import mean, stdev
 from typing import Any
@@ -49,6 +49,12 @@ def markdown(headers: Sequence[str], rows: Iterable[Sequence[Any]]) -> str:
 def escape(text: str) -> str:
     """Text on one line of Markdown that shows as it is."""
     return re.sub(r"([\\|*`<\[]|(?<!\w)_|_(?!\w))", r"\\\1", " ".join(text.split()))
+
+
+def listed(reasons: Mapping[str, str], most: int = 5) -> str:
+    """Names with what is said of each, on one line; of many only the first."""
+    more = f"; and {len(reasons) - most} more" if len(reasons) > most else ""
+    return "; ".join(f"{name!r} ({why})" for name, why in list(reasons.items())[:most]) + more
 
 
 def spread(values: Sequence[float], digits: int = 2, scale: float = 1.0, unit: str = "") -> str:

@@ -129,6 +129,10 @@ class Evidence:
         """One score per unit [units] from one per unit and layer, or per unit and place."""
         return AGGREGATES[self.aggregate](torch.stack([its.double() for its in scores]))
 
+    def sums(self, score: Entries, vectors: bool = False) -> Tensor:
+        """One score per unit [units] from scores of single entries, added up over each weight; see `entries`."""
+        return self.combine([its.sum(1) for its in self.entries(score, vectors=vectors)])
+
     def weights(self, consumed: bool | None = None) -> list[Tensor]:
         """The weights that the units are made or used by, each as [units, everything else], in float32 or better.
 

@@ -21,6 +21,7 @@ from secateurs.losses import Loss
 from secateurs.progress import Progress, silent
 from secateurs.shard import spread
 from secateurs.structure import Group, Structure, trace
+from secateurs.tables import listed
 
 
 def score(
@@ -144,12 +145,12 @@ def _scored(criterion: Criterion, sources: Sources, aggregate: str, seed: int) -
 def _report(criterion: str, scores: Mapping[str, Any], unscored: Mapping[str, str]) -> None:
     if not unscored:
         return
-    groups = [f"{name!r} ({reason})" for name, reason in list(unscored.items())[:5]]
-    listed = "; ".join(groups) + (f"; and {len(unscored) - 5} more" if len(unscored) > 5 else "")
     if not scores:
-        raise CriterionError(f"criterion {criterion!r} can score no group of this model: {listed}")
+        raise CriterionError(f"criterion {criterion!r} can score no group of this model: {listed(unscored)}")
     warnings.warn(
-        f"criterion {criterion!r} cannot score these groups, which stay whole: {listed}", UnscoredWarning, stacklevel=5
+        f"criterion {criterion!r} cannot score these groups, which stay whole: {listed(unscored)}",
+        UnscoredWarning,
+        stacklevel=5,
     )
 
 

@@ -25,6 +25,7 @@ from secateurs.progress import Progress, silent
 from secateurs.selection import best
 from secateurs.structure import Structure, trace
 from secateurs.surgery.cut import rebuild
+from secateurs.tables import listed
 
 
 def mask(
@@ -175,10 +176,8 @@ def _report(
         raise BudgetError(f"there is nothing to mask: no weight can be scored: {reasons}")
     unseen = {name: why for name, why in skipped.items() if name in unscored or why in (UNSEEN, BOTH_SIDES)}
     if unseen:
-        listed = "; ".join(f"{name!r} ({why})" for name, why in list(unseen.items())[:5])
-        more = f"; and {len(unseen) - 5} more" if len(unseen) > 5 else ""
         warnings.warn(
-            f"criterion {criterion.name!r} leaves these weights whole: {listed}{more}", UnscoredWarning, stacklevel=3
+            f"criterion {criterion.name!r} leaves these weights whole: {listed(unseen)}", UnscoredWarning, stacklevel=3
         )
 
 

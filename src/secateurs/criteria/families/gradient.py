@@ -22,7 +22,7 @@ def _taylor(weight: Weight) -> Tensor:
 )
 def taylor(evidence: Evidence) -> Tensor:
     """Sum of (weight × gradient of the mean loss)² over the unit's parameters."""
-    return evidence.combine([w.sum(1) for w in evidence.entries(_taylor, vectors=True)])
+    return evidence.sums(_taylor, vectors=True)
 
 
 @criterion(
@@ -58,7 +58,7 @@ def fisher(evidence: Evidence) -> Tensor:
 
     Scaling a unit up and those who use it down by the same factor does not change it.
     """
-    return evidence.combine([w.sum(1) for w in evidence.entries(_fisher, vectors=True)])
+    return evidence.sums(_fisher, vectors=True)
 
 
 def _snip(weight: Weight) -> Tensor:
@@ -75,7 +75,7 @@ def _snip(weight: Weight) -> Tensor:
 )
 def snip(evidence: Evidence) -> Tensor:
     """Sum of |weight × gradient of the mean loss| over the unit's parameters."""
-    return evidence.combine([w.sum(1) for w in evidence.entries(_snip, vectors=True)])
+    return evidence.sums(_snip, vectors=True)
 
 
 def _grasp(weight: Weight) -> Tensor:
@@ -92,7 +92,7 @@ def _grasp(weight: Weight) -> Tensor:
 )
 def grasp(evidence: Evidence) -> Tensor:
     """Sum of weight × (Hessian × gradient): how much of the gradient's flow would be lost; may be negative."""
-    return evidence.combine([w.sum(1) for w in evidence.entries(_grasp, vectors=True)])
+    return evidence.sums(_grasp, vectors=True)
 
 
 def _synflow(weight: Weight) -> Tensor:

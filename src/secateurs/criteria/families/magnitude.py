@@ -26,7 +26,7 @@ def _square(weight: Weight) -> Tensor:
 )
 def l1(evidence: Evidence) -> Tensor:
     """Sum of absolute weights in all layers of the group, divided by the group's mean."""
-    return relative(evidence.combine([w.sum(1) for w in evidence.entries(_magnitude)]))
+    return relative(evidence.sums(_magnitude))
 
 
 @criterion(
@@ -38,7 +38,7 @@ def l1(evidence: Evidence) -> Tensor:
 )
 def l2(evidence: Evidence) -> Tensor:
     """Euclidean norm of the weights in all layers of the group, divided by the group's mean."""
-    return relative(evidence.combine([w.sum(1) for w in evidence.entries(_square)]).sqrt())
+    return relative(evidence.sums(_square).sqrt())
 
 
 @criterion(
