@@ -55,7 +55,8 @@ def nexp_at(quantile: float) -> Criterion:
     name = "nexp-median" if quantile == 0.5 else f"nexp-q{quantile:g}"
     summary = f"NEXP with the unit's {'median' if quantile == 0.5 else f'{quantile:g} quantile'} as its threshold."
     source = SOURCE + "; the threshold is ours"
-    return Criterion(name, score, source, True, (SAMPLED,), summary=summary, limits=LIMITS)
+    limits = f"{LIMITS}; units with one value per input, as of linear layers, all score the same"
+    return Criterion(name, score, source, True, (SAMPLED,), summary=summary, limits=limits)
 
 
 add(nexp_at(0.5))
