@@ -71,9 +71,9 @@ def hybrid(
         data={"dense": found.quality, "alphas": mixtures, "records": records(found), "failed": dict(found.failed)},
         command=command,
         notes=[
-            f"A mixture is (1 − α) · {parts[0]} + α · {parts[1]}, each divided by its mean over the layer; {auto} "
-            "chooses α for each layer by the loss on every second batch of the data. The criteria alone are as they "
-            "are, not divided by anything.",
+            f"A mixture is (1 − α) · {parts[0]} + α · {parts[1]}, each divided by its mean over the layer; auto has an α "
+            "for each layer, chosen by the loss on every second batch of the data. The criteria alone are as they are, "
+            "not divided by anything.",
             SPREAD,
             *found.notes[:1],
             *failures(found),
@@ -89,7 +89,8 @@ def sentence(found: Comparison, mixtures: Mapping[float, str], parts: Sequence[s
         means = {alpha: mean(row_of(found, name).quality(stage)) for alpha, name in mixtures.items()}
         best = max(means, key=means.__getitem__)
         row = row_of(found, mixtures[best])
-        gaps = [gap(row, row_of(found, name), stage) for name in (*parts, auto, "random")]
+        gaps = [gap(row, row_of(found, name), stage) for name in (*parts, "random")]
+        gaps.append(gap(row, row_of(found, auto), stage, "an α for each layer"))
         alone_ = " (no mixture)" if best in (0, 1) else ""
         amount = found.metric.text(row.quality(stage))
         texts.append(f"{WHEN[stage]}, α = {best:g}{alone_} does best of the sweep with {amount}: {', '.join(gaps)}")
