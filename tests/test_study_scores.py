@@ -5,6 +5,7 @@ import sys
 from collections import Counter
 from dataclasses import replace
 from itertools import permutations
+from pathlib import Path
 from statistics import mean
 
 import numpy as np
@@ -229,3 +230,13 @@ def test_the_commands_print_and_write(study, job, tmp_path, monkeypatch, capsys)
     assert written["command"].startswith(f"secateurs study {name}")
     for picture in (tmp_path / "new").glob("*.svg"):
         assert f"]({picture.name})" in (tmp_path / "new" / f"{name}.md").read_text()
+
+
+@pytest.mark.parametrize("name", ["samples", "ablation", "hybrid", "beta", "schedule"])
+def test_the_guide_says_what_was_found(name):
+    root = Path(__file__).parent.parent
+    found = json.loads((root / "benchmarks" / "results" / "studies" / f"{name}.json").read_text())
+    guide = " ".join((root / "docs" / "studies.md").read_text().replace("\n> ", " ").split())
+    assert found["sentence"] in guide
+    for picture in (root / "benchmarks" / "results" / "studies").glob(f"{name}-*.svg"):
+        assert f"(../benchmarks/results/studies/{picture.name})" in guide

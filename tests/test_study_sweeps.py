@@ -20,6 +20,7 @@ from secateurs.studies import beta as betas
 from secateurs.studies import hybrid as hybrids
 from secateurs.studies import schedule as schedules
 from secateurs.studies.beta import beta, cliff
+from secateurs.studies.finding import Finding
 from secateurs.studies.hybrid import hybrid
 from secateurs.studies.schedule import Variant, schedule, variants
 
@@ -202,6 +203,19 @@ def test_the_command_writes_prints_and_goes_on(job, tmp_path, monkeypatch, capsy
     assert json.loads(capsys.readouterr().out)["rows"] == written["rows"]
     assert command(monkeypatch, "beta", *options, "--seeds", "2") == 3
     assert "another comparison" in capsys.readouterr().err
+
+
+def test_the_command_says_how_to_go_on_and_whether_runs_failed(job, tmp_path, monkeypatch, capsys):
+    def stop(*_):
+        raise KeyboardInterrupt
+
+    options = f"{job.model} --data {job.data} --test {job.test} --out {tmp_path / 'new'}".split()
+    monkeypatch.setattr(betas, "beta", stop)
+    assert command(monkeypatch, "beta", *options) == 130
+    assert f"To go on: secateurs study beta {' '.join(options)}" in capsys.readouterr().err
+    finding = Finding("beta", "", "Found.", ["one"], [["1"]], {"failed": {"l1": "why"}}, "")
+    monkeypatch.setattr(betas, "beta", lambda *_: finding)
+    assert command(monkeypatch, "beta", *options) == 4
 
 
 @pytest.mark.parametrize(

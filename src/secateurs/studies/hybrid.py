@@ -71,9 +71,9 @@ def hybrid(
         data={"dense": found.quality, "alphas": mixtures, "records": records(found), "failed": dict(found.failed)},
         command=command,
         notes=[
-            f"A mixture is (1 − α) · {parts[0]} + α · {parts[1]}, each divided by its mean over the layer; auto has an α "
-            "for each layer, chosen by the loss on every second batch of the data. The criteria alone are as they are, "
-            "not divided by anything.",
+            f"A mixture is (1 − α) · {parts[0]} + α · {parts[1]}, each divided by its mean over the layer; auto has an "
+            "α for each layer, chosen by the loss on every second batch of the data. The criteria alone are as they "
+            "are, not divided by anything.",
             SPREAD,
             *found.notes[:1],
             *failures(found),
