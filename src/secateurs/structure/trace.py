@@ -115,7 +115,10 @@ def _freeze_competitors(flow: Flow) -> None:
 
 
 def outputs_of(output: Any) -> Iterable[Tensor]:
-    """Every tensor in a model's output, through the containers that pytree knows, dataclasses and mappings."""
+    """Every tensor in a model's output, through the containers that pytree knows, dataclasses and mappings.
+
+    A cache of keys and values (of transformers) is no output: it serves the model's own next call.
+    """
     for leaf in tree_leaves(output):
         if isinstance(leaf, Tensor):
             yield leaf
@@ -123,11 +126,15 @@ def outputs_of(output: Any) -> Iterable[Tensor]:
             yield from outputs_of([getattr(leaf, field.name) for field in dataclasses.fields(leaf)])
         elif isinstance(leaf, Mapping):
             yield from outputs_of(list(leaf.values()))
-        elif leaf is not None and not isinstance(leaf, (bool, int, float, complex, str)):
+        elif leaf is not None and not isinstance(leaf, (bool, int, float, complex, str)) and not _is_cache(leaf):
             raise TraceError(
                 f"the model's output holds a {type(leaf).__name__}, in which tensors cannot be looked for; "
                 "wrap the model so that it returns tensors, tuples, lists, dicts or dataclasses of them"
             )
+
+
+def _is_cache(value: Any) -> bool:
+    return any(kind.__name__ == "Cache" and kind.__module__.startswith("transformers") for kind in type(value).__mro__)
 
 
 def matching(model: nn.Module, patterns: Sequence[str]) -> dict[str, str]:
