@@ -9,7 +9,7 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from secateurs.budgets import Limits
+from secateurs.budgets import Limits, settled
 from secateurs.compensate import Compensation
 from secateurs.costs import Cost, cost
 from secateurs.criteria import Named, find
@@ -117,7 +117,8 @@ def prune(
             otherwise once, after the last, so that no weight changes between rounds.
         keep: names or patterns of modules whose units stay; see `trace`.
         kinds: which kinds of units may go; see `trace`.
-        limits: bounds for each group.
+        limits: bounds for each group; groups alike get the same width if `model` generates text with `transformers`,
+            unless `Limits.uniform` says otherwise.
         scope: "global" or "local"; by default global if the criterion's scores compare across groups.
         schedule: in how many rounds; by default one.
         between: recovery after each round but the last.
@@ -173,7 +174,7 @@ def prune(
         compensate=compensate,
         keep=keep,
         kinds=kinds,
-        limits=limits,
+        limits=settled(limits, model),
         scope=scope or ("global" if chosen.comparable else "local"),
         schedule=schedule or Schedule(),
         between=between,
@@ -185,7 +186,8 @@ def prune(
     )
     state = _run(procedure, directory)
     assert state.plan is not None, "a schedule has at least one round"
-    structure = procedure.structure.freeze({n: why for n, why in state.put_back.items() if n not in state.plan.keep})
+    whole = procedure.structure.groups.keys() - state.plan.keep.keys()
+    structure = procedure.structure.freeze({n: why for n, why in state.plan.frozen.items() if n in whole})
     removed = [name for name, gone in state.plan.removed().items() if gone]
     return Result(
         model=state.model,

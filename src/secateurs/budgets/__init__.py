@@ -3,6 +3,6 @@
 from secateurs.budgets.allocate import allocate
 from secateurs.budgets.budget import EFFECTIVE, QUANTITIES, Budget
 from secateurs.budgets.effective import certificate, effective_count
-from secateurs.budgets.limits import Limits
+from secateurs.budgets.limits import Limits, settled
 
-__all__ = ["EFFECTIVE", "QUANTITIES", "Budget", "Limits", "allocate", "certificate", "effective_count"]
+__all__ = ["EFFECTIVE", "QUANTITIES", "Budget", "Limits", "allocate", "certificate", "effective_count", "settled"]

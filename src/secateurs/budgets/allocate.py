@@ -3,7 +3,7 @@
 Units are removed in one fixed order, worst first, and the cost is known for every prefix of that order.  The plan is
 the shortest prefix that meets the budget, found by bisection; units whose cost fits into what the last removal freed
 too much are then put back, best first.  Limits act on the widths that a prefix leaves, so the cost still only falls as
-the prefix grows.
+the prefix grows.  Where widths are uniform, a step removes the worst unit of every group of a role (see `ladder`).
 """
 
 from __future__ import annotations
@@ -17,12 +17,12 @@ import torch
 
 from secateurs.budgets.budget import EFFECTIVE, Budget
 from secateurs.budgets.effective import certificate, effective_count
-from secateurs.budgets.limits import Limits
+from secateurs.budgets.ladder import Ladder, alike
+from secateurs.budgets.limits import Limits, settled
 from secateurs.certificate import Certificate
 from secateurs.errors import BudgetError, CriterionError, InfeasibleBudgetError
 from secateurs.plan import GroupPlan, Plan
 from secateurs.structure import Structure
-from secateurs.structure.pricing import Pricing
 
 
 def allocate(
@@ -39,9 +39,10 @@ def allocate(
         structure: from `trace`.
         scores: per group, one score per unit, higher = keep. Groups without scores stay whole.
         budget: "keep:F", "macs:F" or "params:F": at most the fraction F of the units, MACs or parameters is kept,
-            and no unit more could be kept without exceeding it. "effective" or "effective:B": as many units as the
-            scores' effective sample size (times B) says, with a certificate in the plan.
-        limits: bounds for each group.
+            and no unit more (where widths are uniform, none more in each of the groups alike) could be kept without
+            exceeding it. "effective" or "effective:B": as many units as the scores' effective sample size (times B)
+            says, with a certificate in the plan.
+        limits: bounds for each group, and whether groups alike get the same width.
         scope: "global" ranks the units of all groups together; "local" ranks each group by itself, so that all
             keep about the same share.
         left: for a model that was cut before: per group, the units of the dense model that it still has (see
@@ -59,21 +60,21 @@ def allocate(
     """
     if not isinstance(scores, Mapping):
         raise CriterionError(f"scores must be a mapping from group names, not a {type(scores).__name__}")
-    if limits is not None and not isinstance(limits, Limits):
-        raise BudgetError(f"limits must be made by Limits(...), not {limits!r}")
     goal = Budget.parse(budget)
-    limits = limits or Limits()
+    limits = settled(limits)
     units = {name: np.array(its) for name, its in (left or {}).items()}
-    units |= {name: np.arange(structure.group(name).size) for name in scores if name not in units}
-    values = {name: _checked(name, its, len(units[name])) for name, its in scores.items()}
+    roles, held = alike(structure, scores) if limits.uniform else ([(name,) for name in scores], {})
+    units |= {name: np.arange(structure.group(name).size) for name in scores if name not in {*units, *held}}
+    values = {name: _checked(name, its, len(units[name])) for name, its in scores.items() if name not in held}
     if not values:
         raise BudgetError(
             "there is nothing to prune: no group has scores (see the structure's frozen list for reasons)"
+            + "".join(f"; {name}: {why}" for name, why in held.items())
         )
     if scope not in ("global", "local"):
         raise BudgetError(f"scope {scope!r} is neither 'global' nor 'local'")
     ranked = {name: np.argsort(-its, kind="stable") for name, its in values.items()}  # best first
-    ladder = _Ladder(structure, values, ranked, {name: len(its) for name, its in units.items()}, limits, scope)
+    ladder = Ladder(structure, roles, values, {name: len(its) for name, its in units.items()}, limits, scope)
     certificates: dict[str, Certificate] = {}
     if goal.quantity == EFFECTIVE:
         widths, certificates = _effective(ladder, values, goal.fraction, scope)
@@ -89,12 +90,12 @@ def allocate(
         scope=scope,
         dense=structure.cost(),
         pruned=structure.cost(widths),
-        frozen=dict(structure.frozen),
+        frozen={**structure.frozen, **held},
         certificates=certificates,
     )
 
 
-def _within(ladder: _Ladder, structure: Structure, goal: Budget) -> dict[str, int]:
+def _within(ladder: Ladder, structure: Structure, goal: Budget) -> dict[str, int]:
     """The widths of the shortest prefix of removals that meets the budget, filled up."""
     dense = goal.amount(structure.cost(), ladder.units)
     target = goal.fraction * dense
@@ -109,92 +110,25 @@ def _within(ladder: _Ladder, structure: Structure, goal: Budget) -> dict[str, in
 
 
 def _effective(
-    ladder: _Ladder, values: Mapping[str, np.ndarray], beta: float, scope: str
+    ladder: Ladder, values: Mapping[str, np.ndarray], beta: float, scope: str
 ) -> tuple[dict[str, int], dict[str, Certificate]]:
-    """The effective number of units: of all groups together, or of each by itself; limits have the last word."""
+    """The effective number of units: of all groups together, or of each by itself; limits have the last word.
+
+    Groups that have the same width get the mean of their numbers.
+    """
     tensors = {name: torch.from_numpy(its) for name, its in values.items()}
     if scope == "global":
         everything = torch.cat(list(tensors.values()))
         where = "all groups"
-        widths = ladder.widths(ladder.steps - effective_count(everything, beta, where))
+        widths = ladder.widths(ladder.steps_to(effective_count(everything, beta, where)))
         return widths, {where: certificate(everything, beta, sum(widths[name] for name in values), where)}
     widths, certificates = ladder.widths(0), {}
+    for role in ladder.roles:
+        counts = [effective_count(tensors[name], beta, f"group {name!r}") for name in role]
+        widths |= dict.fromkeys(role, ladder.allowed(role, round(sum(counts) / len(counts))))
     for name, its in tensors.items():
-        where = f"group {name!r}"
-        widths[name] = ladder.allowed(name, effective_count(its, beta, where))
-        certificates[name] = certificate(its, beta, widths[name], where)
+        certificates[name] = certificate(its, beta, widths[name], f"group {name!r}")
     return widths, certificates
-
-
-class _Ladder:
-    """The widths after each number of removals, worst units first."""
-
-    def __init__(
-        self, structure: Structure, values: Any, ranked: Any, left: dict[str, int], limits: Limits, scope: str
-    ):
-        self.limits = limits
-        self._structure = structure
-        self._units = {name: structure.group(name).size for name in left}
-        self._left = left
-        self._scored = list(values)
-        self._bounds = {name: self._bounds_of(name) for name in values}
-        # A unit's rank from the bottom of its group, as a share, makes groups of all sizes shrink together.
-        self._keys: dict[str, np.ndarray] = {}
-        owners = []
-        for number, (name, its) in enumerate(values.items()):
-            worst_first = ranked[name][::-1]
-            share = (np.arange(len(its)) + 0.5) / len(its)
-            self._keys[name] = its[worst_first] if scope == "global" else share
-            owners.append(np.full(len(its), number))
-        order = np.argsort(np.concatenate(list(self._keys.values())), kind="stable")
-        self._owner = np.concatenate(owners)[order]
-        self.steps = len(order)
-
-    def _bounds_of(self, name: str) -> tuple[int, int]:
-        try:
-            return self.limits.bounds(self._units[name], self._structure.group(name).least)
-        except BudgetError as error:
-            raise InfeasibleBudgetError(f"group {name!r}: {error}") from None
-
-    @property
-    def units(self) -> int:
-        """How many the dense model's groups have."""
-        return sum(self._units.values())
-
-    def widths(self, step: int) -> dict[str, int]:
-        """The widths when the `step` worst units are asked to go."""
-        gone = np.bincount(self._owner[:step], minlength=len(self._scored))
-        widths = dict(self._left)
-        for name, removed in zip(self._scored, gone, strict=True):
-            widths[name] = self.allowed(name, widths[name] - int(removed))
-        return widths
-
-    def allowed(self, name: str, width: int) -> int:
-        """The width that a group gets where this one is wanted."""
-        low, high = self._bounds[name]
-        return min(max(self.limits.width(width, self._units[name]), low), high, self._left[name])
-
-    def fill(self, goal: Budget, target: float, widths: dict[str, int]) -> dict[str, int]:
-        """Put back units, best first, for as long as some fit under the target."""
-        widths, pricing = dict(widths), Pricing(self._structure, widths)
-        while True:
-            units = sum(widths.values())
-            wider = {name: self.limits.width(widths[name] + 1, self._units[name]) for name in self._scored}
-            fitting = [
-                name
-                for name, width in wider.items()
-                if widths[name] < width <= min(self._bounds[name][1], self._left[name])
-                and goal.amount(pricing.at(name, width), units + width - widths[name]) <= target
-            ]
-            if not fitting:
-                return widths
-            best = max(fitting, key=lambda name: self._keys[name][self._left[name] - widths[name] - 1])
-            widths[best] = wider[best]
-            pricing.set(best, wider[best])
-
-    def amount(self, goal: Budget, widths: dict[str, int]) -> int:
-        """The budget's quantity at these widths."""
-        return goal.amount(self._structure.cost(widths), sum(widths.values()))
 
 
 def _checked(name: str, scores: Any, units: int) -> np.ndarray:

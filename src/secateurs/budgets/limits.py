@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+
+from torch import nn
 
 from secateurs.errors import BudgetError
 
@@ -17,6 +19,10 @@ class Limits:
         floor: the least that is kept.
         cap: the most that is kept.
         multiple: widths are multiples of this, rounded up; a group that is not cut keeps its width.
+        uniform: groups of the same kind and size get the same width, so that a configuration with one number for all
+            blocks can tell it; each keeps the units that are best in it. Where one of them cannot be cut, or has no
+            scores, all stay as they are. None is for `prune` and `gradual` to decide: they take it for models that
+            generate text with `transformers` and for no others. `allocate` takes it for no.
 
     Raises:
         BudgetError: a limit is out of range.
@@ -25,6 +31,7 @@ class Limits:
     floor: float | int = 1
     cap: float | int = 1.0
     multiple: int = 1
+    uniform: bool | None = None
 
     def __post_init__(self):
         for name in ("floor", "cap"):
@@ -35,6 +42,8 @@ class Limits:
                 raise BudgetError(f"limit {name}={value!r} must be a fraction in (0, 1] or a number of units ≥ 1")
         if isinstance(self.multiple, bool) or not isinstance(self.multiple, int) or self.multiple < 1:
             raise BudgetError(f"limit multiple={self.multiple!r} must be an integer ≥ 1")
+        if not (self.uniform is None or isinstance(self.uniform, bool)):
+            raise BudgetError(f"limit uniform={self.uniform!r} must be True, False, or None for what suits the model")
 
     def bounds(self, units: int, least: int = 1) -> tuple[int, int]:
         """The least and the most that a group of this size may keep, of which at `least` so many are needed.
@@ -56,6 +65,25 @@ class Limits:
     def width(self, wanted: int, units: int) -> int:
         """The width allowed by `multiple` next above `wanted`."""
         return min(-(-wanted // self.multiple) * self.multiple, units)
+
+
+def settled(limits: Limits | None, model: nn.Module | None = None) -> Limits:
+    """The limits that are meant, with `uniform` decided.
+
+    Args:
+        limits: as given; None for none.
+        model: widths are uniform by default if it can generate text with `transformers`.
+
+    Raises:
+        BudgetError: these are no limits.
+    """
+    limits = Limits() if limits is None else limits
+    if not isinstance(limits, Limits):
+        raise BudgetError(f"limits must be made by Limits(...), not {limits!r}")
+    if limits.uniform is not None:
+        return limits
+    generates = getattr(model, "can_generate", None)
+    return replace(limits, uniform=callable(generates) and generates() is True)
 
 
 def _count(limit: float | int, units: int, up: bool) -> int:

@@ -37,6 +37,9 @@ def job_of(
     floor: Annotated[str, typer.Option(help="Least kept per group: a fraction (0.1) or a number (4).")] = "1",
     cap: Annotated[str, typer.Option(help="Most kept per group: a fraction or a number.")] = "1.0",
     multiple: Annotated[int, typer.Option(help="Widths are multiples of this.")] = 1,
+    uniform: Annotated[
+        bool | None, typer.Option(help="The same width for groups alike; by default for models that generate text.")
+    ] = None,
     rounds: Annotated[int, typer.Option(help="Rounds of scoring and cutting to the budget.")] = 1,
     ramp: Annotated[str, typer.Option(help="How rounds come to it: linear, cubic or geometric.")] = "linear",
     during_training: Annotated[
@@ -84,7 +87,7 @@ def job_of(
         scope=scope or None,
         aggregate=aggregate,
         compensate=compensate,
-        limits=Limits(number_of(floor), number_of(cap), multiple),
+        limits=Limits(number_of(floor), number_of(cap), multiple, uniform),
         schedule=Schedule(rounds, ramp, during_training),
         epochs_between=epochs_between,
         recovery=Recovery(

@@ -1,15 +1,18 @@
-"""What a structure costs while the widths of its groups change one by one: only what they touch is counted again."""
+"""What a structure costs while the widths of its groups change step by step: only what they touch is counted again."""
 
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from math import prod
 
 from secateurs.costs import Cost
 from secateurs.structure.axis import Axis, Var, leaves
 from secateurs.structure.indexing import size_of
 from secateurs.structure.structure import Structure
+
+Terms = Mapping[Var, Sequence[Sequence[Axis]]]
+"""Axes whose sizes multiply to a part of a cost, by each variable that they depend on."""
 
 
 class Pricing:
@@ -26,28 +29,28 @@ class Pricing:
         params, macs, _ = structure.terms
         self._params, self._macs = _by_variable(params), _by_variable(macs)
 
-    def at(self, name: str, width: int) -> Cost:
-        """What the model would cost with one group at this width, the others as they are."""
-        var = self._var[name]
-        changed = {**self._left, var: width}
+    def at(self, widths: Mapping[str, int]) -> Cost:
+        """What the model would cost with these groups at these widths, the others as they are."""
+        changed = {**self._left, **{self._var[name]: width for name, width in widths.items()}}
         return Cost(
-            params=self.cost.params + self._change(self._params[var], changed),
-            macs=self.cost.macs + self._change(self._macs[var], changed),
+            params=self.cost.params + self._change(self._params, widths, changed),
+            macs=self.cost.macs + self._change(self._macs, widths, changed),
         )
 
-    def set(self, name: str, width: int) -> None:
-        """Change one group's width."""
-        self.cost = self.at(name, width)
-        self._left[self._var[name]] = width
+    def set(self, widths: Mapping[str, int]) -> None:
+        """Change the widths of these groups."""
+        self.cost = self.at(widths)
+        self._left.update({self._var[name]: width for name, width in widths.items()})
 
-    def _change(self, terms: Sequence[Sequence[Axis]], changed: Mapping[Var, int]) -> int:
+    def _change(self, terms: Terms, names: Iterable[str], changed: Mapping[Var, int]) -> int:
+        touched = {id(axes): axes for name in names for axes in terms[self._var[name]]}
         return sum(
             prod(size_of(axis, changed) for axis in axes) - prod(size_of(axis, self._left) for axis in axes)
-            for axes in terms
+            for axes in touched.values()
         )
 
 
-def _by_variable(terms: Sequence[Sequence[Axis]]) -> Mapping[Var, list[Sequence[Axis]]]:
+def _by_variable(terms: Sequence[Sequence[Axis]]) -> Terms:
     """The products of sizes in which each variable has a part."""
     found: dict[Var, list[Sequence[Axis]]] = defaultdict(list)
     for axes in terms:

@@ -8,7 +8,7 @@ from typing import Any
 from torch import nn
 from torch.optim import Optimizer
 
-from secateurs.budgets import Limits
+from secateurs.budgets import Limits, settled
 from secateurs.criteria import Named, find
 from secateurs.data import batches, first_batch
 from secateurs.losses import Loss
@@ -63,7 +63,7 @@ def gradual(
         aggregate: see `score_many`.
         keep: names or patterns of modules whose units stay; see `trace`.
         kinds: which kinds of units may go; see `trace`.
-        limits: bounds for each group.
+        limits: bounds for each group, and whether groups alike get the same width; see `prune`.
         scope: "global" or "local"; by default global if the criterion's scores compare across groups.
         seed: for criteria that draw random numbers.
 
@@ -85,7 +85,7 @@ def gradual(
     with rng():  # a loader may draw random numbers to shuffle
         data = spread(lambda its: [(batch.call, batch.targets) for batch in batches(its)], data)
     terms = Terms(
-        data, first_batch(data).sample(2), chosen, loss, aggregate, seed, keep, kinds, limits,
+        data, first_batch(data).sample(2), chosen, loss, aggregate, seed, keep, kinds, settled(limits, model),
         scope or ("global" if chosen.comparable else "local"),
     )  # fmt: skip
     return GradualPruner(model, optimizer, steps, terms)
