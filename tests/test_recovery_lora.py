@@ -2,7 +2,9 @@
 
 import copy
 
-import benchmarks.torchvision_ops  # noqa: F401, I001  (first: peft imports torchvision, where it is installed)
+import benchmarks.torchvision_ops  # noqa: F401  (first: peft imports torchvision, where it is installed)
+
+# isort: split
 import pytest
 import torch
 from torch import nn

@@ -1,5 +1,7 @@
 """Schedules: where each round is to go."""
 
+from itertools import pairwise
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -15,7 +17,7 @@ def test_every_round_keeps_less_and_the_last_is_the_budget(ramp, share, rounds):
     assert len(budgets) == rounds
     assert budgets[-1] == f"macs:{share!r}"
     shares = [1.0, *(float(budget.partition(":")[2]) for budget in budgets)]
-    assert all(before >= after - 1e-12 for before, after in zip(shares, shares[1:], strict=False))
+    assert all(before >= after - 1e-12 for before, after in pairwise(shares))
 
 
 def test_the_ramps_by_hand():

@@ -1,0 +1,1 @@
+"""Language models: small ones are trained here, since none can be downloaded, and pruned by every criterion."""

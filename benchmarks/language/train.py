@@ -1,0 +1,150 @@
+"""Train the models of these benchmarks: `python -m benchmarks.language.train DIRECTORY [--texts ../shared/data/text]`.
+
+`encoder`: a BERT of four layers on SST-2. `decoder`: a Llama of four layers, with grouped-query attention, on
+tinyshakespeare without its last tenth. Both are saved as Hugging Face directories with their tokenizers, next to the
+texts that they are measured on; existing ones are kept.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+
+import benchmarks.torchvision_ops  # noqa: F401  (first: transformers imports torchvision)
+
+# isort: split
+import torch
+from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers, processors, trainers
+from transformers import (
+    BertConfig,
+    BertForSequenceClassification,
+    LlamaConfig,
+    LlamaForCausalLM,
+    PreTrainedTokenizerFast,
+)
+
+import secateurs as sc
+from secateurs.cli.output import progress
+
+TEXTS = Path("../shared/data/text")
+SEED = 0
+ENCODER = {"vocabulary": 4000, "length": 48, "batch": 64, "epochs": 4, "lr": 5e-4}
+DECODER = {"vocabulary": 1024, "length": 128, "batch": 32, "epochs": 4, "lr": 2e-3}
+
+
+def encoder(texts: Path, out: Path) -> None:
+    """A classifier of sentences; SST-2's own split, as `train.tsv`, `dev.tsv` and `test.tsv` beside it."""
+    splits = {name: (texts / "sst2" / f"{name}.tsv").read_text(encoding="utf-8") for name in ("train", "dev", "test")}
+    for name, text in splits.items():
+        (out.parent / f"{name}.tsv").write_text(text, encoding="utf-8")
+    rows = [line.rsplit("\t", 1) for line in splits["train"].splitlines()]
+    tokenizer = Tokenizer(models.WordPiece(unk_token="[UNK]"))  # type: ignore[call-arg]
+    tokenizer.normalizer = normalizers.BertNormalizer()  # type: ignore[assignment]
+    tokenizer.pre_tokenizer = pre_tokenizers.BertPreTokenizer()  # type: ignore[assignment]
+    special = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
+    tokenizer.train_from_iterator(
+        (text for text, _ in rows), trainers.WordPieceTrainer(vocab_size=ENCODER["vocabulary"], special_tokens=special)
+    )
+    tokenizer.post_processor = processors.TemplateProcessing(  # type: ignore[assignment]
+        single="[CLS] $A [SEP]", special_tokens=[("[CLS]", 2), ("[SEP]", 3)]
+    )
+    fast = PreTrainedTokenizerFast(
+        tokenizer_object=tokenizer,
+        pad_token="[PAD]",
+        unk_token="[UNK]",
+        cls_token="[CLS]",
+        sep_token="[SEP]",
+        mask_token="[MASK]",
+        model_max_length=ENCODER["length"],
+    )
+    torch.manual_seed(SEED)
+    model = BertForSequenceClassification(
+        BertConfig(
+            vocab_size=len(fast),
+            hidden_size=128,
+            num_hidden_layers=4,
+            num_attention_heads=8,
+            intermediate_size=512,
+            max_position_embeddings=ENCODER["length"],
+            num_labels=2,
+            hidden_dropout_prob=0.2,
+        )
+    )
+    order = torch.randperm(len(rows), generator=torch.Generator().manual_seed(SEED)).tolist()
+    batches = []
+    for start in range(0, len(order), ENCODER["batch"]):
+        chosen = [rows[index] for index in order[start : start + ENCODER["batch"]]]
+        batch = fast([text for text, _ in chosen], padding=True, truncation=True, return_tensors="pt")
+        labels = torch.tensor([int(label) for _, label in chosen])
+        batches.append({"input_ids": batch["input_ids"], "attention_mask": batch["attention_mask"], "labels": labels})
+    _train(model, batches, ENCODER)
+    _save(model, fast, out)
+
+
+def decoder(texts: Path, out: Path) -> None:
+    """A language model; `train.txt` and `test.txt` (the last tenth) beside it."""
+    text = (texts / "tinyshakespeare.txt").read_text(encoding="utf-8")
+    cut = int(0.9 * len(text))
+    (out.parent / "train.txt").write_text(text[:cut], encoding="utf-8")
+    (out.parent / "test.txt").write_text(text[cut:], encoding="utf-8")
+    tokenizer = Tokenizer(models.BPE())
+    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)  # type: ignore[assignment]
+    tokenizer.decoder = decoders.ByteLevel()  # type: ignore[assignment]
+    alphabet = pre_tokenizers.ByteLevel.alphabet()
+    special = ["<pad>", "<s>", "</s>"]
+    tokenizer.train_from_iterator(
+        text[:cut].splitlines(keepends=True),
+        trainers.BpeTrainer(vocab_size=DECODER["vocabulary"], special_tokens=special, initial_alphabet=alphabet),
+    )
+    fast = PreTrainedTokenizerFast(
+        tokenizer_object=tokenizer, pad_token="<pad>", bos_token="<s>", eos_token="</s>", model_max_length=1 << 30
+    )
+    torch.manual_seed(SEED)
+    model = LlamaForCausalLM(
+        LlamaConfig(
+            vocab_size=len(fast),
+            hidden_size=192,
+            num_hidden_layers=4,
+            num_attention_heads=6,
+            num_key_value_heads=3,
+            intermediate_size=512,
+            max_position_embeddings=512,
+            pad_token_id=0,
+            bos_token_id=1,
+            eos_token_id=2,
+        )
+    )
+    ids = torch.tensor(fast(text[:cut])["input_ids"])
+    blocks = ids[: len(ids) // DECODER["length"] * DECODER["length"]].reshape(-1, DECODER["length"])
+    blocks = blocks[torch.randperm(len(blocks), generator=torch.Generator().manual_seed(SEED))]
+    batches = [{"input_ids": its, "labels": its} for its in blocks.split(DECODER["batch"])]
+    _train(model, batches, DECODER)
+    _save(model, fast, out)
+
+
+def _train(model: torch.nn.Module, batches: list, settings: dict) -> None:
+    recipe = sc.Recovery(
+        settings["epochs"], settings["lr"], optimizer="adamw", weight_decay=0.05, warmup=0.05, clip=1.0
+    )
+    history = sc.finetune(model, batches, recipe, seed=SEED, progress=progress(quiet=False))
+    print(f"mean loss of each epoch: {', '.join(f'{loss:.3f}' for loss in history.train)}", file=sys.stderr)
+
+
+def _save(model, tokenizer, out: Path) -> None:
+    model.eval().save_pretrained(out)
+    tokenizer.save_pretrained(out)
+
+
+MODELS = {"encoder": encoder, "decoder": decoder}
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("directory", type=Path)
+    parser.add_argument("--texts", type=Path, default=TEXTS)
+    arguments = parser.parse_args()
+    for name, make in MODELS.items():
+        place = arguments.directory / name
+        if not (place / "model" / "config.json").exists():
+            place.mkdir(parents=True, exist_ok=True)
+            make(arguments.texts, place / "model")
