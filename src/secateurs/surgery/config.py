@@ -9,7 +9,7 @@ from __future__ import annotations
 import copy
 from collections import defaultdict
 from collections.abc import Iterator, Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import nn
@@ -24,6 +24,22 @@ from secateurs.surgery.verify import difference, run
 ROOT = "config"
 
 
+Shapes = Mapping[str, tuple[int, ...]]
+"""Of each tensor of a model's state, by name."""
+
+
+class Fitted(NamedTuple):
+    """What a configuration has to say for its class to build certain shapes.
+
+    Attributes:
+        changes: dotted attribute to value, such as "config.intermediate_size".
+        failure: why these shapes cannot be had, if they cannot; the changes are those that come closest then.
+    """
+
+    changes: dict[str, int]
+    failure: str | None
+
+
 def config_changes(small: nn.Module, structure: Structure, widths: Mapping[str, int], call: Call) -> dict[str, int]:
     """New values of the fields of `small.config`, with which its class builds a model of its shapes.
 
@@ -31,18 +47,42 @@ def config_changes(small: nn.Module, structure: Structure, widths: Mapping[str, 
         Dotted attribute to value, such as "config.intermediate_size". Empty if the model has no configuration, or if
         none describes it: layers of different widths, or a number of heads that the class derives from something else.
     """
-    if not callable(getattr(getattr(small, ROOT, None), "to_dict", None)):
+    if not configured(small):
         return {}
-    sizes = _sizes(structure, widths)
+    changes, failure = fitted(small, structure, widths)
+    return changes if changes and not failure and _same(small, changes, call) else {}
+
+
+def configured(model: nn.Module) -> bool:
+    """Whether a model has a configuration of Hugging Face's kind."""
+    config = getattr(model, ROOT, None)
+    return callable(getattr(config, "to_dict", None)) and callable(getattr(type(config), "from_dict", None))
+
+
+def fitted(model: nn.Module, structure: Structure, widths: Mapping[str, int]) -> Fitted:
+    """Look for the fields with which the class of a model builds one whose groups have these widths.
+
+    Args:
+        model: dense or cut already, with a configuration that describes the dense model.
+        structure: of the dense model.
+        widths: of groups; the others are whole.
+    """
+    sizes, left = _sizes(structure, widths), structure.by_variable(widths)
+    shapes = {name: tuple(size_of(axis, left) for axis in structure.axes[name]) for name in model.state_dict()}
     changes: dict[str, int] = {}
+    refusals: list[str] = []
     with rng():
-        wrong, wanted = _mismatches(small, changes)
-        for path, value in [*_fields(getattr(small, ROOT), ROOT)] * 2:  # some fields are right only once others are
-            for new in sorted((wanted if value is None else sizes.get(value, set())) - {value}) if wrong else ():
-                left = _mismatches(small, {**changes, path: new})
-                if left[0] < wrong:
-                    changes, (wrong, wanted) = {**changes, path: new}, left
-        return changes if changes and not wrong and _same(small, changes, call) else {}
+        best = mismatches(model, changes, shapes)
+        for path, value in [*fields(getattr(model, ROOT), ROOT)] * 2:  # some fields are right only once others are
+            if value is not None and type(value) is not int:
+                continue
+            wanted = best.wanted if value is None else sizes.get(value, set())
+            for new in sorted(wanted - {value}) if best.number else ():
+                found = mismatches(model, {**changes, path: new}, shapes)
+                refusals += [found.example] if found.number == float("inf") else []
+                if found.number < best.number:
+                    changes, best = {**changes, path: new}, found
+    return Fitted(changes, (refusals or [best.example])[0] if best.number else None)
 
 
 def _sizes(structure: Structure, widths: Mapping[str, int]) -> dict[int, set[int]]:
@@ -54,40 +94,65 @@ def _sizes(structure: Structure, widths: Mapping[str, int]) -> dict[int, set[int
     return sizes
 
 
-def _fields(config: Any, path: str) -> Iterator[tuple[str, int | None]]:
-    """The integers of a configuration, and what is left open in it, with dotted names; configurations inside it too."""
+def fields(config: Any, path: str) -> Iterator[tuple[str, Any]]:
+    """What a configuration holds, with dotted names; what configurations inside it hold, too."""
     for name, value in vars(config).items():
-        if (value is None or type(value) is int) and not name.startswith("_"):
+        if callable(getattr(value, "to_dict", None)):
+            yield from fields(value, f"{path}.{name}")
+        elif not name.startswith("_"):
             yield f"{path}.{name}", value
-        elif callable(getattr(value, "to_dict", None)):
-            yield from _fields(value, f"{path}.{name}")
 
 
-def _built(small: nn.Module, changes: Mapping[str, int]) -> nn.Module:
+def _built(model: nn.Module, changes: Mapping[str, Any]) -> nn.Module:
     """A model of the same class, without weights, from the configuration with these changes."""
     holder = nn.Module()
-    setattr(holder, ROOT, copy.deepcopy(getattr(small, ROOT)))
+    setattr(holder, ROOT, copy.deepcopy(getattr(model, ROOT)))
     assign(holder, {"": dict(changes)})
+    config: Any = getattr(holder, ROOT)
+    type(config).from_dict(config.to_dict())  # raises what reading it from a file would
     with torch.device("meta"):
-        return type(small)(getattr(holder, ROOT)).train(small.training)  # type: ignore[call-arg]
+        return type(model)(config).train(model.training)  # type: ignore[call-arg]
 
 
-def _mismatches(small: nn.Module, changes: Mapping[str, int]) -> tuple[float, set[int]]:
-    """How many parameters and buffers have other shapes in a model built so, and the sizes that they should have.
+class Mismatches(NamedTuple):
+    """How many tensors have other shapes than they should, the sizes that they should have, and one of them."""
 
-    As many as can be if the class refuses these values.
+    number: float
+    wanted: set[int]
+    example: str
+
+
+def mismatches(model: nn.Module, changes: Mapping[str, Any], shapes: Shapes | None = None) -> Mismatches:
+    """What is wrong with a model built so; infinitely much if the class refuses these values.
+
+    Args:
+        model: whose class and configuration it is.
+        changes: of its configuration's fields.
+        shapes: that its state should have; by default those of `model`.
     """
+    config = type(getattr(model, ROOT)).__name__
+    shapes = _shapes(model) if shapes is None else shapes
     try:
-        built = _built(small, changes).state_dict()
-    except Exception:  # a library's class may raise anything
-        return float("inf"), set()
-    its = small.state_dict()
-    wrong = [name for name in built.keys() & its.keys() if built[name].shape != its[name].shape]
-    return len(built.keys() ^ its.keys()) + len(wrong), {size for name in wrong for size in its[name].shape}
+        built = _shapes(_built(model, changes))
+    except Exception as error:  # a library's class may raise anything
+        asked = ", ".join(f"{path.removeprefix(ROOT + '.')}={value}" for path, value in changes.items())
+        why = str(error).strip().splitlines()[-1].strip()
+        return Mismatches(float("inf"), set(), f"{config} refuses {asked}: {why}")
+    wrong = [name for name in shapes if name in built and built[name] != shapes[name]]
+    others = sorted(built.keys() ^ shapes.keys())
+    example = f"{config} describes a model with other tensors: {others[0]}" if others else ""
+    if wrong:
+        name = wrong[0]
+        example = f"no field of {config} makes {name} {list(shapes[name])} rather than {list(built[name])}"
+    return Mismatches(len(others) + len(wrong), {size for name in wrong for size in shapes[name]}, example)
 
 
-def _same(small: nn.Module, changes: Mapping[str, int], call: Call) -> bool:
-    """Whether a model built so computes what the cut one does, and the cut one still does with that configuration."""
+def _shapes(model: nn.Module) -> Shapes:
+    return {name: tuple(tensor.shape) for name, tensor in model.state_dict().items()}
+
+
+def filled(small: nn.Module, changes: Mapping[str, Any]) -> nn.Module:
+    """A model of the same class, built from the configuration with these changes, with the tensors of `small`."""
     built = _built(small, changes)
     built.load_state_dict(small.state_dict(), assign=True)
     buffers = dict(small.named_buffers())
@@ -95,6 +160,12 @@ def _same(small: nn.Module, changes: Mapping[str, int], call: Call) -> bool:
         if buffer.is_meta and name in buffers:  # not part of the state
             path, _, key = name.rpartition(".")
             built.get_submodule(path)._buffers[key] = buffers[name]
+    return built
+
+
+def _same(small: nn.Module, changes: Mapping[str, int], call: Call) -> bool:
+    """Whether a model built so computes what the cut one does, and the cut one still does with that configuration."""
+    built = filled(small, changes)
     before = {path: lookup(small, path) for path in changes}
     try:
         expected = run(small, call)
