@@ -6,15 +6,18 @@ from pathlib import Path
 import pytest
 
 ORDER = [
-    "errors tables progress preserve shard together data inputs costs files launch",
+    "errors tables progress preserve shard together data inputs costs files launch "
+    "tasks quantised pretrained text",
     "structure",
     "losses evaluate",
     "observe",
     "criteria",
     "certificate plan",
     "budgets",
+    "selection",
     "surgery",
-    "masking features selection",
+    "depth",
+    "masking features",
     "compensate",
     "differentiation",
     "recover check schedule",
@@ -25,7 +28,7 @@ ORDER = [
     "pipeline",
     "demo",
     "sources",
-    "job",
+    "job summary",
     "workers",
     "sweep",
     "studies",

@@ -7,9 +7,10 @@ from secateurs.check import Preflight, check
 from secateurs.compensate import Compensation, compensate
 from secateurs.costs import Cost, cost
 from secateurs.criteria import Hybrid, criterion, score, score_many
+from secateurs.depth import LayerRanking, drop_layers, rank_layers
 from secateurs.differentiation import ndi_report
 from secateurs.errors import SecateursError, SecateursWarning
-from secateurs.evaluate import accuracy, mean_loss
+from secateurs.evaluate import accuracy, mean_loss, perplexity, tokens_per_second
 from secateurs.features import FeatureRanking, rank_features
 from secateurs.inputs import random_inputs
 from secateurs.masking import Masked, mask
@@ -21,14 +22,16 @@ from secateurs.schedule import Schedule
 from secateurs.shard import shard
 from secateurs.structure import Structure, trace
 from secateurs.surgery import apply
+from secateurs.text import text_data
 from secateurs.training import apply_, carry_optimizer, check_optimizer, differentiation_loss, gradual, track
 
 __version__ = version("secateurs")
 
 __all__ = [
-    "Compensation", "Cost", "FeatureRanking", "Hybrid", "Limits", "Masked", "Plan", "Preflight", "Recovery", "Result",
-    "Schedule", "SecateursError", "SecateursWarning", "Structure", "accuracy", "allocate", "apply", "apply_",
-    "carry_optimizer", "check", "check_optimizer", "compensate", "cost", "criterion", "differentiation_loss",
-    "finetune", "gradual", "load", "mask", "mean_loss", "ndi_report", "prune", "random_inputs", "rank_features",
-    "recalibrate", "score", "score_many", "shard", "trace", "track",
+    "Compensation", "Cost", "FeatureRanking", "Hybrid", "LayerRanking", "Limits", "Masked", "Plan", "Preflight",
+    "Recovery", "Result", "Schedule", "SecateursError", "SecateursWarning", "Structure", "accuracy", "allocate",
+    "apply", "apply_", "carry_optimizer", "check", "check_optimizer", "compensate", "cost", "criterion",
+    "differentiation_loss", "drop_layers", "finetune", "gradual", "load", "mask", "mean_loss", "ndi_report",
+    "perplexity", "prune", "random_inputs", "rank_features", "rank_layers", "recalibrate", "score", "score_many",
+    "shard", "text_data", "tokens_per_second", "trace", "track",
 ]  # fmt: skip
