@@ -13,10 +13,10 @@ from secateurs.budgets import Limits, settled
 from secateurs.compensate import Compensation
 from secateurs.costs import Cost, cost
 from secateurs.criteria import Named, find
-from secateurs.data import first_batch
+from secateurs.data import Call, as_call, first_batch
 from secateurs.errors import DataError, UsageError
 from secateurs.losses import Loss
-from secateurs.persist import save
+from secateurs.persist import save, save_pretrained
 from secateurs.plan import Plan
 from secateurs.procedure import Procedure
 from secateurs.progress import Progress, silent
@@ -44,6 +44,7 @@ class Result:
         attributes: attributes of modules that were changed, per module name.
         compensation: what the units that stay took over (after the last round), if that was asked for.
         rounds: what each round left, and what was measured then.
+        examples: the inputs that the model was traced on.
     """
 
     model: nn.Module
@@ -57,6 +58,7 @@ class Result:
     attributes: Attributes
     compensation: Compensation | None
     rounds: Sequence[Round]
+    examples: Call
 
     @property
     def measured(self) -> Mapping[str, Mapping[str, float]]:
@@ -70,6 +72,23 @@ class Result:
             PersistError: the directory exists already or cannot be written.
         """
         save(directory, self.model, self.plan, self.attributes, self.criterion, overwrite)
+
+    def save_pretrained(self, directory: str | Path, tokenizer: Any = None) -> None:
+        """Write the model as it is now to a new directory that plain `from_pretrained` of its class loads.
+
+        Its generation configuration and the plan go along. The model is loaded from there and compared, in weights and
+        outputs, before the directory gets its name; there must be memory for two.
+
+        Args:
+            directory: where to.
+            tokenizer: or processor, to be saved beside the model.
+
+        Raises:
+            PersistError: the class cannot express the widths that are left (the message says which, and what to do;
+                `save` always can), or the directory exists or cannot be written.
+            UsageError: the tokenizer cannot be saved.
+        """
+        save_pretrained(directory, self.model, self.plan, self.structure, self.examples, tokenizer)
 
     def __str__(self) -> str:
         return f"{self.plan}{self.criterion}: {self.dense_cost} → {self.cost}\n"
@@ -201,6 +220,7 @@ def prune(
         attributes=state.attributes,
         compensation=state.compensation,
         rounds=state.rounds,
+        examples=as_call(examples),
     )
 
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 import shutil
 import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -37,29 +39,39 @@ def save(
     Raises:
         PersistError: the directory exists (and is not a saved model that may be overwritten), or cannot be written.
     """
-    directory = check_free(directory, overwrite)
     tensors, aliases = _tensors(model)
+    with written(check_free(directory, overwrite)) as work:
+        safetensors.torch.save_file(tensors, work / WEIGHTS)
+        plan.save(work / PLAN)
+        manifest = Manifest(
+            format=FORMAT,
+            secateurs=version("secateurs"),
+            torch=str(torch.__version__),
+            model=type(model).__qualname__,
+            criterion=criterion,
+            attributes={m: {k: _plain(v) for k, v in its.items()} for m, its in attributes.items()},
+            aliases=aliases,
+            training=[name for name, module in model.named_modules() if module.training],
+            fixed=[name for name, parameter in model.named_parameters() if not parameter.requires_grad],
+            sha256={name: digest(work / name) for name in (WEIGHTS, PLAN)},
+        )
+        manifest.sha256[MANIFEST] = seal(manifest)
+        (work / MANIFEST).write_text(manifest.model_dump_json(indent=1), encoding="utf-8")
+
+
+@contextmanager
+def written(directory: Path) -> Iterator[Path]:
+    """A directory to write into, which takes its place when everything is written, or vanishes.
+
+    Raises:
+        PersistError: something cannot be written.
+    """
     try:
         directory.parent.mkdir(parents=True, exist_ok=True)
         work = Path(tempfile.mkdtemp(prefix=f".{directory.name}.", dir=directory.parent))
         try:
             work.chmod(0o755)
-            safetensors.torch.save_file(tensors, work / WEIGHTS)
-            plan.save(work / PLAN)
-            manifest = Manifest(
-                format=FORMAT,
-                secateurs=version("secateurs"),
-                torch=str(torch.__version__),
-                model=type(model).__qualname__,
-                criterion=criterion,
-                attributes={m: {k: _plain(v) for k, v in its.items()} for m, its in attributes.items()},
-                aliases=aliases,
-                training=[name for name, module in model.named_modules() if module.training],
-                fixed=[name for name, parameter in model.named_parameters() if not parameter.requires_grad],
-                sha256={name: digest(work / name) for name in (WEIGHTS, PLAN)},
-            )
-            manifest.sha256[MANIFEST] = seal(manifest)
-            (work / MANIFEST).write_text(manifest.model_dump_json(indent=1), encoding="utf-8")
+            yield work
             _move(work, directory)
         finally:
             shutil.rmtree(work, ignore_errors=True)

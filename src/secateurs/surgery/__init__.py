@@ -3,10 +3,13 @@
 from secateurs.surgery.adapt import adapt
 from secateurs.surgery.apply import Cut, apply, operate, warn_of
 from secateurs.surgery.attributes import Attributes, assign
+from secateurs.surgery.config import configured
 from secateurs.surgery.further import Further, cut_further
 from secateurs.surgery.inplace import check_bare, replacing
+from secateurs.surgery.untold import untold
+from secateurs.surgery.verify import TOLERANCE, difference, run
 
 __all__ = [
-    "Attributes", "Cut", "Further", "adapt", "apply", "assign", "check_bare", "cut_further", "operate", "replacing",
-    "warn_of",
+    "TOLERANCE", "Attributes", "Cut", "Further", "adapt", "apply", "assign", "check_bare", "configured", "cut_further",
+    "difference", "operate", "replacing", "run", "untold", "warn_of",
 ]  # fmt: skip

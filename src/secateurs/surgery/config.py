@@ -79,7 +79,8 @@ def fitted(model: nn.Module, structure: Structure, widths: Mapping[str, int]) ->
             wanted = best.wanted if value is None else sizes.get(value, set())
             for new in sorted(wanted - {value}) if best.number else ():
                 found = mismatches(model, {**changes, path: new}, shapes)
-                refusals += [found.example] if found.number == float("inf") else []
+                if found.number == float("inf") and value is not None:  # a field left open may be for something else
+                    refusals.append(found.example)
                 if found.number < best.number:
                     changes, best = {**changes, path: new}, found
     return Fitted(changes, (refusals or [best.example])[0] if best.number else None)
@@ -136,7 +137,7 @@ def mismatches(model: nn.Module, changes: Mapping[str, Any], shapes: Shapes | No
         built = _shapes(_built(model, changes))
     except Exception as error:  # a library's class may raise anything
         asked = ", ".join(f"{path.removeprefix(ROOT + '.')}={value}" for path, value in changes.items())
-        why = str(error).strip().splitlines()[-1].strip()
+        why = str(error).strip().splitlines()[-1].strip().rstrip(".")
         return Mismatches(float("inf"), set(), f"{config} refuses {asked}: {why}")
     wrong = [name for name in shapes if name in built and built[name] != shapes[name]]
     others = sorted(built.keys() ^ shapes.keys())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
@@ -27,7 +28,9 @@ def run(model: nn.Module, call: Call, watcher: AbstractContextManager[Any] | Non
         return [tensor.clone() for tensor in outputs_of(output)]
 
 
-def difference(cut: list[Tensor], masked: list[Tensor]) -> str | None:
+def difference(
+    cut: list[Tensor], masked: list[Tensor], tolerance: Mapping[torch.dtype, float] = TOLERANCE
+) -> str | None:
     """How two models' outputs differ by more than the tolerance, or None."""
     if [t.shape for t in cut] != [t.shape for t in masked]:
         return f"output shapes {[list(t.shape) for t in cut]} are not {[list(t.shape) for t in masked]}"
@@ -40,7 +43,7 @@ def difference(cut: list[Tensor], masked: list[Tensor]) -> str | None:
             continue
         scale = b.nan_to_num(0, 0, 0).abs().max() if b.numel() else 0
         error = (a - b).abs().max() if b.numel() else 0
-        same = torch.allclose(a, b, rtol=0, atol=max(float(scale), 1e-30) * TOLERANCE[a.dtype], equal_nan=True)
+        same = torch.allclose(a, b, rtol=0, atol=max(float(scale), 1e-30) * tolerance[a.dtype], equal_nan=True)
         if not same:
             return f"output {number} differs by {float(error):.3g} where the largest value is {float(scale):.3g}"
     return None
