@@ -146,6 +146,27 @@ def test_padding_does_not_count(name):
         sc.rank_layers(model, [{**padded, "attention_mask": torch.zeros_like(padded["attention_mask"])}])
 
 
+def test_each_side_of_an_encoder_and_decoder_has_its_own_padding():
+    torch.manual_seed(0)
+    model = BY_NAME["BartForConditionalGeneration"].build().double().eval()
+    ids, told = torch.randint(3, 100, (2, 2, 9))
+    has = (torch.arange(9) < 6).long().expand(2, 9)
+    whole = sc.rank_layers(model, [{"input_ids": ids, "attention_mask": has, "decoder_input_ids": told}]).scores
+    padded = {"input_ids": ids, "attention_mask": has, "decoder_input_ids": told, "decoder_attention_mask": has}
+    part = sc.rank_layers(model, [padded]).scores
+    short = sc.rank_layers(model, [{"input_ids": ids[:, :6], "decoder_input_ids": told[:, :6]}]).scores
+    assert part == pytest.approx(short, rel=1e-9)
+    assert all((whole[name] == part[name]) == ("encoder.layers" in name) for name in whole)
+
+
+def test_a_list_of_the_same_length_that_is_not_of_the_layers_stays():
+    torch.manual_seed(0)
+    model = BY_NAME["WhisperForConditionalGeneration"].build().eval()
+    small = sc.drop_layers(model, ["model.encoder.layers.0"], BY_NAME["WhisperForConditionalGeneration"].inputs())
+    assert small.config.begin_suppress_tokens == model.config.begin_suppress_tokens
+    assert (small.config.encoder_layers, small.config.decoder_layers) == (1, 2)
+
+
 def test_controls(chain):
     model, x = chain
     influence = sc.rank_layers(model, [x])

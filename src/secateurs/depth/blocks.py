@@ -28,10 +28,12 @@ class Layers:
     Attributes:
         names: of those that can be dropped, in the order in which they run.
         frozen: modules of the same classes in such places that cannot be dropped, and why.
+        room: by the name of each list or sequence that layers are in, how many modules it holds.
     """
 
     names: tuple[str, ...]
     frozen: Mapping[str, str]
+    room: Mapping[str, int]
 
 
 def find_layers(model: nn.Module, example_inputs: Any) -> Layers:
@@ -69,7 +71,13 @@ def find_layers(model: nn.Module, example_inputs: Any) -> Layers:
             f"{type(model).__name__} has no layers that could be dropped: no two modules of one class, in an "
             "nn.ModuleList or nn.Sequential, that add something to what they are given and keep its shape"
         )
-    return Layers(names, {name: why for name, why in found.items() if why})
+    room = {path: len(model.get_submodule(path)._modules) for path in map(container, names)}
+    return Layers(names, {name: why for name, why in found.items() if why}, room)
+
+
+def container(name: str) -> str:
+    """The name of the list or sequence that a layer is in."""
+    return name.rpartition(".")[0]
 
 
 class _Seen(Watcher):

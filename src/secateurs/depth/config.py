@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -12,14 +13,17 @@ from secateurs.preserve import rng
 from secateurs.surgery.attributes import assign
 from secateurs.surgery.config import ROOT, configured, fields, filled, mismatches
 
+LISTED = re.compile("layer|block")
+"""In the names of fields that list something for each layer. Others, such as sizes of an image, may be as long."""
+
 
 def depth_changes(
     small: nn.Module, lists: Mapping[str, Kept], right: Callable[[nn.Module], bool]
 ) -> dict[str, int | list[Any]]:
     """New values of the fields of `small.config`, with which its class builds a model of as many layers.
 
-    A field is tried if it is the number of modules that a list held, or is a list of as many; the numbers are kept with
-    which the class has the parameters of `small`.
+    A field is tried if it is the number of modules that a list held, or lists something for each of them; numbers are
+    kept with which the class has the parameters of `small`.
 
     Args:
         small: the model without some layers.
@@ -38,7 +42,7 @@ def depth_changes(
         for total, indices in lists.values():
             if type(value) is int and value == total:
                 numbers.append((path, len(indices)))
-            elif isinstance(value, (list, tuple)) and len(value) == total:
+            elif isinstance(value, (list, tuple)) and len(value) == total and LISTED.search(path):
                 listed[path] = [value[index] for index in indices]
     with rng():
         for start in ({**listed}, {}):

@@ -57,6 +57,7 @@ class _Angles:
         self.modules = {name: model.get_submodule(name) for name in names}
         self.sums, self.counts = torch.zeros(2, len(names), dtype=torch.float64)
         self._numbers = {name: number for number, name in enumerate(names)}
+        self._decodes = bool(getattr(getattr(model, "config", None), "is_encoder_decoder", False))
         self._given: dict[str, Tensor] = {}
         self._call = Call()
 
@@ -81,9 +82,17 @@ class _Angles:
         cosines = _cosines(x.movedim(dim, -1).double(), y.movedim(dim, -1).double())
         if not cosines.isfinite().all():
             raise DataError(f"{name}: what goes through it is not finite; check the inputs and the weights")
-        counted = _counted(self._call, cosines)
+        counted = self._counted(name, cosines)
         self.sums[self._numbers[name]] += (cosines * counted).sum().cpu()
         self.counts[self._numbers[name]] += counted.sum().cpu()
+
+    def _counted(self, name: str, tokens: Tensor) -> Tensor:
+        """One where a token counts, zero where the attention mask of the call leaves it out."""
+        mask = self._call.kwargs.get(
+            "decoder_attention_mask" if self._decodes and "decoder" in name else "attention_mask"
+        )
+        fits = isinstance(mask, Tensor) and mask.shape == tokens.shape
+        return (mask != 0).double() if fits else torch.ones_like(tokens)
 
 
 def _cosines(x: Tensor, y: Tensor) -> Tensor:
@@ -91,10 +100,3 @@ def _cosines(x: Tensor, y: Tensor) -> Tensor:
     lengths = x.norm(dim=-1) * y.norm(dim=-1)
     cosines = (x * y).sum(-1) / torch.where(lengths > 0, lengths, 1)
     return torch.where((x == 0).all(-1) & (y == 0).all(-1), 1, cosines)
-
-
-def _counted(call: Call, tokens: Tensor) -> Tensor:
-    """One where a token counts, zero where the call's attention mask of that shape leaves it out."""
-    masks = (its for name, its in call.kwargs.items() if name.endswith("attention_mask") and isinstance(its, Tensor))
-    fitting = [mask != 0 for mask in masks if mask.shape == tokens.shape]
-    return (fitting[0] if fitting else torch.ones_like(tokens)).double()

@@ -8,6 +8,7 @@ from typing import NamedTuple
 
 from torch import nn
 
+from secateurs.depth.blocks import container
 from secateurs.surgery.cut import rebuild
 
 
@@ -22,7 +23,7 @@ def containers(model: nn.Module, names: Iterable[str]) -> dict[str, Kept]:
     """The lists that lose modules of these names, by their own names."""
     gone = set(names)
     found = {}
-    for path in dict.fromkeys(name.rpartition(".")[0] for name in names):
+    for path in dict.fromkeys(map(container, names)):
         children = [f"{path}.{child}".lstrip(".") for child in model.get_submodule(path)._modules]
         found[path] = Kept(len(children), tuple(i for i, child in enumerate(children) if child not in gone))
     return found

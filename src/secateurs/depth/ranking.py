@@ -11,7 +11,7 @@ from torch import nn
 
 from secateurs.criteria.find import REVERSED
 from secateurs.data import first_batch, need_values
-from secateurs.depth.blocks import find_layers
+from secateurs.depth.blocks import container, find_layers
 from secateurs.depth.influence import block_influence
 from secateurs.errors import CriterionError, InfeasibleBudgetError
 from secateurs.progress import Progress, silent
@@ -33,17 +33,19 @@ class LayerRanking:
     Attributes:
         scores: by name, in the order in which the layers run; higher = keep.
         frozen: layers that cannot be dropped, and why.
+        room: by the name of each list or sequence that layers are in, how many modules it holds.
         criterion: of `CRITERIA`.
     """
 
     scores: Mapping[str, float]
     frozen: Mapping[str, str]
+    room: Mapping[str, int]
     criterion: str
 
     def lowest(self, budget: str) -> tuple[str, ...]:
         """The layers to drop so that no more are kept than asked for: those with the lowest scores.
 
-        Of the layers of one list or sequence, one stays.
+        No list or sequence is left empty.
 
         Args:
             budget: "keep:F" for a fraction of the layers that have scores, or "effective", "effective:B".
@@ -56,12 +58,12 @@ class LayerRanking:
         """
         scores = torch.tensor(list(self.scores.values()), dtype=torch.float64)
         count = len(scores) - number(parse_share(budget, "layers"), scores, "the layers")
-        left = {*self.scores, *self.frozen}
-        gone: list[str] = []
+        left = dict(self.room)
+        gone: set[str] = set()
         for name in sorted(self.scores, key=lambda name: self.scores[name]):
-            if len(gone) < count and sum(_container(its) == _container(name) for its in left) > 1:
-                left.discard(name)
-                gone.append(name)
+            if len(gone) < count and left[container(name)] > 1:
+                left[container(name)] -= 1
+                gone.add(name)
         if len(gone) < count:
             least = len(scores) - len(gone)
             raise InfeasibleBudgetError(
@@ -110,8 +112,4 @@ def rank_layers(
     else:
         values = torch.rand(len(layers.names), generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
     scores = -values if criterion.startswith(REVERSED) else values
-    return LayerRanking(dict(zip(layers.names, scores.tolist(), strict=True)), layers.frozen, criterion)
-
-
-def _container(name: str) -> str:
-    return name.rpartition(".")[0]
+    return LayerRanking(dict(zip(layers.names, scores.tolist(), strict=True)), layers.frozen, layers.room, criterion)
