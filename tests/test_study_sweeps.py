@@ -35,7 +35,7 @@ def job(tmp_path):
 @pytest.fixture
 def quick(monkeypatch):
     """Runs in this process take no times and draw no pages."""
-    monkeypatch.setattr("secateurs.job.latencies", lambda models, _: [0.0] * len(models))
+    monkeypatch.setattr("secateurs.summary.latencies", lambda models, _: [0.0] * len(models))
     monkeypatch.setattr("secateurs.report.page.render_page", lambda _: "")
 
 

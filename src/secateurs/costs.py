@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import statistics
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, ClassVar
 
 import torch
@@ -103,15 +105,28 @@ def latencies(models: Sequence[nn.Module], example_inputs: Any, seconds: float =
         seconds: time to spend on all of them together, after one warm-up pass each.
     """
     call = as_call(example_inputs)
-    times: list[list[float]] = [[] for _ in models]
+    with ExitStack() as stack:
+        for model in models:
+            stack.enter_context(evaluating(model))
+        return in_turns([partial(call.to(device_of(model)).run, model) for model in models], seconds)
+
+
+def in_turns(actions: Sequence[Callable[[], Any]], seconds: float) -> list[float]:
+    """Median seconds of each action; they take turns.
+
+    Args:
+        actions: at least one; what they put on an accelerator's queue is waited for.
+        seconds: time to spend on all of them together, after doing each once to warm up.
+    """
+    times: list[list[float]] = [[] for _ in actions]
     end = float("inf")
     while time.perf_counter() < end or len(times[0]) < 4:
-        for model, its in zip(models, times, strict=True):
-            with evaluating(model):
-                moved = call.to(device_of(model))
-                start = time.perf_counter()
-                moved.run(model)
-                its.append(time.perf_counter() - start)
+        for action, its in zip(actions, times, strict=True):
+            start = time.perf_counter()
+            action()
+            if torch.accelerator.is_available():
+                torch.accelerator.synchronize()
+            its.append(time.perf_counter() - start)
         if len(times[0]) == 1:
             end = time.perf_counter() + seconds
     return [statistics.median(its[1:]) for its in times]

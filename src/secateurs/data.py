@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sized
 from dataclasses import dataclass, field
+from inspect import signature
 from typing import Any
 
 import torch
@@ -30,6 +31,15 @@ class Call:
     def tensors(self) -> list[Tensor]:
         """Every tensor among the arguments."""
         return [leaf for leaf in tree_flatten((self.args, self.kwargs))[0] if isinstance(leaf, Tensor)]
+
+    def named(self, model: nn.Module) -> dict[str, Tensor]:
+        """The arguments that are tensors, by the names that `model` gives them."""
+        try:
+            bound = signature(model.forward).bind(*self.args, **self.kwargs)
+        except TypeError:  # the model will say so itself
+            return {}
+        named = bound.arguments | bound.kwargs  # with those that the signature does not name
+        return {name: its for name, its in named.items() if isinstance(its, Tensor)}
 
     def samples(self) -> int:
         """Number of samples: the first dimension of most tensors.
@@ -105,6 +115,11 @@ class Batch:
             DataError: the tensors do not tell; see `Call.samples`.
         """
         return len(self.targets) if isinstance(self.targets, Tensor) and self.targets.ndim else self.call.samples()
+
+    @property
+    def labels(self) -> Any:
+        """The targets, or what a dict holds under `labels`."""
+        return self.call.kwargs.get("labels") if self.targets is None else self.targets
 
     def sample(self, count: int = 1) -> Call:
         """The call on the first samples alone."""

@@ -6,7 +6,7 @@ import dataclasses
 import json
 import shutil
 import warnings
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, ClassVar
@@ -14,23 +14,22 @@ from typing import Any, ClassVar
 import torch
 from pydantic import ConfigDict, TypeAdapter, ValidationError
 from torch import distributed, nn
-from torch.utils.data import DataLoader, Dataset, Subset, random_split
+from torch.utils.data import Subset, random_split
 
 from secateurs.budgets import Limits
-from secateurs.costs import latencies
 from secateurs.criteria import find
-from secateurs.data import first_batch
 from secateurs.errors import PersistError, SecateursWarning, UsageError
-from secateurs.evaluate import accuracy, mean_loss
 from secateurs.launch import leads, processes
 from secateurs.pipeline import Result, prune
 from secateurs.progress import Progress
 from secateurs.recover import Fit, Recovery
-from secateurs.report import Comparison, Outcome, Round, environment, write_report
+from secateurs.report import Comparison, write_report
 from secateurs.run import Run
 from secateurs.schedule import Schedule
 from secateurs.shard import shard
-from secateurs.sources import ImageOptions, build, function, is_random, read_data, read_dataset
+from secateurs.sources import ImageOptions, build, function, is_random, pretrained, read_data, read_dataset
+from secateurs.summary import compared, measure
+from secateurs.text import TextOptions, loader
 
 MODEL = "model"
 """Where in a run's directory the pruned model is saved."""
@@ -64,6 +63,9 @@ class Job:
     fit: str = ""
     batch_size: int = 64
     images: ImageOptions = field(default_factory=ImageOptions)
+    tokenizer: str = ""
+    length: int | None = None
+    trust_remote_code: bool = False
     samples: int = 1024
     seed: int = 0
 
@@ -125,11 +127,11 @@ class Job:
                 recovery=self._recovery(),
                 training=training,
                 validation=validation,
-                measure=None if test is None else _measure(test),
+                measure=None if test is None else measure(test),
                 directory=Run(directory, command, dataclasses.asdict(self)),
                 progress=progress,
             )
-            comparison = self._comparison(dense, result, data, test, command)
+            comparison = compared(self, dense, result, data, test, command)
             told = dict.fromkeys(str(its.message) for its in caught if issubclass(its.category, SecateursWarning))
             comparison = dataclasses.replace(comparison, warnings=tuple(told))
             if leads():
@@ -138,46 +140,6 @@ class Job:
                 write_report(comparison, directory)
         return result, comparison
 
-    def _comparison(
-        self, dense: nn.Module, result: Result, data: Iterable[Any], test: Iterable[Any] | None, command: str
-    ) -> Comparison:
-        batch = first_batch(data)
-        before, after = latencies([dense, result.model], batch.call)
-        figures = _measure(test)(dense) if test is not None else {}
-        notes = [f"MACs are of one input; latency is of a batch of {batch.size}, the models taking turns."]
-        if is_random(self.training or self.data):
-            notes.append("Batch norm keeps its statistics: those of random inputs would be wrong.")
-        return Comparison(
-            title=f"{type(dense).__name__} pruned to {self.budget} by {result.criterion}",
-            model=self.model,
-            dense=result.dense_cost,
-            units={name: group.size for name, group in result.structure.groups.items()},
-            frozen=result.structure.frozen,
-            outcomes=[self._outcome(result, (before, after))],
-            command=command,
-            quality=figures.get("accuracy"),
-            loss=figures.get("loss"),
-            notes=[*notes, *(f"Not exact: {name}: {why}." for name, why in result.inexact.items())],
-            provenance={**environment(), "data": self.data, "seed": str(self.seed)},
-        )
-
-    def _outcome(self, result: Result, latency: tuple[float, float]) -> Outcome:
-        rounds = [Round(its.cost, its.widths, _accuracies(its.measured)) for its in result.rounds]
-        return Outcome(
-            criterion=result.criterion,
-            budget=self.budget,
-            seed=self.seed,
-            cost=result.cost,
-            latency=latency,
-            quality=_accuracies(result.measured),
-            keep=result.plan.keep,
-            scores={name: scores.tolist() for name, scores in result.scores.items()},
-            loss=result.measured.get("cut", {}).get("loss"),
-            effective=result.plan.certificates,
-            compensation={} if result.compensation is None else result.compensation.errors,
-            rounds=rounds if len(rounds) > 1 else (),
-        )
-
     def dense(self) -> nn.Module:
         """The model to prune.
 
@@ -185,19 +147,19 @@ class Job:
             ModelError: it cannot be had.
             UsageError: there is no such device.
         """
-        model = build(self.model, self.weights)
+        model = build(self.model, self.weights, self.trust_remote_code)
         try:
             return model.to(self.device) if self.device else model
         except (RuntimeError, AssertionError) as error:
             raise UsageError(f"the model cannot be moved to device {self.device!r}: {error}") from error
 
     def tested(self) -> Iterable[Any] | None:
-        """What accuracy is measured on, if it is.
+        """What quality is measured on, if it is.
 
         Raises:
             DataError: it cannot be had.
         """
-        return self._data(self.test) if self.test else None
+        return self._data(self.test, overlap=True) if self.test else None
 
     def calibration(self) -> Iterable[Any]:
         """What is scored and compensated on: as many samples as are wanted, drawn by the seed.
@@ -207,11 +169,11 @@ class Job:
         """
         if is_random(self.data):
             return self._data(self.data)
-        dataset: Any = read_dataset(self.data, self.images)
+        dataset: Any = read_dataset(self.data, self.images, self.text)
         if self.samples < len(dataset):
             order = torch.randperm(len(dataset), generator=torch.Generator().manual_seed(self.seed))
             dataset = Subset(dataset, order[: self.samples].tolist())
-        return DataLoader(dataset, self.batch_size)
+        return loader(dataset, self.batch_size)
 
     def _recovery(self) -> Recovery | Fit | None:
         if self.fit:
@@ -227,7 +189,7 @@ class Job:
         labelled = self.training or self.data
         if is_random(labelled):
             return self._data(labelled), None
-        dataset = read_dataset(labelled, self.images)
+        dataset = read_dataset(labelled, self.images, self.text)
         try:
             share = float(self.validation)
         except ValueError:
@@ -236,24 +198,18 @@ class Job:
             if not 0 < share < 1:
                 raise UsageError(f"a share held out for validation lies between 0 and 1, not at {share:g}")
             parts = random_split(dataset, [1 - share, share], torch.Generator().manual_seed(self.seed))
-            dataset, held_out = parts[0], DataLoader(parts[1], self.batch_size)
-        return self._shuffled(dataset), held_out
+            dataset, held_out = parts[0], loader(parts[1], self.batch_size)
+        return loader(dataset, self.batch_size, torch.Generator().manual_seed(self.seed)), held_out
 
-    def _shuffled(self, dataset: Dataset[Any]) -> DataLoader[Any]:
-        return DataLoader(dataset, self.batch_size, shuffle=True, generator=torch.Generator().manual_seed(self.seed))
+    @property
+    def text(self) -> TextOptions:
+        """How text becomes sequences of tokens."""
+        return TextOptions(pretrained(self.model), self.tokenizer, self.length, self.trust_remote_code)
 
-    def _data(self, spec: str) -> Iterable[Any]:
-        return read_data(spec, self.shape, self.batch_size, self.images, self.seed)
+    def _data(self, spec: str, overlap: bool = False) -> Iterable[Any]:
+        return read_data(spec, self.shape, self.batch_size, self.images, self.seed, self.text, overlap)
 
 
 def _shared(data: Any) -> Any:
     """Data of which each process reads a part, where there are several."""
     return shard(data) if data is not None and distributed.is_initialized() else data
-
-
-def _measure(test: Iterable[Any]) -> Callable[[nn.Module], dict[str, float]]:
-    return lambda model: {"accuracy": accuracy(model, test), "loss": mean_loss(model, test)}
-
-
-def _accuracies(measured: Any) -> dict[str, float]:
-    return {stage: figures["accuracy"] for stage, figures in measured.items() if "accuracy" in figures}

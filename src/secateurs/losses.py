@@ -45,3 +45,15 @@ def loss_of(outputs: Any, batch: Batch, loss: Loss | None) -> Tensor:
 
 def _cross_entropy(outputs: Any, targets: Any) -> Tensor:
     return functional.cross_entropy(outputs, targets)
+
+
+def logits_of(outputs: Any, purpose: str) -> Tensor:
+    """Outputs that are a tensor, or the logits among them.
+
+    Raises:
+        DataError: there are none.
+    """
+    logits = outputs.get("logits") if isinstance(outputs, dict) else getattr(outputs, "logits", outputs)
+    if not isinstance(logits, Tensor):
+        raise DataError(f"{purpose} needs outputs that are tensors or have logits, not {type(outputs)}")
+    return logits

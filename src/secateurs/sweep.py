@@ -123,7 +123,7 @@ class Sweep:
                 return
             if directory.exists() and any(not path.name.startswith(".") for path in directory.iterdir()):
                 raise PersistError(f"{directory} exists already, and is no comparison; choose another")
-            dense = build(self.job.model, self.job.weights)
+            dense = build(self.job.model, self.job.weights, self.job.trust_remote_code)
             with whole(directory / DENSE) as new:
                 safetensors.torch.save_model(dense, str(new))
             record = {"command": command, "sweep": json.loads(asked), "versions": environment()}

@@ -16,11 +16,11 @@ if TYPE_CHECKING:
 
 
 def job_of(
-    model: Annotated[str, typer.Argument(help="py:path/to/file.py:factory, or digits for the demo's.")] = "",
-    data: Annotated[str, typer.Option(help="npz:PATH, folder:PATH, random:N or digits.")] = "",
+    model: Annotated[str, typer.Argument(help="py:path/to/file.py:factory, hf:PATH, or digits for the demo's.")] = "",
+    data: Annotated[str, typer.Option(help="npz:, folder:, text:, jsonl: or tsv:PATH, random:N, or digits.")] = "",
     training: Annotated[str, typer.Option("--train", help="Labelled data to recover on; by default --data.")] = "",
     validation: Annotated[str, typer.Option(help="Labelled data, or the share of --train that is held out.")] = "",
-    test: Annotated[str, typer.Option(help="Labelled data to measure accuracy on.")] = "",
+    test: Annotated[str, typer.Option(help="Data to measure accuracy or perplexity on.")] = "",
     samples: Annotated[int, typer.Option(min=1, help="Of --data, drawn by the seed: to score and compensate.")] = 1024,
     weights: Annotated[str, typer.Option(help="A safetensors file to load into the model.")] = "",
     device: Annotated[str, typer.Option(help="Such as cuda; by default where the model is built.")] = "",
@@ -29,6 +29,11 @@ def job_of(
     image_size: Annotated[int, typer.Option(help="Resize images of folders; 0 leaves them.")] = 0,
     mean: Annotated[str, typer.Option(help="Subtracted from images of folders, per channel.")] = "0",
     std: Annotated[str, typer.Option(help="Images of folders are divided by this, per channel.")] = "1",
+    tokenizer: Annotated[str, typer.Option(help="Directory of the tokenizer; by default the model's own.")] = "",
+    length: Annotated[int, typer.Option(min=0, help="Tokens per sequence; 0: the model's most, at most 1024.")] = 0,
+    trust_remote_code: Annotated[
+        bool, typer.Option("--trust-remote-code", help="Run Python code that comes with a model.")
+    ] = False,
     keep: Keep = [],  # noqa: B006 (typer reads it)
     kinds: Kinds = [],  # noqa: B006
     scope: Annotated[str, typer.Option(help="global or local; by default what suits the criterion.")] = "",
@@ -82,6 +87,9 @@ def job_of(
         shape=shape_of(shape),
         batch_size=batch_size,
         images=ImageOptions(image_size or None, floats_of(mean), floats_of(std)),
+        tokenizer=tokenizer,
+        length=length or None,
+        trust_remote_code=trust_remote_code,
         keep=tuple(keep),
         kinds=tuple(kinds) or None,
         scope=scope or None,

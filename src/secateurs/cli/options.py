@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-Model = Annotated[str, typer.Argument(help="py:path/to/file.py:factory, a function that builds the model.")]
+Model = Annotated[str, typer.Argument(help="py:path/to/file.py:factory, a function that builds the model; or hf:PATH.")]
 Shape = Annotated[str, typer.Option("--input", help="Shape of one input without the batch dimension: 3,32,32.")]
 Keep = Annotated[list[str], typer.Option(help="Name or pattern of modules whose units stay; may be repeated.")]
 Kinds = Annotated[list[str], typer.Option(help="Kind of units that may go (see: secateurs list); may be repeated.")]

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 def check(
     model: Model,
     shape: Shape = "",
-    data: Annotated[str, typer.Option(help="npz:PATH, folder:PATH or random:N, instead of --input.")] = "",
+    data: Annotated[str, typer.Option(help="npz:, folder:, text:, jsonl: or tsv:PATH or random:N; not --input.")] = "",
     keep: Keep = [],  # noqa: B006 (typer reads it)
     kinds: Kinds = [],  # noqa: B006
     as_json: Json = False,
@@ -29,9 +29,11 @@ def check(
     """List what can be removed from a model and what cannot, with the reasons. Changes nothing."""
     from secateurs.check import check as run
     from secateurs.data import first_batch
-    from secateurs.sources import build, read_data
+    from secateurs.sources import build, pretrained, read_data
+    from secateurs.text import TextOptions
 
-    examples = first_batch(read_data(data or "random:1", shape_of(shape))).sample()
+    text = TextOptions(pretrained(model))
+    examples = first_batch(read_data(data or "random:1", shape_of(shape), text=text)).sample()
     found = run(build(model), examples, keep, kinds or None)
     if not as_json:
         print(found)

@@ -10,7 +10,7 @@ import typer
 from secateurs.cli.options import BatchSize, Keep, Model, Seed, Shape, shape_of
 from secateurs.cli.output import Json, print_json, progress
 
-Data = Annotated[str, typer.Option(help="npz:PATH, folder:PATH or random:N.")]
+Data = Annotated[str, typer.Option(help="npz:, folder:, text:, jsonl: or tsv:PATH, or random:N.")]
 
 
 def mask(
@@ -28,9 +28,10 @@ def mask(
 ) -> None:
     """Set single weights to zero. The model keeps its shapes: its size and speed do not change by themselves."""
     from secateurs.masking import mask as run
-    from secateurs.sources import build, read_data
+    from secateurs.sources import build, pretrained, read_data
+    from secateurs.text import TextOptions
 
-    batches = read_data(data, shape_of(shape), batch_size, seed=seed)
+    batches = read_data(data, shape_of(shape), batch_size, seed=seed, text=TextOptions(pretrained(model)))
     how = {"keep": keep, "seed": seed, "progress": progress(as_json)}
     masked = run(build(model), batches, criterion, budget, scope or None, **how)
     masked.save(out)

@@ -13,7 +13,7 @@ from torch.nn import functional
 from secateurs import preserve
 from secateurs.data import Batch
 from secateurs.errors import DataError, UsageError
-from secateurs.losses import Loss, loss_of
+from secateurs.losses import Loss, logits_of, loss_of
 
 ExtraLoss = Callable[[], Tensor]
 """One more term of the loss of a batch, a scalar. One that is a context manager too is entered around the forward pass
@@ -72,20 +72,15 @@ def _scalar(value: Any) -> Tensor:
 
 
 def _divergence(outputs: Any, teacher: nn.Module, batch: Batch, temperature: float) -> Tensor:
+    purpose = "learning from a teacher"
     with preserve.evaluating(teacher):
-        theirs = _logits(forward(teacher, batch))
-    if theirs.shape != _logits(outputs).shape:
-        raise DataError(f"the teacher gives {list(theirs.shape)} where the model gives {list(_logits(outputs).shape)}")
+        theirs = logits_of(forward(teacher, batch), purpose)
+    ours = logits_of(outputs, purpose)
+    if theirs.shape != ours.shape:
+        raise DataError(f"the teacher gives {list(theirs.shape)} where the model gives {list(ours.shape)}")
     return functional.kl_div(
-        functional.log_softmax(_logits(outputs) / temperature, dim=-1),
+        functional.log_softmax(ours / temperature, dim=-1),
         functional.log_softmax(theirs / temperature, dim=-1),
         log_target=True,
         reduction="batchmean",
     ) * (temperature**2)
-
-
-def _logits(outputs: Any) -> Tensor:
-    logits = outputs.get("logits") if isinstance(outputs, dict) else getattr(outputs, "logits", outputs)
-    if not isinstance(logits, Tensor):
-        raise DataError(f"learning from a teacher needs outputs that are tensors or have logits, not {type(outputs)}")
-    return logits

@@ -1,4 +1,4 @@
-"""Measuring how good a model is."""
+"""Accuracy and loss."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from torch.func import functional_call
 
 from secateurs.data import batches, device_of
 from secateurs.errors import DataError
-from secateurs.losses import Loss, loss_of
+from secateurs.losses import Loss, logits_of, loss_of
 from secateurs.preserve import evaluating
 from secateurs.progress import Progress, silent
 from secateurs.together import summed, together
@@ -20,8 +20,9 @@ def accuracy(model: nn.Module, data: Iterable[Any], progress: Progress = silent)
     """The share of samples whose largest output is at the target, in [0, 1].
 
     Args:
-        model: gives class scores [samples, classes]; evaluated, not changed.
-        data: batches of (inputs, targets), targets being class numbers [samples]; of a shard, all ranks' count.
+        model: gives class scores [samples, classes], as a tensor or as `logits`; evaluated, not changed.
+        data: batches of (inputs, targets), or dicts with labels, which are class numbers [samples]; of a shard, all
+            ranks' count.
         progress: wraps the iteration over the data.
 
     Raises:
@@ -35,10 +36,10 @@ def accuracy(model: nn.Module, data: Iterable[Any], progress: Progress = silent)
                 outputs = batch.call.run(model)
             except Exception as error:
                 raise batch.refused(error) from error
-            targets = batch.targets
-            if not isinstance(targets, Tensor) or not isinstance(outputs, Tensor) or targets.shape != outputs.shape[:1]:
+            targets, scores = batch.labels, logits_of(outputs, "accuracy")
+            if not isinstance(targets, Tensor) or targets.shape != scores.shape[:1]:
                 raise DataError(f"batch {batch.index}: accuracy needs outputs [samples, classes] and targets [samples]")
-            right += int((outputs.argmax(1) == targets).sum())
+            right += int((scores.argmax(1) == targets).sum())
             total += len(targets)
     return summed(data, right) / summed(data, total)
 

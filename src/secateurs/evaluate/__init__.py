@@ -1,0 +1,7 @@
+"""Measuring how good a model is, and how fast it writes."""
+
+from secateurs.evaluate.generation import tokens_per_second
+from secateurs.evaluate.perplexity import perplexity, predicts_tokens
+from secateurs.evaluate.quality import accuracy, mean_loss
+
+__all__ = ["accuracy", "mean_loss", "perplexity", "predicts_tokens", "tokens_per_second"]

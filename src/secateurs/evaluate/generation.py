@@ -1,0 +1,57 @@
+"""How fast a model writes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from secateurs.costs import in_turns
+from secateurs.data import device_of
+from secateurs.errors import ModelError
+from secateurs.preserve import evaluating
+
+
+def tokens_per_second(
+    models: Sequence[nn.Module], prompt: Tensor, new_tokens: int = 32, seconds: float = 2.0
+) -> list[float]:
+    """How many tokens each model writes in a second: the median over repetitions, the greedy choice at each step.
+
+    The models take turns, as in `secateurs.costs.latencies`: compare the figures of one call with each other, never
+    with those of another. Reading the prompt counts.
+
+    Args:
+        models: at least one of the transformers library that has `generate`.
+        prompt: tokens [samples, tokens] to go on from; all samples' new tokens count.
+        new_tokens: that each sample is to have, whatever they are.
+        seconds: time to spend on all models together, after each has written once to warm up.
+
+    Raises:
+        ModelError: a model cannot generate, or fails.
+    """
+    with ExitStack() as stack:
+        for model in models:
+            if not callable(getattr(model, "generate", None)):
+                raise ModelError(f"a {type(model).__name__} has no method generate")
+            stack.enter_context(evaluating(model))
+        times = in_turns([_writing(model, prompt, new_tokens) for model in models], seconds)
+    return [len(prompt) * new_tokens / time for time in times]
+
+
+def _writing(model: Any, prompt: Tensor, new_tokens: int) -> Callable[[], None]:
+    inputs = prompt.to(device_of(model))
+    end = getattr(model.generation_config, "pad_token_id", None)
+    how = {"attention_mask": torch.ones_like(inputs), "pad_token_id": 0 if end is None else end, "do_sample": False}
+
+    def write() -> None:
+        try:
+            model.generate(inputs, max_new_tokens=new_tokens, min_new_tokens=new_tokens, **how)
+        except Exception as error:
+            raise ModelError(
+                f"{type(model).__name__} cannot write {new_tokens} tokens after {[*prompt.shape]}: {error}"
+            ) from error
+
+    return write

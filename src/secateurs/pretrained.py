@@ -1,0 +1,124 @@
+"""Models and tokenizers of the transformers library, from a local directory or by their name on its hub."""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from torch import nn
+
+from secateurs.errors import ModelError, UsageError
+from secateurs.quantised import refuse_quantised_config
+from secateurs.tasks import Task, task_of
+
+UNTRUSTED = "; code that comes with a model is run only where --trust-remote-code says so"
+
+
+@dataclass(frozen=True)
+class Pretrained:
+    """What `save_pretrained` wrote, or what the hub holds under a name.
+
+    Attributes:
+        path: a local directory, or a name such as "org/model" where there is a network.
+        trust_remote_code: run Python code that came with the model.
+    """
+
+    path: str
+    trust_remote_code: bool = False
+
+    @cached_property
+    def config(self) -> Any:
+        """The configuration.
+
+        Raises:
+            ModelError: there is none, or it is that of a quantised model.
+            UsageError: transformers is not installed.
+        """
+        if Path(self.path).is_dir() and not (Path(self.path) / "config.json").is_file():
+            raise ModelError(f"{self.path} holds no config.json: give a directory that save_pretrained wrote")
+        config = self._read(_transformers().AutoConfig.from_pretrained, "configuration")
+        refuse_quantised_config(config, f"the model of {self.path}")
+        return config
+
+    @property
+    def architecture(self) -> str:
+        """The name of the class that the weights are of; that of none in particular where it is not told."""
+        return (getattr(self.config, "architectures", None) or ["AutoModel"])[0]
+
+    @property
+    def task(self) -> Task:
+        """What the model was made to do."""
+        return task_of(self.architecture, bool(getattr(self.config, "is_encoder_decoder", False)))
+
+    def model(self) -> nn.Module:
+        """The model with all of its weights.
+
+        Raises:
+            ModelError: it cannot be loaded, or the weights are not all there.
+        """
+        config = self.config
+        read = self._class.from_pretrained
+        model, told = self._read(
+            lambda path, **how: read(path, config=config, output_loading_info=True, **how), "model"
+        )
+        lacking = [*told["missing_keys"], *(name for name, *_ in told["mismatched_keys"])]
+        if lacking:
+            raise ModelError(
+                f"{self.path} has no weights of the right shape for {', '.join(map(str, lacking[:5]))} of "
+                f"{type(model).__name__}, which would be random: give the model whole"
+            )
+        return model
+
+    def tokenizer(self) -> Any:
+        """The tokenizer beside the model.
+
+        Raises:
+            ModelError: it cannot be loaded.
+        """
+        return self._read(_transformers().AutoTokenizer.from_pretrained, "tokenizer")
+
+    def _whole(self, path: str, **how: Any) -> Any:
+        return self._class.from_pretrained(path, config=self.config, output_loading_info=True, **how)
+
+    @property
+    def _class(self) -> Any:
+        library = _transformers()
+        remote = getattr(self.config, "auto_map", None) or {}
+        if self.trust_remote_code:
+            for auto, place in remote.items():
+                if isinstance(place, str) and place.endswith(f".{self.architecture}"):
+                    return getattr(library, auto)
+        found = getattr(library, self.architecture, None)
+        if found is None:
+            raise ModelError(
+                f"{self.path} is a {self.architecture}, which transformers does not have"
+                + (UNTRUSTED if remote else "")
+            )
+        return found
+
+    def _read(self, read: Callable[..., Any], what: str) -> Any:
+        local = Path(self.path).is_dir()
+        if not local and (self.path.startswith((".", "/")) or self.path.count("/") > 1):
+            raise ModelError(f"there is no directory {self.path!r}, and it is no name on the hub (org/model)")
+        try:
+            return read(self.path, trust_remote_code=self.trust_remote_code)
+        except ModelError:
+            raise
+        except Exception as error:
+            hint = "" if self.trust_remote_code or "trust_remote_code" not in str(error) else UNTRUSTED
+            reason = (isinstance(error, ImportError) and error.__cause__) or error
+            where = self.path if local else f"{self.path} (no directory here, so a name on the hub)"
+            raise ModelError(
+                f"the {what} of {where} cannot be loaded: {type(reason).__name__}: {reason}{hint}"
+            ) from error
+
+
+def _transformers() -> Any:
+    try:
+        return importlib.import_module("transformers")
+    except ImportError as error:
+        raise UsageError(f"hf: models need transformers: pip install secateurs[hf] ({error})") from error

@@ -1,0 +1,48 @@
+"""Arrays of NumPy."""
+
+from __future__ import annotations
+
+import zipfile
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.utils.data import TensorDataset
+
+from secateurs.errors import DataError
+
+INPUT_NAMES, TARGET_NAMES = ("x", "inputs", "images", "data"), ("y", "targets", "labels")
+
+
+def read_npz(path: Path) -> TensorDataset:
+    """Arrays x and, if there are targets, y.
+
+    Raises:
+        DataError: the file cannot be read, or its arrays do not fit each other.
+    """
+    try:
+        with np.load(path, allow_pickle=False) as archive:
+            arrays = {name: _native(archive[name]) for name in archive.files}
+    except (OSError, ValueError, AttributeError, EOFError, zipfile.BadZipFile) as error:
+        raise DataError(f"{path} is not a readable .npz file: {error}") from error
+    inputs = next((arrays[name] for name in INPUT_NAMES if name in arrays), None)
+    targets = next((arrays[name] for name in TARGET_NAMES if name in arrays), None)
+    if inputs is None:
+        raise DataError(f"{path} has arrays {sorted(arrays)}; name the inputs {' or '.join(INPUT_NAMES)}")
+    if inputs.ndim == 0 or (targets is not None and targets.shape[:1] != inputs.shape[:1]):
+        shape = None if targets is None else list(targets.shape)
+        raise DataError(f"{path} has inputs of shape {list(inputs.shape)} but targets of shape {shape}")
+    x = torch.from_numpy(inputs)
+    x = x.float() / 255 if x.dtype == torch.uint8 else x.float() if x.is_floating_point() else x
+    return TensorDataset(x) if targets is None else TensorDataset(x, _targets(targets))
+
+
+def _native(array: np.ndarray) -> np.ndarray:
+    """The array in this machine's byte order, which torch wants."""
+    return array.astype(array.dtype.newbyteorder("="))
+
+
+def _targets(values: np.ndarray) -> Tensor:
+    y = torch.from_numpy(values)
+    return y.float() if y.is_floating_point() else y.long()

@@ -1,0 +1,74 @@
+"""Images of folders."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from PIL import Image, UnidentifiedImageError
+from torch.utils.data import Dataset
+
+from secateurs.errors import DataError
+
+IMAGES = {".png", ".jpg", ".jpeg", ".webp", ".bmp", ".ppm", ".pgm", ".tif", ".tiff"}
+
+
+@dataclass(frozen=True)
+class ImageOptions:
+    """How images of a folder become inputs.
+
+    Attributes:
+        size: they are resized to size × size; None if they all have one size already.
+        mean, std: per channel, of values in [0, 1].
+    """
+
+    size: int | None = None
+    mean: tuple[float, ...] = (0.0,)
+    std: tuple[float, ...] = (1.0,)
+
+
+class ImageFolder(Dataset[Any]):
+    """Images of a folder, or of one folder per class, in alphabetical order, as float32 [3, height, width]."""
+
+    def __init__(self, root: Path, options: ImageOptions):
+        if not root.is_dir():
+            raise DataError(f"there is no folder {root}")
+        self.classes = sorted(p.name for p in root.iterdir() if p.is_dir() and not p.name.startswith("."))
+        folders = [root / name for name in self.classes] or [root]
+        self.items = [
+            (path, number if self.classes else None)
+            for number, folder in enumerate(folders)
+            for path in sorted(folder.iterdir())
+            if path.suffix.lower() in IMAGES
+        ]
+        if not self.items:
+            raise DataError(f"folder {root} holds no images ({', '.join(sorted(IMAGES))})")
+        if len(options.mean) not in (1, 3) or len(options.std) not in (1, 3) or 0 in options.std:
+            raise DataError(f"give 1 or 3 values of mean and of std (not 0), not {options.mean} and {options.std}")
+        if options.size is not None and options.size < 1:
+            raise DataError(f"images cannot be resized to {options.size}")
+        self.options = options
+        self.shape: tuple[int, ...] | None = None
+
+    def __len__(self) -> int:
+        return len(self.items)
+
+    def __getitem__(self, index: int) -> tuple[Any, ...]:
+        path, label = self.items[index]
+        try:
+            with Image.open(path) as image:
+                rgb = image.convert("RGB")
+                size = self.options.size
+                pixels = np.asarray(rgb.resize((size, size), Image.Resampling.BILINEAR) if size else rgb)
+        except (OSError, UnidentifiedImageError) as error:
+            raise DataError(f"{path} is not a readable image: {error}") from error
+        self.shape = self.shape or pixels.shape
+        if pixels.shape != self.shape:
+            raise DataError(f"{path} is {pixels.shape[:2]}, others are {self.shape[:2]}: give one size (--image-size)")
+        x = torch.tensor(pixels).permute(2, 0, 1).float() / 255
+        mean, std = (torch.tensor(values).reshape(-1, 1, 1) for values in (self.options.mean, self.options.std))
+        x = (x - mean) / std
+        return (x,) if label is None else (x, label)
