@@ -15,11 +15,11 @@ class MapStatistic(FirstSamples):
     shareable = False
     LARGEST = 64
 
-    def update(self, x: Tensor) -> None:
+    def update(self, x: Tensor, lengths: Tensor | None = None) -> None:
         """Look at as many samples as are still wanted."""
-        seen = 0 if self.values is None else len(self.values)
-        if seen < self.LARGEST:
-            super().update(x[: self.LARGEST - seen])
+        wanted = self.LARGEST - (0 if self.values is None else len(self.values))
+        if wanted > 0:
+            super().update(x[:wanted], None if lengths is None else lengths[:wanted])
 
     @classmethod
     def size(cls, samples: int, units: int, positions: int) -> int:
@@ -31,8 +31,8 @@ class MapRanks(MapStatistic):
     """The rank of each unit's map, a matrix of rows and columns."""
 
     @classmethod
-    def values_of(cls, x: Tensor) -> Tensor | None:
-        """Ranks of maps [samples, units, height, width]."""
+    def values_of(cls, x: Tensor, lengths: Tensor | None = None) -> Tensor | None:
+        """Ranks of maps [samples, units, height, width]; rows of zeros add nothing."""
         return torch.linalg.matrix_rank(wide(x)) if x.ndim == 4 else None
 
 
@@ -40,8 +40,8 @@ class NuclearDrops(MapStatistic):
     """By how much the nuclear norm of [units, positions] falls when the row of one unit is set to zero."""
 
     @classmethod
-    def values_of(cls, x: Tensor) -> Tensor | None:
-        """Drops of activations [samples, units, ...] with more than one position, float64."""
+    def values_of(cls, x: Tensor, lengths: Tensor | None = None) -> Tensor | None:
+        """Drops of activations [samples, units, ...] with more than one position, float64; zeros add nothing."""
         return torch.stack([_drops(sample) for sample in rows(x).double()]) if x.ndim > 2 else None
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
-from math import prod
 from typing import Any, NamedTuple
 
 import torch
@@ -12,10 +11,13 @@ from torch import Tensor, nn
 
 from secateurs.data import Batch, batches, device_of
 from secateurs.errors import DataError
+from secateurs.observe.padding import without_padding
 from secateurs.observe.statistics import Statistic, merged
 from secateurs.preserve import evaluating
 from secateurs.progress import Progress, silent
 from secateurs.structure import Tap
+from secateurs.structure.arguments import Arguments, Frame
+from secateurs.structure.groups import Seen
 from secateurs.structure.sites import Site, Watcher
 from secateurs.structure.trace import outputs_of
 from secateurs.together import agree_on_weights, together
@@ -64,9 +66,7 @@ def memory(wanted: Wanted, samples: int) -> int:
     """The bytes that the statistics will take after so many samples of the size that the model was traced on."""
     total = 0
     for tap, types in wanted.items():
-        traced = tap.batch.size if tap.batch else 1
-        positions = prod(axis.size for axis in tap.axes) // tap.size // traced
-        total += sum(statistic.size(samples, tap.size, positions) for statistic in types)
+        total += sum(statistic.size(samples, tap.size, tap.positions) for statistic in types)
     return total
 
 
@@ -84,12 +84,13 @@ class _Observer(Watcher):
         super().__init__(model)
         self.places = [_Place(tap, [make() for make in dict.fromkeys(types)]) for tap, types in wanted.items()]
         self._model = model
-        self._samples = 0
+        self._frames: dict[Arguments, Frame] = {}
         self._inputs: dict[Site, list[_Place]] = defaultdict(list)
         self._outputs: dict[Site, list[_Place]] = defaultdict(list)
         self._seeking = False
         self._latest: Tensor | None = None
         self._layout: tuple[Any, ...] = ()
+        self._prepared: tuple[Tensor, Tensor | None] | None = None
         self._parts: dict[type[Statistic], Statistic] = {}
         self._reached: set[Tap] = set()
         for place in self.places:
@@ -97,7 +98,9 @@ class _Observer(Watcher):
 
     def see(self, batch: Batch) -> None:
         """Run the model on one batch."""
-        self._samples = batch.size
+        named = batch.call.named(self._model)
+        taken = {place.tap.arguments for place in self.places}
+        self._frames = {its: its.frame(named, batch.size) for its in taken}
         self._reached.clear()
         try:
             finite = all(torch.isfinite(t).all() for t in outputs_of(self._run(batch)))
@@ -107,7 +110,7 @@ class _Observer(Watcher):
             self._seek(batch)  # a statistic may have failed on what is not finite
             raise batch.refused(error) from error
         finally:
-            self._latest = None
+            self._latest, self._prepared, self._parts = None, None, {}
         if not finite:
             self._seek(batch)
         for place in self.places:
@@ -144,27 +147,32 @@ class _Observer(Watcher):
 
     def _feed(self, place: _Place, x: Tensor) -> None:
         tap = place.tap
-        try:
-            units = tap.read(x, self._samples)
-        except ValueError as error:
-            raise DataError(f"{tap.owner}: {tap.site} does not fit what was traced: {error}") from error
         if self._seeking:
             _need_finite(tap, x)
             return
+        try:
+            seen = tap.read(x, self._frames[tap.arguments])
+        except ValueError as error:
+            raise DataError(f"{tap.owner}: {tap.site} does not fit what was traced: {error}") from error
         self._reached.add(tap)
+        units, lengths = self._prepare(x, seen)
         for statistic in place.statistics:
             if statistic.shareable:
-                statistic.add(self._once(type(statistic), x, units))
+                statistic.add(self._once(type(statistic), units, lengths))
             else:
-                statistic.update(units)
+                statistic.update(units, lengths)
 
-    def _once(self, kind: type[Statistic], x: Tensor, units: Tensor) -> Statistic:
-        """The statistic of one batch at one place; a place that sees the same tensor right after gets the same one."""
-        layout = x._version, units.shape, units.stride(), units.storage_offset()
-        if self._latest is not x or self._layout != layout:
-            self._latest, self._layout, self._parts = x, layout, {}
+    def _prepare(self, x: Tensor, seen: Seen) -> tuple[Tensor, Tensor | None]:
+        """The units without padding; a place that sees the same tensor right after another gets the same ones."""
+        layout = x._version, seen.units.shape, seen.units.stride(), seen.units.storage_offset(), seen.counted is None
+        if self._prepared is None or self._latest is not x or self._layout != layout:
+            self._latest, self._layout, self._prepared, self._parts = x, layout, without_padding(seen), {}
+        return self._prepared
+
+    def _once(self, kind: type[Statistic], units: Tensor, lengths: Tensor | None) -> Statistic:
+        """The statistic of one batch at one place, which is that of others that get the same units."""
         if kind not in self._parts:
-            self._parts[kind] = kind.of(units)
+            self._parts[kind] = kind.of(units, lengths)
         return self._parts[kind]
 
 

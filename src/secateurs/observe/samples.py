@@ -8,10 +8,10 @@ from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
+from torch.nn.functional import pad
 from typing_extensions import Self
 
-from secateurs.errors import DataError
-from secateurs.observe.statistics import Statistic, rows, wide
+from secateurs.observe.statistics import Statistic, present, rows, wide
 
 
 class FirstSamples(Statistic):
@@ -29,13 +29,13 @@ class FirstSamples(Statistic):
 
     @classmethod
     @abstractmethod
-    def values_of(cls, x: Tensor) -> Tensor | None:
-        """The numbers for activations [samples, units, ...], or None if they have none."""
+    def values_of(cls, x: Tensor, lengths: Tensor | None = None) -> Tensor | None:
+        """The numbers for activations [samples, units, ...], or None if they have none; see `of`."""
 
     @classmethod
-    def of(cls, x: Tensor) -> Self:
+    def of(cls, x: Tensor, lengths: Tensor | None = None) -> Self:
         """The first samples."""
-        return cls(cls.values_of(x[: cls.LARGEST]))
+        return cls(cls.values_of(x[: cls.LARGEST], None if lengths is None else lengths[: cls.LARGEST]))
 
     def merge(self, other: Self) -> Self:  # pyright: ignore[reportIncompatibleMethodOverride]
         """The samples of both, this one's first."""
@@ -54,9 +54,11 @@ class Pooled(FirstSamples):
     LARGEST = 4096
 
     @classmethod
-    def values_of(cls, x: Tensor) -> Tensor:
+    def values_of(cls, x: Tensor, lengths: Tensor | None = None) -> Tensor:
         """Means over positions."""
-        return wide(rows(x)).mean(2)
+        if lengths is None:
+            return wide(rows(x)).mean(2)
+        return wide(rows(x)).sum(2) / present(x, lengths).sum(2)
 
     @classmethod
     def size(cls, samples: int, units: int, positions: int) -> int:
@@ -65,33 +67,38 @@ class Pooled(FirstSamples):
 
 
 class Sampled(FirstSamples):
-    """Values at a few positions, evenly spaced: float32 or better [samples, units, positions]."""
+    """Values at a few positions, evenly spaced: float32 or better [samples, units, positions].
+
+    They are spaced over what each sample has. NaN takes the place of those that a sample with fewer positions lacks.
+    """
 
     LARGEST = 256
     POSITIONS = 64
     """No more positions are kept than these."""
 
     @classmethod
-    def values_of(cls, x: Tensor) -> Tensor:
+    def values_of(cls, x: Tensor, lengths: Tensor | None = None) -> Tensor:
         """Values at these positions."""
-        x = rows(x)
-        chosen = torch.linspace(0, x.shape[2] - 1, min(x.shape[2], cls.POSITIONS), device=x.device).round().long()
-        return wide(x[:, :, chosen])
+        if lengths is None:
+            x = rows(x)
+            chosen = torch.linspace(0, x.shape[2] - 1, min(x.shape[2], cls.POSITIONS), device=x.device).round().long()
+            return wide(x[:, :, chosen])
+        found = [cls.values_of(x[i : i + 1, :, :length]) for i, length in enumerate(lengths.tolist())]
+        most = max(its.shape[2] for its in found)
+        return torch.cat([_filled(its, most) for its in found])
 
     def merge(self, other: Self) -> Self:  # pyright: ignore[reportIncompatibleMethodOverride]
-        """The samples of both, this one's first.
-
-        Raises:
-            DataError: the numbers of positions differ.
-        """
-        if self.values is not None and other.values is not None and self.values.shape[2] != other.values.shape[2]:
-            raise DataError(
-                f"all inputs must have one size: {self.values.shape[2]} positions per unit became "
-                f"{other.values.shape[2]}; resize or pad the inputs"
-            )
-        return super().merge(other)
+        """The samples of both, this one's first."""
+        if self.values is None or other.values is None:
+            return super().merge(other)
+        most = max(self.values.shape[2], other.values.shape[2])
+        return type(self)(torch.cat([_filled(self.values, most), _filled(other.values, most)])[: self.LARGEST])
 
     @classmethod
     def size(cls, samples: int, units: int, positions: int) -> int:
         """One number per sample, unit and position."""
         return 4 * min(samples, cls.LARGEST) * units * min(positions, cls.POSITIONS)
+
+
+def _filled(values: Tensor, positions: int) -> Tensor:
+    return pad(values, (0, positions - values.shape[2]), value=torch.nan)

@@ -25,8 +25,14 @@ class Statistic(ABC):
 
     @classmethod
     @abstractmethod
-    def of(cls, x: Tensor) -> Self:
-        """The statistic of activations [samples, units, ...], the other dimensions being positions."""
+    def of(cls, x: Tensor, lengths: Tensor | None = None) -> Self:
+        """The statistic of activations.
+
+        Args:
+            x: [samples, units, ...], the other dimensions being positions.
+            lengths: of each sample, how many indices of the first of these it has, int64 [samples]; what follows is
+                zero and does not count. By default, all.
+        """
 
     @abstractmethod
     def merge(self, other: Self) -> Self:
@@ -45,13 +51,13 @@ class Statistic(ABC):
         """Take in another statistic."""
         vars(self).update(vars(self.merge(other)))
 
-    def update(self, x: Tensor) -> None:
-        """Take in activations.
+    def update(self, x: Tensor, lengths: Tensor | None = None) -> None:
+        """Take in activations, as `of` does.
 
         Raises:
-            DataError: the number of positions differs from that of earlier batches, where that matters.
+            DataError: a map has another width than those of earlier batches, where that matters.
         """
-        self.add(self.of(x))
+        self.add(self.of(x, lengths))
 
 
 S = TypeVar("S", bound=Statistic)
@@ -66,6 +72,13 @@ def merged(data: Any, statistic: S) -> S:
 def rows(x: Tensor) -> Tensor:
     """Activations [samples, units, ...] as [samples, units, positions]."""
     return x.reshape(*x.shape[:2], -1)
+
+
+def present(x: Tensor, lengths: Tensor) -> Tensor:
+    """Which positions each sample has: bool [samples, 1, positions] for activations [samples, units, ...]."""
+    each = x[0, 0, 0].numel() if len(x) else 1
+    has = torch.arange(x.shape[2], device=x.device) < lengths[:, None]
+    return has.repeat_interleave(each, 1)[:, None]
 
 
 def wide(x: Tensor) -> Tensor:

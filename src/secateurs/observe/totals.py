@@ -7,45 +7,54 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch.nn.functional import pad
 from typing_extensions import Self
 
 from secateurs.errors import DataError
-from secateurs.observe.statistics import Statistic, rows, wide
+from secateurs.observe.statistics import Statistic, present, rows, wide
 
 
 class FiringCounts(Statistic):
     """How many samples make each unit positive at each position.
 
+    Samples may differ in their number of positions, in the first dimension of these: then each counts where it has a
+    position. In sequences with padding, positions are numbered from a sample's first that is none.
+
     Attributes:
-        samples: number of samples seen, N.
-        counts: k, int64 [units, positions].
+        samples: number of samples that have each position, N: int64 [first positions, others].
+        counts: k, int64 [units, first positions, others].
     """
 
-    def __init__(self, samples: int = 0, counts: Tensor | None = None):
+    def __init__(self, samples: Tensor | None = None, counts: Tensor | None = None):
         self.samples = samples
         self.counts = counts
 
     @classmethod
-    def of(cls, x: Tensor) -> Self:
+    def of(cls, x: Tensor, lengths: Tensor | None = None) -> Self:
         """Count the positive entries."""
-        x = rows(x)
+        first = x.shape[2] if x.ndim > 2 else 1
+        x = x.reshape(*x.shape[:2], first, -1)
         fired = torch.gt(x, 0, out=torch.empty_like(x, dtype=torch.float32))  # numbers add up faster than booleans
-        return cls(len(x), fired.sum(0).long())
+        counts = fired.sum(0).long()
+        samples = torch.full_like(counts[0], len(x))
+        if lengths is not None:
+            samples = present(x, lengths).sum((0, 1)).reshape(samples.shape)
+        return cls(samples, counts)
 
     def merge(self, other: FiringCounts) -> FiringCounts:  # pyright: ignore[reportIncompatibleMethodOverride]
         """Counts add up.
 
         Raises:
-            DataError: the numbers of positions differ.
+            DataError: maps differ in their width.
         """
-        if self.counts is None or other.counts is None:
+        if self.samples is None or self.counts is None or other.samples is None or other.counts is None:
             return copy(other if self.counts is None else self)
-        if self.counts.shape != other.counts.shape:
+        if self.counts.shape[2] != other.counts.shape[2]:
             raise DataError(
-                f"all inputs must have one size: {self.counts.shape[1]} positions per unit became "
-                f"{other.counts.shape[1]}; resize or pad the inputs"
+                f"all inputs must have one size: rows of {self.counts.shape[2]} positions became rows of "
+                f"{other.counts.shape[2]}; resize or pad the inputs"
             )
-        return FiringCounts(self.samples + other.samples, self.counts + other.counts)
+        return FiringCounts(_sum(self.samples, other.samples), _sum(self.counts, other.counts))
 
     def state(self) -> dict[str, Any]:
         """`samples` and `counts`."""
@@ -53,8 +62,14 @@ class FiringCounts(Statistic):
 
     @classmethod
     def size(cls, samples: int, units: int, positions: int) -> int:
-        """One integer per unit and position."""
-        return 8 * units * positions
+        """One integer per unit and position, and one per position."""
+        return 8 * (units + 1) * positions
+
+
+def _sum(one: Tensor, other: Tensor) -> Tensor:
+    """The sum of two tensors [..., rows, columns], of which the one with fewer rows is zero in those it lacks."""
+    long, short = (one, other) if one.shape[-2] >= other.shape[-2] else (other, one)
+    return long + pad(short, (0, 0, 0, long.shape[-2] - short.shape[-2]))
 
 
 class Totals(Statistic):
@@ -84,12 +99,15 @@ class Totals(Statistic):
         self.deviations = none if deviations is None else deviations
 
     @classmethod
-    def of(cls, x: Tensor) -> Self:
+    def of(cls, x: Tensor, lengths: Tensor | None = None) -> Self:
         """Means and deviations of one batch."""
+        has = None if lengths is None else present(x, lengths)
         x = wide(rows(x))
-        mean = x.mean((0, 2))
-        deviations = (x - mean[:, None]).square_().sum((0, 2))
-        return cls(x.shape[0] * x.shape[2], mean.double(), x.abs().mean((0, 2)).double(), deviations.double())
+        number = x.shape[0] * x.shape[2] if has is None else int(has.sum())
+        mean = x.sum((0, 2)) / number
+        centre = mean[:, None] if has is None else mean[:, None] * has
+        deviations = (x - centre).square_().sum((0, 2))
+        return cls(number, mean.double(), (x.abs().sum((0, 2)) / number).double(), deviations.double())
 
     def merge(self, other: Totals) -> Totals:  # pyright: ignore[reportIncompatibleMethodOverride]
         """Means are weighted by their numbers of values."""
@@ -137,14 +155,15 @@ class Moments(Statistic):
         self.products = products
 
     @classmethod
-    def of(cls, x: Tensor) -> Self:
+    def of(cls, x: Tensor, lengths: Tensor | None = None) -> Self:
         """The products of every two units."""
+        number = x[:, 0].numel() if lengths is None else int(present(x, lengths).sum())
         x = wide(rows(x)).movedim(1, 0).flatten(1)
         products = x.new_empty(len(x) + 1, len(x) + 1, dtype=torch.float64)
         products[:-1, :-1] = x @ x.T
         products[-1, :-1] = products[:-1, -1] = x.sum(1, dtype=torch.float64)
-        products[-1, -1] = x.shape[1]
-        return cls(x.shape[1], products)
+        products[-1, -1] = number
+        return cls(number, products)
 
     def merge(self, other: Moments) -> Moments:  # pyright: ignore[reportIncompatibleMethodOverride]
         """Sums add up."""

@@ -49,6 +49,7 @@ class Flow(Watcher):
         tables: weights in which rows are looked up.
         experts: axes whose indices are sub-networks, each run on the rows that a router sends to it.
         least: (axis, number): that many indices must be left, because as many are chosen.
+        inputs: the axes of the tensors that the model is called on, by name.
         batch: the axis of the samples.
         operator: the name of the operator whose rule is being applied.
         values: those that are known of a model on the meta device.
@@ -75,6 +76,7 @@ class Flow(Watcher):
         self.experts: list[Axis] = []
         self.least: list[tuple[Axis, int]] = []
         self.operator = ""
+        self.inputs: dict[str, tuple[Axis, ...]] = {}
         self.batch: Axis = ax.ONE
         self.values = Values()
         self._modules = dict(model.named_modules())

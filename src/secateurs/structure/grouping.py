@@ -11,6 +11,7 @@ import torch
 from torch import nn
 
 from secateurs.data import Call
+from secateurs.structure.arguments import Arguments
 from secateurs.structure.axis import Axis, Product, Var, leaves, resolver, walk
 from secateurs.structure.contraction import Contraction
 from secateurs.structure.flow import Flow
@@ -25,7 +26,10 @@ def build(model: nn.Module, flow: Flow, call: Call, kinds: Sequence[str]) -> Str
     axes = {name: tuple(map(resolve, its)) for name, its in flow.home.items()}
     parameters = frozenset(flow.first_name[name] for name, _ in model.named_parameters())
     members = _members(flow, axes)
-    taps, kind_of = _taps(flow, resolve), _kinds(flow, axes)
+    batch = resolve(flow.batch)
+    inputs = {name: tuple(map(resolve, its)) for name, its in flow.inputs.items()}
+    arguments = Arguments(inputs, batch if isinstance(batch, Var) else None)
+    taps, kind_of = _taps(flow, resolve, arguments), _kinds(flow, axes)
     least = {resolve(axis): number for axis, number in flow.least}
     groups: dict[str, Group] = {}
     frozen: dict[str, str] = {}
@@ -46,12 +50,12 @@ def build(model: nn.Module, flow: Flow, call: Call, kinds: Sequence[str]) -> Str
         frozen=frozen,
         axes=axes,
         parameters=parameters,
-        contractions=tuple(_contractions(flow, axes, resolve)),
+        contractions=tuple(_contractions(flow, axes, resolve, arguments)),
         tables=frozenset(flow.tables),
         macs=macs,
         other_macs=flow.counted_macs - sum(prod(axis.size for axis in its) for its in macs),
         inputs=call.to(torch.device("meta")),
-        batch=_batch(flow, resolve),
+        arguments=arguments,
         used=frozenset(flow.used),
         results=flow.results,
         sizes=tuple((use.module, use.name, resolve(use.axis)) for use in flow.sizes),
@@ -120,34 +124,32 @@ def _kinds(flow: Flow, axes: dict[str, tuple[Axis, ...]]) -> Callable[[Var, list
 
 
 def _contractions(
-    flow: Flow, axes: dict[str, tuple[Axis, ...]], resolve: Callable[[Axis], Axis]
+    flow: Flow, axes: dict[str, tuple[Axis, ...]], resolve: Callable[[Axis], Axis], arguments: Arguments
 ) -> Iterable[Contraction]:
     """Where weights of plain linear layers and convolutions sum over what can be seen together with the samples."""
-    batch = _batch(flow, resolve)
     for use in flow.consumptions:
         if use.weight is None:
             continue
         name, dim = use.weight
         its = tuple(map(resolve, use.operand.axes))
         convolution = use.operand.site.operator.startswith("aten::convolution")
-        if _holds_samples(its, batch) and (convolution or len(axes[name]) == 2):
+        if _holds_samples(its, arguments.batch) and (convolution or len(axes[name]) == 2):
             blocks = its[use.dim].size // axes[name][dim].size
             if convolution and dim == 0:  # transposed: the weight's first dimension holds the inputs of all groups
                 blocks = flow.results[use.operand.site][0][1].size // axes[name][1].size
             source, axis = use.operand, its[use.dim]
-            tap = Tap(f"weight {name!r}", source.site, source.slot, use.dim, its, None, batch)
+            tap = Tap(f"weight {name!r}", source.site, source.slot, use.dim, its, None, arguments)
             yield Contraction(name, dim, tap, axis, blocks, convolution)
 
 
 Taps = tuple[tuple[Tap, ...], tuple[tuple[Tap, Tap], ...]]
 
 
-def _taps(flow: Flow, resolve: Callable[[Axis], Axis]) -> Callable[[Var, str], Taps]:
+def _taps(flow: Flow, resolve: Callable[[Axis], Axis], arguments: Arguments) -> Callable[[Var, str], Taps]:
     """A function that finds the taps of a variable, given the name of its group: after, and around non-linearities."""
-    batch = _batch(flow, resolve)
     after: dict[Var, dict[Source, Activation | None]] = defaultdict(dict)
     passed: dict[Var, list[Activation]] = defaultdict(list)
-    tap = partial(_tap, batch=batch, resolve=resolve)
+    tap = partial(_tap, arguments=arguments, resolve=resolve)
     for activation in flow.activations:
         for axis in activation.after.axes:
             for var in leaves(axis):
@@ -178,18 +180,15 @@ def _taps(flow: Flow, resolve: Callable[[Axis], Axis]) -> Callable[[Var, str], T
     return find
 
 
-def _batch(flow: Flow, resolve: Callable[[Axis], Axis]) -> Var | None:
-    batch = resolve(flow.batch)
-    return batch if isinstance(batch, Var) else None
-
-
-def _tap(source: Source, var: Var, name: str = "", *, batch: Var | None, resolve: Callable[[Axis], Axis]) -> Tap | None:
+def _tap(
+    source: Source, var: Var, name: str = "", *, arguments: Arguments, resolve: Callable[[Axis], Axis]
+) -> Tap | None:
     """Where `var` lies in a tensor that also holds the samples."""
     axes = tuple(map(resolve, source.axes))
     dim = next((dim for dim, axis in enumerate(axes) if var in leaves(axis)), None)
-    if dim is None or not _holds_samples(axes, batch):
+    if dim is None or not _holds_samples(axes, arguments.batch):
         return None
-    return Tap(f"group {name!r}", source.site, source.slot, dim, axes, var, batch)
+    return Tap(f"group {name!r}", source.site, source.slot, dim, axes, var, arguments)
 
 
 def _holds_samples(axes: Sequence[Axis], batch: Var | None) -> bool:

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from math import prod
 from typing import NamedTuple
 
+import torch
 from torch import Tensor
 
-from secateurs.structure.axis import Axis, Product, Var
-from secateurs.structure.indexing import take_units
+from secateurs.structure.arguments import Arguments, Frame
+from secateurs.structure.axis import Axis, Var, leaves
+from secateurs.structure.indexing import take_units, unit_of
+from secateurs.structure.layout import layout
 from secateurs.structure.sites import Site
 
 
@@ -27,6 +31,19 @@ class Member(NamedTuple):
         return f"{self.tensor}[{self.dim}]"
 
 
+class Seen(NamedTuple):
+    """Units as they are seen at a tap.
+
+    Attributes:
+        units: [samples, units, ...]. The other dimensions are the positions of a unit, such as the two of a map, with a
+            sequence's before all others; those of size one are left out, but for a sequence's.
+        counted: which indices of the first of these dimensions are no padding, bool [samples, size]; None if all.
+    """
+
+    units: Tensor
+    counted: Tensor | None
+
+
 @dataclass(frozen=True, eq=False)
 class Tap:
     """A place where units can be observed while the model runs.
@@ -38,7 +55,7 @@ class Tap:
         dim: the dimension along which they lie.
         axes: what the indices of every dimension stand for.
         unit: the group's variable on `axes[dim]`; None where the units are the indices of that axis themselves.
-        batch: the variable of the samples, if the model was traced on more than one.
+        arguments: what the model was traced on.
         shared: where `unit` is None, how many neighbouring indices are one unit.
     """
 
@@ -48,7 +65,7 @@ class Tap:
     dim: int
     axes: tuple[Axis, ...]
     unit: Var | None
-    batch: Var | None
+    arguments: Arguments
     shared: int = 1
 
     @property
@@ -56,39 +73,50 @@ class Tap:
         """Number of units."""
         return self.unit.size if self.unit else self.axes[self.dim].size // self.shared
 
-    def read(self, x: Tensor, samples: int) -> Tensor:
-        """The units in the tensor seen there: [samples, units, ...], a view where possible.
+    @property
+    def positions(self) -> int:
+        """Number of positions of a unit, in inputs of the size that the model was traced on."""
+        batch = self.arguments.batch
+        return prod(axis.size for axis in self.axes) // self.size // (batch.size if batch else 1)
 
-        The other dimensions are the positions of a unit, such as the two of a map; those of size one are left out.
+    def read(self, x: Tensor, frame: Frame) -> Seen:
+        """The units in the tensor seen there, a view where possible.
 
         Raises:
-            ValueError: the shape of `x` is not what this number of samples makes of the shape that was traced.
+            ValueError: the shape of `x` is not what this batch makes of the shape that was traced.
         """
-        dim, outer = self._samples(x, samples)
+        found = layout(self.axes, self.dim, self.arguments.batch, x.shape, frame)
         if self.unit is None:
             units = x.unflatten(self.dim, (-1, self.shared))
         else:
             units = take_units(x, self.dim, self.axes[self.dim], self.unit)
-        dim += dim > self.dim
-        units = units.unflatten(dim, (outer, samples, -1))
-        units = units.movedim((dim + 1, self.dim if self.dim < dim else self.dim + 2), (0, 1))
-        return units.reshape(*units.shape[:2], *(size for size in units.shape[2:] if size > 1))
+        within = units.shape[self.dim + 1]
+        if found.batch is None:
+            units = units.movedim(self.dim, 0)[None]
+        else:
+            dim = found.batch + (found.batch > self.dim)
+            units = units.unflatten(dim, (found.outer.size, frame.samples, found.inner.size))
+            units = units.movedim((dim + 1, self.dim if self.dim < dim else self.dim + 2), (0, 1))
+        return _sequence_first(units, found.positions(self.dim, within), frame)
 
-    def _samples(self, x: Tensor, samples: int) -> tuple[int, int]:
-        """The dimension that holds the samples, and how many indices of it come before one step from sample to sample.
 
-        Traced on several samples, the axes tell.  Traced on one, it is the dimension that grows with their number.
-        """
-        traced = self.batch.size if self.batch else 1
-        for dim, (axis, size) in enumerate(zip(self.axes, x.shape, strict=True)):
-            if dim == self.dim or size * traced != axis.size * samples:
-                continue
-            factors = axis.factors if isinstance(axis, Product) else (axis,)
-            if self.batch is None:
-                return dim, 1
-            if self.batch in factors:
-                return dim, prod(factor.size for factor in factors[: factors.index(self.batch)])
-        raise ValueError(f"shape {list(x.shape)} for {samples} samples, traced as {[a.size for a in self.axes]}")
+def _sequence_first(units: Tensor, positions: Sequence[Axis], frame: Frame) -> Seen:
+    """[samples, units, positions...] with those first along which there may be padding."""
+    for dim, axis in enumerate(positions):
+        for var in leaves(axis):
+            if var in frame.counted:
+                others = [size for d, size in enumerate(units.shape[2:]) if d != dim and size > 1]
+                units = units.movedim(dim + 2, 2)
+                return Seen(units.reshape(*units.shape[:3], *others), _along(axis, var, frame.counted[var]))
+    return Seen(units.reshape(*units.shape[:2], *(size for size in units.shape[2:] if size > 1)), None)
+
+
+def _along(axis: Axis, var: Var, counted: Tensor | None) -> Tensor | None:
+    """Which indices of an axis that holds `var` are no padding, from which indices of `var` are none."""
+    if counted is None or axis is var:
+        return counted
+    owner = unit_of(axis, var).to(counted.device)
+    return torch.where(owner < 0, True, counted[:, owner])
 
 
 @dataclass(frozen=True, eq=False)

@@ -14,6 +14,7 @@ from torch import Tensor
 from secateurs.costs import Cost
 from secateurs.data import Call
 from secateurs.errors import PlanError
+from secateurs.structure.arguments import Arguments
 from secateurs.structure.axis import Axis, Var, leaves, resolver, without
 from secateurs.structure.contraction import Contraction
 from secateurs.structure.groups import Group
@@ -50,7 +51,7 @@ class Structure:
         macs: axes whose sizes multiply to the multiply-accumulate operations of one operator, per operator.
         other_macs: operations of operators that are counted but never change.
         inputs: what the model was traced on, on the meta device: sizes without values.
-        batch: the samples, if there were several of them and their axis stayed whole.
+        arguments: the axes of that, and of its samples.
         used: the parameters and buffers that the forward pass used.
         results: the axes of what each operator returned, not resolved.
         sizes: (module, attribute or None, axis): sizes that modules may hold in attributes.
@@ -68,7 +69,7 @@ class Structure:
     sizes: tuple[tuple[str, str | None, Axis], ...]
     splits: tuple[tuple[str, tuple[Axis, ...]], ...]
     inputs: Call
-    batch: Var | None
+    arguments: Arguments
     used: frozenset[str]
     results: Mapping[Site, Sequence[tuple[Axis, ...]]]
 
@@ -134,10 +135,11 @@ class Structure:
 
     def per_sample(self) -> Structure:
         """The same structure with the costs of one sample, where it was traced on several."""
-        if self.batch is None:
+        batch = self.arguments.batch
+        if batch is None:
             return self
-        macs = tuple(tuple(without(axis, self.batch) for axis in axes) for axes in self.macs)
-        return replace(self, macs=macs, other_macs=self.other_macs // self.batch.size)
+        macs = tuple(tuple(without(axis, batch) for axis in axes) for axes in self.macs)
+        return replace(self, macs=macs, other_macs=self.other_macs // batch.size)
 
     def changes(self, widths: Mapping[str, int]) -> dict[Site, Change]:
         """What operators return when groups have these widths, for those that return other sizes then."""

@@ -15,6 +15,7 @@ from torch.utils._pytree import tree_leaves
 from secateurs.data import Call, as_call, device_of, named_tensors
 from secateurs.errors import DataError, ModelError, NoMatchError, TraceError
 from secateurs.preserve import evaluating
+from secateurs.quantised import refuse_quantised
 from secateurs.structure import axis as ax
 from secateurs.structure.flow import Flow
 from secateurs.structure.grouping import build
@@ -41,11 +42,12 @@ def trace(
         The structure: `groups`, and what is `frozen`, with the reason.
 
     Raises:
-        ModelError: `model` is not a module, or has no parameters.
+        ModelError: `model` is not a module, has no parameters, or is quantised.
         NoMatchError: an entry of `keep` matches nothing, or one of `kinds` is no kind.
         TraceError: the model does not run on the inputs, or its outputs cannot be looked into.
     """
     device = device_of(model)
+    refuse_quantised(model)
     if next(model.parameters(), None) is None:
         raise ModelError(f"{type(model).__name__} has no parameters, so there is nothing to prune")
     if any(is_lazy(tensor) for tensor in [*model.parameters(), *model.buffers()]):
@@ -76,6 +78,7 @@ def _run(model: nn.Module, given: Call, device: torch.device) -> Flow:
     except DataError:  # only observing needs to know, and asks again
         samples = 1
     flow.enter(call.tensors(), samples)
+    flow.inputs = {name: flow.axes(tensor) for name, tensor in call.named(model).items()}
     with evaluating(model):
         try:
             with flow:

@@ -15,7 +15,10 @@ from typing_extensions import Self
 
 from secateurs.data import Call
 from secateurs.errors import DataError, ModelError, UsageError
+from secateurs.observe import Pooled
+from secateurs.observe.padding import without_padding
 from secateurs.structure import Contraction, Structure
+from secateurs.structure.arguments import Frame
 from secateurs.training.fits import check_fits
 
 
@@ -39,14 +42,15 @@ class DifferentiationLoss:
         self._places, self.left_out = _places(model, structure)
         if not self._places:
             raise ModelError(f"{type(model).__name__} has no units that can be decorrelated: {dict(self.left_out)}")
-        self._samples = 0
+        self._arguments = structure.arguments
+        self._frame = Frame(0, {}, {})
         self._seen: dict[str, list[Tensor]] = {}
         self._hooks: ExitStack | None = None
 
     def __enter__(self) -> Self:
         if self._hooks is not None:
             raise UsageError("the differentiation loss is watching already; leave its `with` before entering it again")
-        self._samples, self._seen = 0, defaultdict(list)
+        self._seen = defaultdict(list)
         with ExitStack() as hooks:
             hooks.callback(self._model.register_forward_pre_hook(self._begin, with_kwargs=True).remove)
             for module in self._places:
@@ -70,8 +74,9 @@ class DifferentiationLoss:
         return self._weight * torch.stack([torch.stack(its).mean() for its in self._seen.values()]).mean()
 
     def _begin(self, model: nn.Module, args: Any, kwargs: Any) -> None:
-        self._samples = Call(args, kwargs).samples()
-        if self._samples < 2:
+        call = Call(args, kwargs)
+        self._frame = self._arguments.frame(call.named(model), call.samples())
+        if self._frame.samples < 2:
             raise DataError("one sample shows no correlation: give batches of more (DataLoader has drop_last=True)")
 
     def _see(self, module: nn.Module, args: Any, kwargs: Any) -> None:
@@ -79,10 +84,10 @@ class DifferentiationLoss:
         tap, x = contraction.operand, args[0] if args else kwargs["input"]
         rows = x.reshape(-1, *x.shape[x.ndim - len(tap.axes) + 1 :])  # as `nn.Linear` itself flattens them
         try:
-            features = tap.read(rows, self._samples)
+            features = tap.read(rows, self._frame)
         except ValueError as error:
             raise DataError(f"{tap.owner}: its input does not fit what was traced: {error}") from error
-        pooled = features.flatten(2).mean(2) if features.ndim > 2 else features
+        pooled = Pooled.values_of(*without_padding(features))
         for name, units in groups.items():
             self._seen[name].append(mean_squared_correlation(pooled[:, units.to(x.device)].mean(2)))
 

@@ -25,7 +25,7 @@ RANKS, DROPS = Request("after", MapRanks), Request("after", NuclearDrops)
 )
 def apoz(evidence: Evidence) -> Tensor:
     """Share of inputs and positions at which the unit is positive (one minus the average percentage of zeros)."""
-    return evidence.combine([cast(Tensor, s.counts).double().mean(1) / s.samples for s in evidence.statistics(FIRING)])
+    return evidence.combine([s.counts.double().sum((1, 2)) / s.samples.sum() for s in evidence.statistics(FIRING)])
 
 
 @criterion(

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import warnings
-from typing import cast
 
 from torch import Tensor
 
@@ -23,10 +22,12 @@ def nexp(evidence: Evidence) -> Tensor:
 
     The paper compares all pairs of N inputs. Of k inputs that make a position positive, k (N - k) pairs differ there,
     so the mean over pairs is 2 k (N - k) / (N (N - 1)), from counts alone. Averaged over positions, then over the
-    places where the units are seen. Lies in [0, 1/2] for many inputs; 0 for units that are always on or always off.
+    places where the units are seen. Where inputs differ in length, two are compared at the positions that both have:
+    with N of the inputs that have a position, Σ 2 k (N - k) / Σ N (N - 1) over positions. Lies in [0, 1/2] for many
+    inputs; 0 for units that are always on or always off.
     """
     statistics = evidence.statistics(FIRING)
-    return _spoken(evidence, [_expressiveness(cast(Tensor, s.counts), s.samples) for s in statistics])
+    return _spoken(evidence, [_expressiveness(s.counts, s.samples) for s in statistics])
 
 
 def nexp_at(quantile: float) -> Criterion:
@@ -47,9 +48,10 @@ def nexp_at(quantile: float) -> Criterion:
         scores = []
         for statistic in evidence.statistics(SAMPLED):
             values = statistic.values  # [samples, units, positions]
-            flat = values.movedim(1, 0).flatten(1).sort(1).values
-            threshold = flat[:, int(quantile * (flat.shape[1] - 1))]
-            scores.append(_expressiveness((values > threshold[None, :, None]).sum(0), len(values)))
+            present = (~values[:, 0].isnan()).sum(0)  # of the inputs, at each position
+            flat = values.movedim(1, 0).flatten(1).sort(1).values  # NaN comes last
+            threshold = flat[:, int(quantile * (int(present.sum()) - 1))]
+            scores.append(_expressiveness((values > threshold[None, :, None]).sum(0), present))
         return _spoken(evidence, scores)
 
     name = "nexp-median" if quantile == 0.5 else f"nexp-q{quantile:g}"
@@ -62,11 +64,14 @@ def nexp_at(quantile: float) -> Criterion:
 add(nexp_at(0.5))
 
 
-def _expressiveness(counts: Tensor, samples: int) -> Tensor:
-    if samples < 2:
-        raise CriterionError(f"nexp compares inputs with each other and needs at least 2 of them, not {samples}")
+def _expressiveness(counts: Tensor, samples: Tensor) -> Tensor:
+    """Scores [units] from how many samples fire [units, ...] and how many there are [...] at each position."""
+    pairs = (samples * (samples - 1)).double()
+    if not pairs.any():
+        most = int(samples.max())
+        raise CriterionError(f"nexp compares inputs with each other and needs at least 2 of them, not {most}")
     k = counts.double()
-    return (2 * k * (samples - k) / (samples * (samples - 1))).mean(1)
+    return (2 * k * (samples - k)).flatten(1).sum(1) / pairs.sum()
 
 
 def _spoken(evidence: Evidence, scores: list[Tensor]) -> Tensor:
