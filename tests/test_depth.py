@@ -1,16 +1,20 @@
 """Whole layers: found without names, ranked by block influence, dropped exactly."""
 
 import copy
+import json
 from itertools import pairwise
 
+import numpy as np
 import pytest
 import torch
 from torch import nn
 from torch.nn import functional
+from typer.testing import CliRunner
 
 import benchmarks.torchvision_ops  # noqa: F401  (first: transformers imports torchvision)
 import secateurs as sc
 from benchmarks.zoo import BY_NAME
+from secateurs.cli import app
 from secateurs.depth import find_layers
 from secateurs.errors import (
     BudgetError,
@@ -19,6 +23,7 @@ from secateurs.errors import (
     InfeasibleBudgetError,
     ModelError,
     NoMatchError,
+    PersistError,
     PlanError,
     VerificationError,
 )
@@ -226,6 +231,21 @@ def test_numbers_that_layers_hold_of_their_places_follow(chain):
     assert [name for name, _ in small.named_parameters()][:2] == ["blocks.0.layer.weight", "blocks.0.layer.bias"]
     assert torch.equal(small.blocks[1].layer.weight, model.blocks[3].layer.weight)
     assert [block.index for block in model.blocks] == [10, 11, 12, 13]
+
+
+def test_the_command_ranks_and_saves(tmp_path):
+    model, inputs = tiny("LlamaForCausalLM")
+    model.float().save_pretrained(tmp_path / "dense")
+    np.savez(tmp_path / "tokens.npz", x=inputs["input_ids"].numpy())
+    asked = ["layers", f"hf:{tmp_path / 'dense'}", "--data", f"npz:{tmp_path / 'tokens.npz'}", "--json"]
+    told = json.loads(CliRunner().invoke(app, [*asked, "--out", str(tmp_path / "small")]).stdout)
+    assert told["dropped"] == [min(told["scores"], key=told["scores"].get)]
+    small = type(model).from_pretrained(tmp_path / "small")
+    assert small.config.num_hidden_layers == 3
+    expected = sc.drop_layers(model, told["dropped"], inputs)
+    assert all(torch.equal(its, expected.state_dict()[name]) for name, its in small.state_dict().items())
+    again = CliRunner().invoke(app, [*asked, "--out", str(tmp_path / "small")])
+    assert isinstance(again.exception, PersistError)
 
 
 def test_a_model_without_some_layers_is_pruned_further():

@@ -12,13 +12,15 @@ import sys
 
 import typer
 
-from secateurs.cli import about, compare, prune, single
+from secateurs.cli import about, compare, layers, prune, single
 from secateurs.cli.output import errors
 from secateurs.cli.studies import study
 from secateurs.errors import SecateursError
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, help="Find redundant neurons, remove them, show it.")
-for command in (about.demo, prune.check, prune.prune, compare.compare, single.mask, single.features, about.env):
+for command in (
+    about.demo, prune.check, prune.prune, compare.compare, single.mask, single.features, layers.layers, about.env,
+):  # fmt: skip
     app.command()(command)
 app.command(name="list")(about.list_)
 app.add_typer(study, name="study")

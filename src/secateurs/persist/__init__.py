@@ -5,8 +5,10 @@ A saved model is a directory: `manifest.json` (what it is, and a digest of every
 """
 
 from secateurs.persist.manifest import PLAN, WEIGHTS, Manifest, read_manifest
-from secateurs.persist.pretrained import save_pretrained
+from secateurs.persist.pretrained import save_pretrained, write_pretrained
 from secateurs.persist.read import load
 from secateurs.persist.write import check_free, save
 
-__all__ = ["PLAN", "WEIGHTS", "Manifest", "check_free", "load", "read_manifest", "save", "save_pretrained"]
+__all__ = [
+    "PLAN", "WEIGHTS", "Manifest", "check_free", "load", "read_manifest", "save", "save_pretrained", "write_pretrained",
+]  # fmt: skip

@@ -45,18 +45,29 @@ def save_pretrained(
             comes back is another one, or the directory exists or cannot be written.
         UsageError: the tokenizer cannot be saved.
     """
+    if configured(model) and (reasons := untold(model, structure, plan.widths)):
+        raise PersistError(
+            f"{type(model).__name__} has widths that from_pretrained cannot load: {'; '.join(reasons)}. "
+            "Or use result.save, which keeps any widths"
+        )
+    write_pretrained(directory, model, examples, tokenizer, plan)
+
+
+def write_pretrained(
+    directory: str | Path, model: nn.Module, examples: Call, tokenizer: Any = None, plan: Plan | None = None
+) -> None:
+    """As `save_pretrained`, for a model whose configuration tells all there is to know, such as how many layers it has.
+
+    Raises:
+        PersistError: the model that comes back is another one, or the directory exists or cannot be written.
+        UsageError: the tokenizer cannot be saved.
+    """
     kind = type(model).__name__
     if not configured(model) or not callable(getattr(model, "save_pretrained", None)):
         raise PersistError(f"{kind} is no model of transformers: save it by result.save")
     if tokenizer is not None and not callable(getattr(tokenizer, "save_pretrained", None)):
         raise UsageError(f"a tokenizer or processor has save_pretrained, which a {type(tokenizer).__name__} has not")
-    directory = check_free(directory)
-    if reasons := untold(model, structure, plan.widths):
-        raise PersistError(
-            f"{kind} has widths that from_pretrained cannot load: {'; '.join(reasons)}. "
-            "Or use result.save, which keeps any widths"
-        )
-    with written(directory) as work:
+    with written(check_free(directory)) as work:
         try:
             with _no_bars():
                 model.save_pretrained(work)  # type: ignore[operator]
@@ -64,7 +75,8 @@ def save_pretrained(
                 tokenizer.save_pretrained(work)
         except Exception as error:  # a library's class may raise anything
             raise PersistError(f"{kind} cannot be saved: {type(error).__name__}: {error}") from error
-        plan.save(work / PLAN)
+        if plan is not None:
+            plan.save(work / PLAN)
         _check(model, work, examples.to(device_of(model)))
 
 
