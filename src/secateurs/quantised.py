@@ -8,21 +8,26 @@ from torch import nn
 
 from secateurs.errors import ModelError
 
-PACKAGES = {"bitsandbytes", "auto_gptq", "gptqmodel", "awq"}
-"""Libraries whose layers hold packed weights."""
+PACKAGES = (
+    "bitsandbytes", "auto_gptq", "gptqmodel", "awq", "hqq", "optimum.quanto", "torchao", "torch.ao.nn.quantized",
+)  # fmt: skip
+"""Packages whose layers, or kinds of tensors, hold packed weights."""
+
+LAYERS = {"Linear4bit", "Linear8bitLt", "QuantLinear"}
+"""Layers that hold packed weights, in packages that bring copies of their own."""
 
 
 def refuse_quantised(model: nn.Module) -> None:
     """See that a model is not quantised.
 
     Raises:
-        ModelError: its configuration says that it is, or a layer is of a library that packs weights.
+        ModelError: its configuration says that it is, or a layer or parameter is of a kind that packs weights.
     """
     refuse_quantised_config(getattr(model, "config", None), type(model).__name__)
-    for name, module in model.named_modules():
-        package = type(module).__module__.partition(".")[0]
-        if package in PACKAGES:
-            raise _refused(type(model).__name__, f"{name or 'it'} is a {type(module).__name__} of {package}")
+    for name, part in [*model.named_modules(), *model.named_parameters()]:
+        for kind in type(part).__mro__:
+            if kind.__name__ in LAYERS or f"{kind.__module__}.".startswith(tuple(f"{its}." for its in PACKAGES)):
+                raise _refused(type(model).__name__, f"{name or 'it'} is a {kind.__name__} of {kind.__module__}")
 
 
 def refuse_quantised_config(config: Any, name: str) -> None:

@@ -1,0 +1,69 @@
+"""Quantised models are refused by name, wherever that can be seen."""
+
+import copy
+import warnings
+from types import SimpleNamespace
+
+import pytest
+import torch
+from torch import nn
+
+import secateurs as sc
+from secateurs.errors import ModelError
+
+
+def of(package, name, base):
+    """A class as another package would have it."""
+    return type(name, (base,), {"__module__": package})
+
+
+LAYERS = [
+    ("bitsandbytes.nn.modules", "Linear4bit"),
+    ("bitsandbytes.nn.modules", "Linear8bitLt"),
+    ("auto_gptq.nn_modules.qlinear.qlinear_cuda", "QuantLinear"),
+    ("transformers_modules.somebodys", "QuantLinear"),
+    ("awq.modules.linear.gemm", "WQLinear_GEMM"),
+    ("hqq.core.quantize", "HQQLinear"),
+    ("optimum.quanto.nn.qlinear", "QLinear"),
+]
+
+
+@pytest.mark.parametrize(("package", "name"), LAYERS)
+def test_a_layer_that_packs_weights_is_named(package, name):
+    model = nn.Sequential(nn.Linear(4, 8), nn.ReLU(), of(package, name, nn.Linear)(8, 4))
+    with pytest.raises(
+        ModelError, match=rf"Sequential is quantised \(2 is a {name} of {package}\).*quantise the result"
+    ):
+        sc.trace(model, torch.randn(2, 4))
+
+
+@pytest.mark.parametrize("package", ["torchao.quantization", "optimum.quanto.tensor.weights.qbytes"])
+def test_a_parameter_of_a_packing_kind_is_named(package):
+    model = nn.Sequential(nn.Linear(4, 8), nn.ReLU(), nn.Linear(8, 4))
+    model[2].weight.__class__ = of(package, "Int8Tensor", nn.Parameter)
+    with pytest.raises(ModelError, match=r"2.weight is a Int8Tensor of "):
+        sc.prune(model, [torch.randn(2, 4)], "l1")
+
+
+def test_a_model_that_torch_quantised_is_refused():
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        model = torch.ao.quantization.quantize_dynamic(nn.Sequential(nn.Linear(4, 8), nn.ReLU(), nn.Linear(8, 4)))
+    with pytest.raises(ModelError, match=r"0 is a Linear of torch.ao.nn.quantized"):
+        sc.check(model, torch.randn(2, 4))
+
+
+@pytest.mark.parametrize("settings", [{"quant_method": "gptq", "bits": 4}, SimpleNamespace(quant_method="gptq")])
+def test_a_configuration_of_a_quantised_model_is_enough(net, images, settings):
+    quantised = copy.deepcopy(net)
+    quantised.config = SimpleNamespace(quantization_config=settings)
+    with pytest.raises(ModelError, match="its configuration names gptq"):
+        sc.trace(quantised, images)
+    quantised.config.quantization_config = None
+    assert sc.trace(quantised, images).groups
+
+
+def test_what_only_sounds_alike_is_not_refused():
+    layer = of("torchaological.nn", "Linear4bits", nn.Linear)
+    model = nn.Sequential(layer(4, 8), nn.ReLU(), layer(8, 4))
+    assert sc.trace(model, torch.randn(2, 4)).groups
