@@ -1,6 +1,7 @@
 """Whole layers: found without names, ranked by block influence, dropped exactly."""
 
 import copy
+import importlib.util
 import json
 from itertools import pairwise
 
@@ -11,10 +12,9 @@ from torch import nn
 from torch.nn import functional
 from typer.testing import CliRunner
 
-import benchmarks.torchvision_ops  # noqa: F401  (first: transformers imports torchvision)
 import secateurs as sc
-from benchmarks.zoo import BY_NAME
 from secateurs.cli import app
+from secateurs.data import Call
 from secateurs.depth import find_layers
 from secateurs.errors import (
     BudgetError,
@@ -27,6 +27,13 @@ from secateurs.errors import (
     PlanError,
     VerificationError,
 )
+from secateurs.persist import write_pretrained
+
+if not all(importlib.util.find_spec(name) for name in ("torchvision", "timm", "transformers")):
+    pytest.skip("the zoo's libraries are not installed: pip install secateurs[zoo]", allow_module_level=True)
+
+import benchmarks.torchvision_ops  # noqa: F401  (first: transformers imports torchvision)
+from benchmarks.zoo import BY_NAME
 
 
 def tiny(name, layers=4):
@@ -283,9 +290,30 @@ def test_nothing_is_left_behind_when_it_fails(chain):
     assert not any(module._forward_hooks or module._forward_pre_hooks for module in model.modules())
 
 
-def test_a_model_that_counts_its_layers_is_refused():
+def test_the_result_has_weights_of_its_own(chain):
+    model, x = chain
+    before = copy.deepcopy(model.state_dict())
+    small = sc.drop_layers(model, ["blocks.1"], x)
+    with torch.no_grad():
+        for parameter in small.parameters():
+            parameter.zero_()
+    assert all(torch.equal(its, before[name]) for name, its in model.state_dict().items())
+
+
+def test_a_model_whose_layers_go_by_their_number_is_refused():
     with pytest.raises(VerificationError, match=r"without blocks\.0 .* drop others"):
         sc.drop_layers(Chain(counts=True), ["blocks.0"], torch.randn(2, 6))
+
+
+def test_a_configuration_that_cannot_tell_stays_and_saving_is_refused(tmp_path):
+    model, inputs = tiny("GPT2LMHeadModel")
+    model.config.scale_attn_by_inverse_layer_idx = True  # by the number that a layer had when it was built
+    model = type(model)(model.config).double().eval()
+    small = sc.drop_layers(model, ["transformer.h.1"], inputs)
+    assert (len(small.transformer.h), small.config.n_layer) == (3, 4)
+    with pytest.raises(PersistError):
+        write_pretrained(tmp_path / "small", small, Call((), inputs))
+    assert not any(tmp_path.iterdir())
 
 
 @pytest.mark.parametrize(

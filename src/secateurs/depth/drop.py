@@ -46,7 +46,7 @@ def drop_layers(model: nn.Module, names: Sequence[str], example_inputs: Any) -> 
     dense, call, _ = in_double(model, call)
     silenced = _Silenced()
     expected = run(dense, call, following({name: dense.get_submodule(name) for name in names}, *silenced.hooks))
-    trial = without(dense, names)
+    trial = without(dense, names, share=True)
     changes = depth_changes(trial, containers(dense, names), lambda built: not difference(run(built, call), expected))
     adopt(trial, changes)
     try:

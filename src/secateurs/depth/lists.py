@@ -29,13 +29,19 @@ def containers(model: nn.Module, names: Iterable[str]) -> dict[str, Kept]:
     return found
 
 
-def without(model: nn.Module, names: Sequence[str]) -> nn.Module:
+def without(model: nn.Module, names: Sequence[str], share: bool = False) -> nn.Module:
     """A copy of the model whose lists do not hold the modules of these names; what is left is numbered anew.
+
+    Args:
+        model: it is not changed.
+        names: of the modules.
+        share: let the copy use the memory of the model's own weights.
 
     Raises:
         ModelError: the model cannot be copied.
     """
-    small = rebuild(model, lambda name, tensor: tensor.clone())
+    inside = tuple(f"{name}." for name in names)
+    small = rebuild(model, lambda name, tensor: tensor if share or name.startswith(inside) else tensor.clone())
     for path, kept in containers(model, names).items():
         holder = small.get_submodule(path)
         places = list(_places(list(holder.children())))
