@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import importlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -60,15 +61,11 @@ class Pretrained:
         Raises:
             ModelError: it cannot be loaded, or the weights are not all there.
         """
-        config = self.config
-        read = self._class.from_pretrained
-        model, told = self._read(
-            lambda path, **how: read(path, config=config, output_loading_info=True, **how), "model"
-        )
-        lacking = [*told["missing_keys"], *(name for name, *_ in told["mismatched_keys"])]
+        model, told = self._read(self._whole, "model")
+        lacking = sorted({*told["missing_keys"], *(name for name, *_ in told["mismatched_keys"])})
         if lacking:
             raise ModelError(
-                f"{self.path} has no weights of the right shape for {', '.join(map(str, lacking[:5]))} of "
+                f"{self.path} has no weights of the right shape for {', '.join(lacking[:5])} of "
                 f"{type(model).__name__}, which would be random: give the model whole"
             )
         return model
@@ -81,8 +78,16 @@ class Pretrained:
         """
         return self._read(_transformers().AutoTokenizer.from_pretrained, "tokenizer")
 
+    def processor(self) -> Any | None:
+        """What makes inputs for the model: a tokenizer, or a processor of images; None if none can be loaded."""
+        try:
+            return self._read(_transformers().AutoProcessor.from_pretrained, "processor")
+        except ModelError:
+            return None
+
     def _whole(self, path: str, **how: Any) -> Any:
-        return self._class.from_pretrained(path, config=self.config, output_loading_info=True, **how)
+        how |= {"output_loading_info": True, "ignore_mismatched_sizes": True}  # it tells, and we refuse
+        return self._class.from_pretrained(path, config=self.config, **how)
 
     @property
     def _class(self) -> Any:
@@ -105,7 +110,8 @@ class Pretrained:
         if not local and (self.path.startswith((".", "/")) or self.path.count("/") > 1):
             raise ModelError(f"there is no directory {self.path!r}, and it is no name on the hub (org/model)")
         try:
-            return read(self.path, trust_remote_code=self.trust_remote_code)
+            with without_bars():
+                return read(self.path, trust_remote_code=self.trust_remote_code)
         except ModelError:
             raise
         except Exception as error:
@@ -122,3 +128,16 @@ def _transformers() -> Any:
         return importlib.import_module("transformers")
     except ImportError as error:
         raise UsageError(f"hf: models need transformers: pip install secateurs[hf] ({error})") from error
+
+
+@contextmanager
+def without_bars() -> Iterator[None]:
+    """Without the progress bars of transformers, which would be printed."""
+    bars = importlib.import_module("transformers.utils.logging")
+    shown = bars.is_progress_bar_enabled()
+    bars.disable_progress_bar()
+    try:
+        yield
+    finally:
+        if shown:
+            bars.enable_progress_bar()

@@ -96,7 +96,7 @@ def _writing(models: list[nn.Module], batch: Batch) -> list[str]:
     if ids is None or any(task_of(type(model).__name__) != "causal" for model in models):
         return []
     half = min(WRITTEN, ids.shape[1] // 2)
-    before, after = tokens_per_second(models, ids[:1, :half], half)
+    before, after = tokens_per_second(models, ids[:1, :half], half, seconds=1.0)
     return [
         f"The dense model writes {before:.3g} tokens per second, the pruned one {after:.3g} (×{after / before:.2f}): "
         f"{half} new tokens after {half}, one sequence, the models taking turns."

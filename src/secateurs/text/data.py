@@ -11,7 +11,7 @@ import torch
 from torch import nn
 from torch.utils.data import DataLoader, Dataset
 
-from secateurs.errors import ModelError, UsageError
+from secateurs.errors import DataError, ModelError, UsageError
 from secateurs.pretrained import Pretrained
 from secateurs.tasks import task_of
 from secateurs.text.encode import Encoder
@@ -108,6 +108,8 @@ def text_data(
     if not hasattr(config, "get_text_config"):
         raise ModelError(f"a {type(model).__name__} is no model of the transformers library; make batches of your own")
     task = task_of(type(model).__name__, bool(getattr(config, "is_encoder_decoder", False)))
+    if isinstance(texts, str):
+        raise DataError("give a list of texts, even of one")
     found = Texts("texts", list(texts), None if labels is None else list(labels))
     dataset = Encoder(tokenizer, task, config, length).dataset(found, overlap)
     return loader(dataset, batch_size, torch.Generator().manual_seed(seed) if shuffle else None)
