@@ -21,6 +21,7 @@ from secateurs.criteria import find
 from secateurs.errors import PersistError, SecateursWarning, UsageError
 from secateurs.launch import leads, processes
 from secateurs.pipeline import Result, prune
+from secateurs.pretrained import Pretrained
 from secateurs.progress import Progress
 from secateurs.recover import Fit, Recovery
 from secateurs.report import Comparison, write_report
@@ -135,10 +136,24 @@ class Job:
             told = dict.fromkeys(str(its.message) for its in caught if issubclass(its.category, SecateursWarning))
             comparison = dataclasses.replace(comparison, warnings=tuple(told))
             if leads():
-                shutil.rmtree(directory / MODEL, ignore_errors=True)
-                result.save(directory / MODEL)
+                form = self._save(result, directory / MODEL)
+                comparison = dataclasses.replace(comparison, notes=[*comparison.notes, form])
                 write_report(comparison, directory)
         return result, comparison
+
+    def _save(self, result: Result, directory: Path) -> str:
+        """Write the pruned model, for `from_pretrained` if it was named by hf: and its class allows; say which."""
+        shutil.rmtree(directory, ignore_errors=True)
+        why = ""
+        if path := pretrained(self.model):
+            try:
+                processor = Pretrained(self.tokenizer or path, self.trust_remote_code).processor()
+                result.save_pretrained(directory, processor)
+                return f"The model is saved for from_pretrained{'' if processor else ', without a tokenizer'}."
+            except PersistError as error:
+                why = f", not for from_pretrained: {error}"
+        result.save(directory)
+        return f"The model is saved for sc.load{why}."
 
     def dense(self) -> nn.Module:
         """The model to prune.

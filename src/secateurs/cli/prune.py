@@ -81,4 +81,5 @@ def prune(
     elif not quiet:
         print(result.plan)
         print_table(comparison.title, *comparison.table())
+        print("", *comparison.notes, sep="\n")
         print(f"\nModel: {out / MODEL}\nPage:  {out / 'report.html'}")

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +14,7 @@ from secateurs.persist.manifest import PLAN
 from secateurs.persist.write import check_free, written
 from secateurs.plan import Plan
 from secateurs.preserve import rng
+from secateurs.pretrained import without_bars
 from secateurs.structure import Structure
 from secateurs.surgery import TOLERANCE, configured, difference, run, untold
 
@@ -69,7 +67,7 @@ def write_pretrained(
         raise UsageError(f"a tokenizer or processor has save_pretrained, which a {type(tokenizer).__name__} has not")
     with written(check_free(directory)) as work:
         try:
-            with _no_bars():
+            with without_bars():
                 model.save_pretrained(work)  # type: ignore[operator]
             if tokenizer is not None:
                 tokenizer.save_pretrained(work)
@@ -88,7 +86,7 @@ def _check(model: nn.Module, directory: Path, examples: Call) -> None:
     """
     kind = type(model).__name__
     try:
-        with rng(), _no_bars():
+        with rng(), without_bars():
             loaded = type(model).from_pretrained(directory).to(device_of(model))  # type: ignore[attr-defined]
     except Exception as error:  # a library's class may raise anything
         raise PersistError(f"{kind} does not load what it saved: {type(error).__name__}: {error}") from error
@@ -101,16 +99,3 @@ def _check(model: nn.Module, directory: Path, examples: Call) -> None:
             f"{kind} comes back from from_pretrained with these weights, but computes something else ({why}), as its "
             "configuration does not tell all that changed: use result.save"
         )
-
-
-@contextmanager
-def _no_bars() -> Iterator[None]:
-    """Without the bars that transformers prints."""
-    bars = importlib.import_module("transformers.utils.logging")
-    shown = bars.is_progress_bar_enabled()
-    bars.disable_progress_bar()
-    try:
-        yield
-    finally:
-        if shown:
-            bars.enable_progress_bar()
