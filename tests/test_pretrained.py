@@ -2,24 +2,17 @@
 
 from __future__ import annotations
 
-import importlib.util
 import json
 
 import pytest
 import torch
+from languages import VOCABULARY, tokenizer, transformers
 from typer.testing import CliRunner
 
 import secateurs as sc
-from secateurs.errors import PersistError, UsageError
-
-if not importlib.util.find_spec("transformers"):
-    pytest.skip("transformers is not installed: pip install secateurs[hf]", allow_module_level=True)
-
-import benchmarks.torchvision_ops  # noqa: F401, I001  (first: transformers imports torchvision)
-import transformers
-
 from benchmarks.zoo import BY_NAME
 from secateurs.cli import app
+from secateurs.errors import PersistError, UsageError
 from secateurs.structure.trace import outputs_of
 
 UNIFORM = sc.Limits(uniform=True)
@@ -84,27 +77,18 @@ def test_what_from_pretrained_loads_is_the_same_model(name, kinds, options, fiel
         assert torch.equal(loaded.generate(**inputs, **how), result.model.generate(**inputs, **how))
 
 
-def words():
-    """A tokenizer that knows a few words."""
-    from tokenizers import Tokenizer
-    from tokenizers.models import WordLevel
-    from tokenizers.pre_tokenizers import Whitespace
-
-    backend = Tokenizer(WordLevel({"<unk>": 0, "a": 1, "rose": 2, "is": 3}, unk_token="<unk>"))
-    backend.pre_tokenizer = Whitespace()  # type: ignore[assignment]
-    return transformers.PreTrainedTokenizerFast(tokenizer_object=backend, unk_token="<unk>")
-
-
 def test_tokenizer_and_generation_configuration_travel_along(tmp_path):
     result, _ = pruned("LlamaForCausalLM", ("neuron",), **BODY)
     result.model.generation_config.max_new_tokens = 7
     with pytest.raises(UsageError, match="which a str has not"):
         result.save_pretrained(tmp_path / "small", "tokenizer")
     assert not (tmp_path / "small").exists()
-    result.save_pretrained(tmp_path / "small", words())
+    result.save_pretrained(tmp_path / "small", tokenizer())
     loaded = transformers.AutoModelForCausalLM.from_pretrained(tmp_path / "small")
     assert loaded.generation_config.max_new_tokens == 7
-    assert transformers.AutoTokenizer.from_pretrained(tmp_path / "small")("rose")["input_ids"] == [2]
+    assert transformers.AutoTokenizer.from_pretrained(tmp_path / "small")("cat")["input_ids"] == [
+        VOCABULARY.index("cat")
+    ]
     with pytest.raises(PersistError, match="exists already"):
         result.save_pretrained(tmp_path / "small")
 
@@ -180,9 +164,9 @@ def test_the_command_line_saves_for_from_pretrained_where_it_can_and_says_so(opt
     for parameter in model.model.layers[0].mlp.parameters():
         parameter.data *= 0.5
     model.save_pretrained(tmp_path / "dense")
-    words().save_pretrained(tmp_path / "dense")
-    (tmp_path / "roses.txt").write_text("a rose is a rose is a rose " * 40)
-    command = f"prune hf:{tmp_path}/dense --data text:{tmp_path}/roses.txt --length 16 --criterion l2 --kinds neuron"
+    tokenizer().save_pretrained(tmp_path / "dense")
+    (tmp_path / "cats.txt").write_text("a cat sees the cat and likes the cat " * 40)
+    command = f"prune hf:{tmp_path}/dense --data text:{tmp_path}/cats.txt --length 16 --criterion l2 --kinds neuron"
     done = CliRunner().invoke(app, [*command.split(), "--budget", "params:0.8", "--out", f"{tmp_path}/run", *options])
     assert done.exit_code == 0, done.output
     small = tmp_path / "run" / "model"
@@ -190,7 +174,7 @@ def test_the_command_line_saves_for_from_pretrained_where_it_can_and_says_so(opt
     if not options:
         assert "The model is saved for from_pretrained." in done.stdout
         loaded = transformers.AutoModelForCausalLM.from_pretrained(small)
-        assert transformers.AutoTokenizer.from_pretrained(small)("rose")["input_ids"] == [2]
+        assert transformers.AutoTokenizer.from_pretrained(small)("cat")["input_ids"] == [VOCABULARY.index("cat")]
     else:
         assert "The model is saved for sc.load, not for from_pretrained: LlamaForCausalLM has widths" in done.stdout
         loaded = sc.load(small, lambda: build("LlamaForCausalLM", **BODY)[0])

@@ -10,6 +10,7 @@ from torch import nn
 import secateurs as sc
 from secateurs.budgets import effective_count
 from secateurs.errors import BudgetError, InfeasibleBudgetError
+from secateurs.surgery import cut_further
 
 WIDE = ("0.into", "2.into", "4.into")
 NARROW = ("1.into", "3.into")
@@ -134,6 +135,18 @@ def test_where_one_group_has_no_scores_all_like_it_stay(structure):
     only = {name: its for name, its in scores.items() if name in WIDE}
     with pytest.raises(BudgetError, match=r"nothing to prune.*0.into: uniform: as wide as '4.into'"):
         sc.allocate(structure, only, "params:0.8", sc.Limits(uniform=True))
+
+
+def test_where_one_group_failed_verification_all_like_it_stay(structure):
+    model = nn.Sequential(*map(Block, (12, 9, 12, 9, 12)))
+    further = cut_further(
+        model, structure, scores_of(structure), "params:0.8", torch.randn(2, 6), dense=structure, earlier=None,
+        put_back={WIDE[1]: "it failed"}, limits=sc.Limits(uniform=True),
+    )  # fmt: skip
+    assert [block.into.out_features for block in further.cut.model[::2]] == [12] * 3
+    assert further.plan.frozen[WIDE[1]] == "it failed"
+    assert f"as wide as {WIDE[1]!r}" in further.plan.frozen[WIDE[0]]
+    assert further.plan.pruned.params <= 0.8 * further.plan.dense.params
 
 
 def test_uniform_is_yes_no_or_nothing():
