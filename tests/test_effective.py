@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import secateurs as sc
-from secateurs.budgets import certificate, effective_count
+from secateurs.budgets import certificate, certificates, effective, effective_count, effective_counts
 from secateurs.errors import AllZeroWarning, BudgetError, CriterionError
 
 positive = st.lists(st.floats(1e-6, 1e6), min_size=1, max_size=40)
@@ -157,3 +157,45 @@ def test_budgets_that_mean_nothing_are_refused(net, images, budget):
     s, scores = structure_and_scores(net, images)
     with pytest.raises(BudgetError, match='"effective"'):
         sc.allocate(s, scores, budget)
+
+
+@pytest.mark.filterwarnings("ignore::secateurs.errors.AllZeroWarning")
+@settings(deadline=None, max_examples=60)
+@given(st.integers(1, 6), st.integers(1, 12), st.floats(0.2, 2), st.integers(1, 30), st.integers(0, 10**6))
+def test_pools_together_are_pools_one_by_one(pools, n, beta, part, seed):
+    """Whatever is looked at together; with negative scores, rows of zeros and equal scores among them."""
+    scores = torch.randn(pools, n, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
+    scores[:: 2 + seed % 2] = scores[:: 2 + seed % 2].abs()
+    scores[1::4], scores[3::4] = 0.0, 0.1
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(effective, "PART", part)
+        counts = effective_counts(scores, beta)
+        proofs = certificates(scores, beta, counts)
+    assert counts.tolist() == [effective_count(row, beta) for row in scores]
+    for row, count, proof in zip(scores, counts.tolist(), proofs, strict=True):
+        alone = certificate(row, beta, count)
+        assert (proof.kept, proof.components, proof.beta) == (alone.kept, alone.components, alone.beta)
+        assert (proof.bound is None) == (alone.bound is None)
+        for its in ("n_eff", "cv", "mass") + ("bound", "sharper_bound") * (proof.bound is not None):
+            assert getattr(proof, its) == pytest.approx(getattr(alone, its), rel=1e-9, abs=1e-12)
+
+
+def test_one_warning_tells_how_many_pools_say_nothing():
+    scores = torch.tensor([[0.0, 0.0], [1.0, 2.0], [0.0, 0.0]])
+    with pytest.warns(AllZeroWarning, match=r"all scores of an output of a \(2 of 3\) are zero") as caught:
+        assert effective_counts(scores, 1, "an output of a").tolist() == [2, 1, 2]
+    assert len(caught) == 1
+
+
+@pytest.mark.parametrize("criterion", ["wanda", "l1"])
+def test_each_output_of_a_weight_keeps_its_own_effective_number_of_entries(criterion):
+    """Wanda-EMP and magnitude-EMP, by their definition."""
+    model, x = torch.nn.Sequential(torch.nn.Linear(7, 5), torch.nn.ReLU(), torch.nn.Linear(5, 3)), torch.randn(9, 7)
+    masked = sc.mask(model, [x], criterion, "effective", scope="row")
+    seen = {"0.weight": x, "2.weight": model[0](x).relu()}
+    for name, mask in masked.masks.items():
+        size = seen[name].square().mean(0).sqrt() if criterion == "wanda" else 1
+        for row, kept in zip(model.get_parameter(name).detach().abs() * size, mask, strict=True):
+            count = math.floor(by_definition(row.tolist()))
+            assert set(kept.nonzero().flatten().tolist()) == set(row.topk(count).indices.tolist())
+        assert [c.kept for c in masked.certificates[name]] == mask.sum(1).tolist()

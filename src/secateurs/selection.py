@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from secateurs.budgets import EFFECTIVE, Budget, effective_count
+from secateurs.budgets import EFFECTIVE, Budget, effective_counts
 from secateurs.errors import BudgetError
 
 
@@ -32,19 +32,28 @@ def parse_share(budget: str, what: str) -> Budget:
 
 
 def number(goal: Budget, scores: Tensor, where: str) -> int:
-    """How many of these entries are kept: ⌊F · N⌋, at least one, or the effective number (EMP, arXiv 2509.25606).
+    """How many of these entries [N] are kept; see `numbers`."""
+    return int(numbers(goal, scores[None], where))
+
+
+def numbers(goal: Budget, scores: Tensor, where: str) -> Tensor:
+    """How many entries of each pool are kept: ⌊F · N⌋, at least one, or the effective number (EMP, arXiv 2509.25606).
 
     Args:
         goal: "keep" or "effective".
-        scores: [N].
+        scores: [pools, N].
         where: of what, for messages.
+
+    Returns:
+        int64 [pools].
 
     Raises:
         CriterionError: see `effective_count`.
     """
     if goal.quantity == EFFECTIVE:
-        return effective_count(scores, goal.fraction, where)
-    return max(int(goal.fraction * len(scores) + 1e-9), 1)  # 0.29 × 100 is a little less than 29
+        return effective_counts(scores, goal.fraction, where)
+    kept = max(int(goal.fraction * scores.shape[1] + 1e-9), 1)  # 0.29 × 100 is a little less than 29
+    return torch.full((len(scores),), kept, device=scores.device)
 
 
 def best(scores: Tensor, counts: Tensor) -> Tensor:

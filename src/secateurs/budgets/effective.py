@@ -11,17 +11,20 @@ from torch import Tensor
 from secateurs.certificate import Certificate
 from secateurs.errors import AllZeroWarning, CriterionError
 
+PART = 2**17
+"""Entries that are looked at together: as many as a processor's cache holds."""
+
 
 def magnitudes(scores: Tensor, where: str) -> Tensor:
-    """Scores as EMP takes them, float64 [N]: shifted by their minimum if any is negative.
+    """Scores as EMP takes them, float64 [pools, N]: those of a pool shifted by their minimum if any is negative.
 
     Raises:
         CriterionError: there are none, or one is not finite.
     """
-    values = scores.detach().double().flatten().cpu()
-    if not len(values) or not torch.isfinite(values).all():
-        raise CriterionError(f"the effective number of {where} needs finite scores; {len(values)} were given")
-    return values - values.min() if values.min() < 0 else values
+    values = scores.detach().double()
+    if not values.numel() or not torch.isfinite(values).all():
+        raise CriterionError(f"the effective number of {where} needs finite scores; {values.numel()} were given")
+    return values - values.amin(1, keepdim=True).clamp(max=0)
 
 
 def effective_count(scores: Tensor, beta: float = 1.0, where: str = "these components") -> int:
@@ -35,24 +38,33 @@ def effective_count(scores: Tensor, beta: float = 1.0, where: str = "these compo
     Raises:
         CriterionError: there are no scores, or one is not finite.
     """
-    values = magnitudes(scores, where)
-    if values.max() == 0:
+    return int(effective_counts(scores.reshape(1, -1), beta, where))
+
+
+def effective_counts(scores: Tensor, beta: float = 1.0, where: str = "these components") -> Tensor:
+    """`effective_count` of each of several pools: int64 [pools], for scores [pools, N]."""
+    counts, silent = [], 0
+    for part in _parts(scores):
+        values = magnitudes(part, where)
+        silent += int((values.amax(1) == 0).sum())
+        # N equal scores have N_eff = N but for rounding.
+        wanted = torch.floor(beta * effective_number(values) * (1 + 1e-12)).clamp(1, values.shape[1])
+        counts.append(torch.where(values.amax(1) == 0, values.shape[1], wanted).long())
+    if silent:
+        several = "" if len(scores) == 1 else f" ({silent} of {len(scores)})"
         warnings.warn(
-            f"all scores of {where} are zero, or equal and negative: nothing tells them apart, so all are kept",
+            f"all scores of {where}{several} are zero, or equal and negative: nothing tells them apart; all are kept",
             AllZeroWarning,
             stacklevel=3,
         )
-        return len(values)
-    # N equal scores have N_eff = N but for rounding.
-    return min(max(math.floor(beta * effective_number(values) * (1 + 1e-12)), 1), len(values))
+    return torch.cat(counts)
 
 
-def effective_number(values: Tensor) -> float:
-    """N_eff = 1 / Σ ω² of magnitudes [N], with ω = values / Σ values; N if all are zero."""
-    if values.max() == 0:
-        return float(len(values))
-    values = values / values.max()
-    return float(values.sum() ** 2 / values.square().sum())
+def effective_number(values: Tensor) -> Tensor:
+    """N_eff = 1 / Σ ω² of magnitudes [pools, N], with ω = values / Σ values: [pools]; N if all are zero."""
+    largest = values.amax(1, keepdim=True)
+    values = torch.where(largest > 0, values / largest, 1)
+    return values.sum(1).square() / values.square().sum(1)
 
 
 def certificate(scores: Tensor, beta: float, kept: int, where: str = "these components") -> Certificate:
@@ -64,19 +76,41 @@ def certificate(scores: Tensor, beta: float, kept: int, where: str = "these comp
         kept: what that gave, or limits made of it.
         where: of what, for messages.
     """
-    values = magnitudes(scores, where).sort(descending=True).values
-    total, mean, n_eff = len(values), values.mean(), effective_number(values)
+    return certificates(scores.reshape(1, -1), beta, torch.tensor([kept]), where)[0]
+
+
+def certificates(scores: Tensor, beta: float, kept: Tensor, where: str = "these components") -> list[Certificate]:
+    """`certificate` of each of several pools, from scores [pools, N] and the numbers kept, int64 [pools]."""
+    found = []
+    total, left = scores.shape[1], iter(kept.tolist())
+    for part in _parts(scores):
+        values = magnitudes(part.sort(dim=1, descending=True).values, where)
+        counts = torch.tensor([next(left) for _ in values], device=values.device)
+        best = (values * (torch.arange(total, device=values.device) < counts[:, None])).sum(1)
+        mean, spread = values.mean(1), values.std(1, correction=0)
+        columns = (counts, effective_number(values), mean, spread, best / (mean * total))
+        found += [_certified(total, beta, *row) for row in zip(*(its.tolist() for its in columns), strict=True)]
+    return found
+
+
+def _certified(
+    total: int, beta: float, kept: int, n_eff: float, mean: float, spread: float, mass: float
+) -> Certificate:
     proven = beta == 1 and kept == math.floor(n_eff * (1 + 1e-12)) and 2 <= kept < total
     return Certificate(
         components=total,
         n_eff=n_eff,
-        cv=float(values.std(correction=0) / mean) if mean > 0 else 0.0,
+        cv=spread / mean if mean > 0 else 0.0,
         beta=float(beta),
         kept=kept,
-        mass=float(values[:kept].sum() / values.sum()) if mean > 0 else kept / total,
+        mass=mass if mean > 0 else kept / total,
         bound=_bound(total, kept, kept + 1) if proven else None,
         sharper_bound=_bound(total, kept, n_eff) if proven else None,
     )
+
+
+def _parts(scores: Tensor) -> tuple[Tensor, ...]:
+    return scores.split(max(PART // max(scores.shape[1], 1), 1))
 
 
 def _bound(total: int, kept: int, n_eff: float) -> float:

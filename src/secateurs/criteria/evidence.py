@@ -14,9 +14,10 @@ from secateurs.observe import Gradients, Observations, Statistic
 from secateurs.structure import Contraction, Group, Member, Structure
 from secateurs.structure.indexing import take_units
 
-PLACES = ("after", "around", "operand", "maps")
-"""After the non-linearity of a group's units; before and after each; what the weights that sum over them are multiplied
-with, feature by feature; the same with the positions of a flattened map as samples of one feature."""
+PLACES = ("after", "fired", "around", "operand", "maps")
+"""After the non-linearity of a group's units; the same, but where a gate multiplies the units, after that of the gate;
+before and after each; what the weights that sum over them are multiplied with, feature by feature; the same with the
+positions of a flattened map as samples of one feature."""
 
 AGGREGATES: dict[str, Callable[[Tensor], Tensor]] = {
     "mean": lambda scores: scores.mean(0),
@@ -197,14 +198,15 @@ class Evidence:
         return self.sources.gradients[kind][self.group.name]
 
     def statistics(self, request: Request) -> list[Any]:
-        """The statistics that the criterion asked for "after", one per place where the units are seen.
+        """The statistics that the criterion asked for "after" or "fired", one per place where the units are seen.
 
         Raises:
             UnscorableError: the group's units are seen nowhere.
         """
-        if not self.group.after:
+        taps = self.group.fired if request.place == "fired" else self.group.after
+        if not taps:
             raise UnscorableError("its units cannot be observed after a non-linearity")
-        return [self.sources.observations[tap, request.statistic] for tap in self.group.after]
+        return [self.sources.observations[tap, request.statistic] for tap in taps]
 
     def around(self, statistic: type[S]) -> list[tuple[S, S]]:
         """A statistic before and after each non-linearity that the units pass.

@@ -75,6 +75,7 @@ def wanted_by(criteria: Sequence[Criterion], structure: Structure) -> Wanted:
     for group in structure.groups.values():
         taps = {
             "after": group.after,
+            "fired": group.fired,
             "around": [tap for pair in group.activations for tap in pair],
             "operand": [c.operand for c in structure.contractions_of(group)],
             "maps": [c.alike.operand for c in structure.contractions_of(group)],

@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from secateurs.budgets import EFFECTIVE, Budget, certificate
+from secateurs.budgets import EFFECTIVE, Budget, certificates
 from secateurs.certificate import Certificate
 from secateurs.criteria import CRITERIA, Criterion, Named, find
 from secateurs.criteria.elimination import ROUNDS
@@ -124,10 +124,7 @@ def _certificates(
 ) -> dict[str, list[Certificate]]:
     if isinstance(goal, Pattern) or goal.quantity != EFFECTIVE:
         return {}
-    return {
-        name: [certificate(row, goal.fraction, int(kept), name) for row, kept in zip(its, counts[name], strict=True)]
-        for name, its in scores.items()
-    }
+    return {name: certificates(its, goal.fraction, counts[name], name) for name, its in scores.items()}
 
 
 def _with_entries(name: Named) -> Criterion:

@@ -13,7 +13,7 @@ from torch.nn.functional import pad
 
 from secateurs.budgets import Budget
 from secateurs.errors import BudgetError
-from secateurs.selection import number, parse_share
+from secateurs.selection import numbers, parse_share
 from secateurs.structure import Contraction, Structure
 
 SCOPES = {
@@ -85,10 +85,7 @@ class Pools:
         if isinstance(goal, Pattern):
             return {name: (its > -torch.inf).sum(1).clamp(max=goal.kept) for name, its in gathered.items()}
         part = "an output of " if self._scope == "row" else ""
-        return {
-            name: torch.tensor([number(goal, row, part + name) for row in its], device=its.device)
-            for name, its in gathered.items()
-        }
+        return {name: numbers(goal, its, part + name) for name, its in gathered.items()}
 
     def scatter(self, keep: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """The inverse of `gather`, for masks: bool in the shapes of the weights."""

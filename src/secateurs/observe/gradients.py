@@ -13,6 +13,7 @@ from secateurs.errors import DataError
 from secateurs.losses import Loss, loss_of
 from secateurs.preserve import differentiating
 from secateurs.progress import Progress, silent
+from secateurs.text.sequences import IGNORED
 from secateurs.together import agree_on_weights, leading, summed, together
 
 PROBES = 100
@@ -47,8 +48,9 @@ def differentiate(
 ) -> Gradients:
     """Collect gradients in evaluation mode; the model is not changed.
 
-    "fisher" and "gate" take one backward pass per sample; "gradient" takes one per batch and comes with them at no
-    cost; "hessian" takes its probes on the first batch alone; "hessian-gradient" takes a second pass over the data.
+    "fisher" and "gate" take one backward pass per sample; "gradient" takes one per batch (one per sample where samples
+    have different numbers of labels, as texts of several lengths do) and comes with them at no cost; "hessian" takes
+    its probes on the first batch alone; "hessian-gradient" takes a second pass over the data.
 
     Args:
         model: all of its parameters are differentiated, those that require no gradient too.
@@ -118,7 +120,15 @@ def _sums(
 
 def _parts(whole: Iterable[Batch], single: bool) -> Iterator[Batch]:
     for batch in whole:
-        yield from batch.singles() if single else (batch,)
+        yield from batch.singles() if single or _uneven(batch.labels) else (batch,)
+
+
+def _uneven(labels: Any) -> bool:
+    """Whether samples have different numbers of labels: then the mean over those is not the mean over samples."""
+    if not isinstance(labels, Tensor) or labels.ndim < 2 or labels.is_floating_point():
+        return False
+    counts = (labels != IGNORED).flatten(1).sum(1)
+    return bool((counts != counts[0]).any())
 
 
 def _gradients(
@@ -164,7 +174,7 @@ def _curved(
     total = {name: torch.zeros_like(p) for name, p in parameters.items()}
     samples = 0
     with together(data):
-        for batch in progress(batches(data), "differentiating twice"):
+        for batch in _parts(progress(batches(data), "differentiating twice"), single=False):
             samples += batch.size
             gradients = _gradients(model, parameters, batch, loss, graph=True)
             for name, product in _product(parameters, gradients, vector).items():

@@ -18,6 +18,7 @@ from secateurs.progress import Progress, silent
 from secateurs.structure import Tap
 from secateurs.structure.arguments import Arguments, Frame
 from secateurs.structure.groups import Seen
+from secateurs.structure.records import OUTPUT
 from secateurs.structure.sites import Site, Watcher
 from secateurs.structure.trace import outputs_of
 from secateurs.together import agree_on_weights, together
@@ -87,6 +88,7 @@ class _Observer(Watcher):
         self._frames: dict[Arguments, Frame] = {}
         self._inputs: dict[Site, list[_Place]] = defaultdict(list)
         self._outputs: dict[Site, list[_Place]] = defaultdict(list)
+        self._sorts: dict[Site, Tensor | None] = {place.tap.order: None for place in self.places if place.tap.order}
         self._seeking = False
         self._latest: Tensor | None = None
         self._layout: tuple[Any, ...] = ()
@@ -141,8 +143,10 @@ class _Observer(Watcher):
         for place in self._inputs.get(site, ()):  # before the operator runs: it may write in place
             self._feed(place, args[place.tap.slot])
         out = func(*args, **kwargs)
+        if site in self._sorts:
+            self._sorts[site] = out[1]
         for place in self._outputs.get(site, ()):
-            self._feed(place, out[0] if isinstance(out, (tuple, list)) else out)
+            self._feed(place, out[OUTPUT - place.tap.slot] if isinstance(out, (tuple, list)) else out)
         return out
 
     def _feed(self, place: _Place, x: Tensor) -> None:
@@ -150,6 +154,8 @@ class _Observer(Watcher):
         if self._seeking:
             _need_finite(tap, x)
             return
+        order = self._sorts[tap.order] if tap.order else None
+        x = x if order is None else tap.unsorted(x, order)
         try:
             seen = tap.read(x, self._frames[tap.arguments])
         except ValueError as error:

@@ -17,9 +17,10 @@ from secateurs.costs import macs_of
 from secateurs.data import device_of, named_tensors
 from secateurs.structure import axis as ax
 from secateurs.structure.axis import Axis, Var
-from secateurs.structure.records import OUTPUT, Activation, Consumption, Seen, SizeUse, Source
+from secateurs.structure.passing import order_of, passing
+from secateurs.structure.records import NOTHING, OUTPUT, Activation, Consumption, Passed, Seen, SizeUse, Source
 from secateurs.structure.rules import RULES
-from secateurs.structure.rules.registry import ACTIVATIONS, MOVES, name_of
+from secateurs.structure.rules.registry import MOVES, name_of
 from secateurs.structure.sites import Site, Watcher
 from secateurs.structure.tensors import tensors_in
 from secateurs.structure.unify import unify
@@ -37,6 +38,7 @@ class Flow(Watcher):
         first_name: for each parameter and buffer, the first name of that tensor, which differs where it is shared.
         used: parameters and buffers in the order in which operators first saw them.
         results: the axes of what each operator returned.
+        orders: for operators that return rows sorted by expert, where those were sorted.
         contracted: those (name, dimension) that some operator summed over.
         macs: for each contraction, the axes whose sizes multiply to its multiply-accumulate operations.
         counted_macs: all such operations, as torch counts them.
@@ -60,6 +62,7 @@ class Flow(Watcher):
         self.home: dict[str, tuple[Axis, ...]] = {}
         self.first_name: dict[str, str] = {}
         self.results: dict[Site, list[tuple[Axis, ...]]] = {}
+        self.orders: dict[Site, Site] = {}
         self.used: dict[str, None] = {}
         self.contracted: set[tuple[str, int]] = set()
         self.macs: list[tuple[Axis, ...]] = []
@@ -84,6 +87,7 @@ class Flow(Watcher):
         self._seen: Any = WeakTensorKeyDictionary()
         self._pointed: Any = WeakTensorKeyDictionary()
         self._origin: dict[Axis, tuple[str, int]] = {}
+        self._attended: Source | None = None
         self._site, self._args = Site("", "", 0), ()
         for name, tensor in named_tensors(model):
             self._register(name, tensor)
@@ -129,7 +133,7 @@ class Flow(Watcher):
         if not seen.constant:
             slot = next(i for i, arg in enumerate(self._args) if arg is x)
             source = Source(self._site, slot, seen.axes)
-            self.consumptions.append(Consumption(axis, source, dim, seen.activation, weight))
+            self.consumptions.append(Consumption(axis, source, dim, seen.passed, weight))
 
     def point(self, tensor: Tensor, axis: Axis, least: int) -> None:
         """Note that the values of `tensor` are indices of `axis`, `least` different ones at once."""
@@ -148,6 +152,10 @@ class Flow(Watcher):
     def produce(self, *axes: Axis) -> None:
         """Note that the running operator makes a tensor with these axes out of weights."""
         self.produced.append(Source(self._site, OUTPUT, axes))
+
+    def attend(self, values: Tensor) -> None:
+        """Note that the running operator is an attention to these values."""
+        self._attended = self._look(values).passed.made
 
     def sized(self, axis: Axis, name: str | None = None, weight: Tensor | None = None) -> None:
         """Note that the running module, or the one that owns `weight`, may hold the size of `axis` in an attribute."""
@@ -177,18 +185,22 @@ class Flow(Watcher):
         outputs = tensors_in(out)
         seen = [self._look(tensor) for tensor in inputs]
         axes = self._apply_rule(func, args, kwargs, inputs, outputs)
-        activation = self._activation(func, seen, axes)
+        passed, order = self._passed(func, seen, axes), order_of(self.operator, site, inputs, seen, self.pointed)
         # Which expert a router chooses does not make data of that expert's weights.
         constant = all(s.constant or self.pointed(t) is not None for t, s in zip(inputs, seen, strict=True))
-        for tensor, its_axes in zip(outputs, axes, strict=True):
+        for number, (tensor, its_axes) in enumerate(zip(outputs, axes, strict=True)):
             old = self._seen.get(tensor)  # written in place
-            self._seen[tensor] = Seen(its_axes, constant, activation, old and old.name)
+            if number:
+                passed = passed._replace(made=Source(site, OUTPUT - number, its_axes))
+            self._seen[tensor] = Seen(its_axes, constant, passed, old and old.name, order)
             if old is not None and self._pointed:  # its values are others now
                 self._pointed.pop(tensor, None)
         if self.operator in MOVES and inputs and (chosen := self.pointed(inputs[0])) is not None:
             self._pointed[outputs[0]] = chosen
         self.results[site] = axes
-        self._args = ()
+        if order is not None:
+            self.orders[site] = order
+        self._args, self._attended = (), None
         return out
 
     def _apply_rule(
@@ -216,17 +228,19 @@ class Flow(Watcher):
             self.freeze(self.axes(tensor), reason)
         return [tuple(ax.new(size, reason) for size in tensor.shape) for tensor in outputs]
 
-    def _activation(self, func: Any, seen: list[Seen], axes: list[tuple[Axis, ...]]) -> Activation | None:
-        """The non-linearity that the outputs come from: this operator, or that of its only moving input."""
-        moving = [s for s in seen if not s.constant]
-        if len(moving) != 1:
-            return None
-        if name_of(func) in ACTIVATIONS:
-            activation = Activation(Source(self._site, 0, moving[0].axes), Source(self._site, OUTPUT, axes[0]))
-            self.activations.append(activation)
-            return activation
+    def _passed(self, func: Any, seen: list[Seen], axes: list[tuple[Axis, ...]]) -> Passed:
+        """What the first output has passed; one made of weights here, nothing yet."""
+        moving = [(its.axes, its.passed) for its in seen if not its.constant]
+        if not moving or not axes:
+            return NOTHING
+        passed = passing(func, self._site, moving, axes[0])
         made_here = self.produced and self.produced[-1].site == self._site
-        return None if made_here else moving[0].activation
+        if made_here or self._attended:
+            return Passed(made=passed.made, attended=self._attended)
+        if passed.activation and passed.activation.after.site == self._site:
+            parts = [its.activation for _, its in moving] if len(moving) > 1 else []
+            self.activations = [*(its for its in self.activations if its not in parts), passed.activation]
+        return passed
 
     def _register(self, name: str, tensor: Tensor) -> None:
         if tensor not in self._seen:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
 from math import prod
 
@@ -16,7 +16,8 @@ from secateurs.structure.axis import Axis, Product, Var, leaves, resolver, walk
 from secateurs.structure.contraction import Contraction
 from secateurs.structure.flow import Flow
 from secateurs.structure.groups import Group, Member, Tap
-from secateurs.structure.records import Activation, Source
+from secateurs.structure.records import Activation, Passed, Source
+from secateurs.structure.sites import Site
 from secateurs.structure.structure import Structure
 
 
@@ -42,8 +43,7 @@ def build(model: nn.Module, flow: Flow, call: Call, kinds: Sequence[str]) -> Str
         if var.frozen or kind not in kinds:
             frozen[name] = var.frozen or f"units of kind {kind!r} are kept unless trace(kinds=...) names them"
             continue
-        after, activations = taps(var, name)
-        groups[name] = Group(name, kind, var.size, tuple(its), after, activations, var.inexact, var, least.get(var, 1))
+        groups[name] = Group(name, kind, var.size, tuple(its), *taps(var, name), var.inexact, var, least.get(var, 1))
     macs = tuple(tuple(map(resolve, its)) for its in flow.macs)
     return Structure(
         groups=groups,
@@ -142,24 +142,27 @@ def _contractions(
             yield Contraction(name, dim, tap, axis, blocks, convolution)
 
 
-Taps = tuple[tuple[Tap, ...], tuple[tuple[Tap, Tap], ...]]
+Taps = tuple[tuple[Tap, ...], tuple[Tap, ...], tuple[tuple[Tap, Tap], ...]]
 
 
 def _taps(flow: Flow, resolve: Callable[[Axis], Axis], arguments: Arguments) -> Callable[[Var, str], Taps]:
-    """A function that finds the taps of a variable, given the name of its group: after, and around non-linearities."""
-    after: dict[Var, dict[Source, Activation | None]] = defaultdict(dict)
-    passed: dict[Var, list[Activation]] = defaultdict(list)
-    tap = partial(_tap, arguments=arguments, resolve=resolve)
+    """A function that finds the taps of a variable, given the name of its group; see `Group`."""
+    after: dict[Var, dict[Source, Passed]] = defaultdict(dict)
+    through: dict[Var, list[Activation]] = defaultdict(list)
+    tap = partial(_tap, arguments=arguments, orders=flow.orders, resolve=resolve)
     for activation in flow.activations:
         for axis in activation.after.axes:
             for var in leaves(axis):
-                passed[var].append(activation)
+                through[var].append(activation)
     for use in flow.consumptions:
+        activation = use.passed.activation
         for var in leaves(use.axis):
-            if use.activation and tap(use.activation.after, var):
-                after[var][use.activation.after] = use.activation
+            if activation and tap(activation.after, var):
+                after[var][activation.after] = use.passed
             else:
-                after[var][use.operand] = None
+                attended = use.passed.attended
+                around = attended and Activation(attended, use.operand, True)
+                after[var][use.operand] = use.passed._replace(activation=around)
     made = [*(activation.after for activation in flow.activations), *flow.produced]
 
     def find(var: Var, name: str) -> Taps:
@@ -170,25 +173,33 @@ def _taps(flow: Flow, resolve: Callable[[Axis], Axis], arguments: Arguments) -> 
                 found[source] = tap(source, var, name)
             return found[source]
 
-        sources = [source for source in after[var] if at(source)]
-        sources = sources or [source for source in made if at(source)][:1]
-        used = [activation for activation in after[var].values() if activation]
-        around = [(at(activation.before), at(activation.after)) for activation in used or passed[var]]
+        sources = {source: passed for source, passed in after[var].items() if at(source)}
+        sources = sources or {source: Passed() for source in [source for source in made if at(source)][:1]}
+        fired = ((passed.gate and at(passed.gate.after)) or at(source) for source, passed in sources.items())
+        used = [passed.activation for passed in after[var].values() if passed.activation]
+        around = [(at(activation.before), at(activation.after)) for activation in used or through[var]]
         pairs = tuple((one, other) for one, other in dict.fromkeys(around) if one and other)
-        return tuple(t for source in sources if (t := at(source))), pairs
+        return tuple(t for source in sources if (t := at(source))), tuple(t for t in fired if t), pairs
 
     return find
 
 
 def _tap(
-    source: Source, var: Var, name: str = "", *, arguments: Arguments, resolve: Callable[[Axis], Axis]
+    source: Source,
+    var: Var,
+    name: str = "",
+    *,
+    arguments: Arguments,
+    orders: Mapping[Site, Site],
+    resolve: Callable[[Axis], Axis],
 ) -> Tap | None:
     """Where `var` lies in a tensor that also holds the samples."""
     axes = tuple(map(resolve, source.axes))
     dim = next((dim for dim, axis in enumerate(axes) if var in leaves(axis)), None)
     if dim is None or not _holds_samples(axes, arguments.batch):
         return None
-    return Tap(f"group {name!r}", source.site, source.slot, dim, axes, var, arguments)
+    order = orders.get(source.site)
+    return Tap(f"group {name!r}", source.site, source.slot, dim, axes, var, arguments, order=order)
 
 
 def _holds_samples(axes: Sequence[Axis], batch: Var | None) -> bool:

@@ -51,12 +51,13 @@ class Tap:
     Attributes:
         owner: whose units they are, for messages.
         site: the operator.
-        slot: which of its arguments holds the units, or -1 for its output.
+        slot: which of its arguments holds the units; -1 for its first result, -2 for the next.
         dim: the dimension along which they lie.
         axes: what the indices of every dimension stand for.
         unit: the group's variable on `axes[dim]`; None where the units are the indices of that axis themselves.
         arguments: what the model was traced on.
         shared: where `unit` is None, how many neighbouring indices are one unit.
+        order: where rows were sorted in whose order those seen here are, as those that go to experts.
     """
 
     owner: str
@@ -67,6 +68,7 @@ class Tap:
     unit: Var | None
     arguments: Arguments
     shared: int = 1
+    order: Site | None = None
 
     @property
     def size(self) -> int:
@@ -79,8 +81,17 @@ class Tap:
         batch = self.arguments.batch
         return prod(axis.size for axis in self.axes) // self.size // (batch.size if batch else 1)
 
+    def unsorted(self, x: Tensor, order: Tensor) -> Tensor:
+        """What is seen there with its rows as they were before sorting, from the indices that the sort returned."""
+        dim = next(d for d, size in enumerate(x.shape) if d != self.dim and size == len(order))
+        return torch.empty_like(x).index_copy_(dim, order, x)
+
     def read(self, x: Tensor, frame: Frame) -> Seen:
         """The units in the tensor seen there, a view where possible.
+
+        Args:
+            x: that tensor, its rows not sorted.
+            frame: the batch.
 
         Raises:
             ValueError: the shape of `x` is not what this batch makes of the shape that was traced.
@@ -129,6 +140,7 @@ class Group:
         size: number of units.
         members: where they lie in parameters and buffers.
         after: where they can be seen after their non-linearity (where they are used, if they pass none).
+        fired: the same, but for units that a gate multiplies, where the gate can be seen after its non-linearity.
         activations: where they can be seen before and after each non-linearity that they pass.
         inexact: why removal changes what the remaining units compute, or None if it does not.
         var: the group's variable in the axes of the structure.
@@ -140,6 +152,7 @@ class Group:
     size: int
     members: tuple[Member, ...]
     after: tuple[Tap, ...]
+    fired: tuple[Tap, ...]
     activations: tuple[tuple[Tap, Tap], ...]
     inexact: str | None
     var: Var

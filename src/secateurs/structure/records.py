@@ -9,11 +9,11 @@ from secateurs.structure.axis import Axis
 from secateurs.structure.sites import Site
 
 OUTPUT = -1
-"""The slot of an operator's result."""
+"""The slot of an operator's first result; others have those below."""
 
 
 class Source(NamedTuple):
-    """A tensor that can be observed: an argument (by position) of the operator at `site`, or its output."""
+    """A tensor that can be observed: an argument (by position) of the operator at `site`, or a result."""
 
     site: Site
     slot: int
@@ -21,10 +21,30 @@ class Source(NamedTuple):
 
 
 class Activation(NamedTuple):
-    """What goes into a non-linearity and what comes out of it."""
+    """What goes into a non-linearity and what comes out of it; `closes` says that this may be zero or less."""
 
     before: Source
     after: Source
+    closes: bool
+
+
+class Passed(NamedTuple):
+    """What a tensor's units have passed.
+
+    Attributes:
+        activation: the latest non-linearity, unless they were mixed with other data since.
+        gate: that of what they were multiplied with since, position by position.
+        made: the result of the latest operator that did more than change each value by itself or lay out values anew.
+        attended: the same for the values of the attention that it comes from.
+    """
+
+    activation: Activation | None = None
+    gate: Activation | None = None
+    made: Source | None = None
+    attended: Source | None = None
+
+
+NOTHING = Passed()
 
 
 class Consumption(NamedTuple):
@@ -34,14 +54,14 @@ class Consumption(NamedTuple):
         axis: what is summed over.
         operand: where what is summed can be read.
         dim: the dimension of the operand that holds the axis.
-        activation: the non-linearity that the operand came from, if any.
+        passed: what the operand has passed.
         weight: (name, dimension) of the parameter that it is multiplied with, if it is one.
     """
 
     axis: Axis
     operand: Source
     dim: int
-    activation: Activation | None
+    passed: Passed
     weight: tuple[str, int] | None
 
 
@@ -60,11 +80,13 @@ class Seen:
     Attributes:
         axes: one per dimension.
         constant: whether it depends on parameters and buffers alone.
-        activation: the latest non-linearity on its way.
+        passed: what it has passed on its way.
         name: its own, if it is a parameter or buffer.
+        order: where rows were sorted in whose order its own are.
     """
 
     axes: tuple[Axis, ...]
     constant: bool
-    activation: Activation | None = None
+    passed: Passed = NOTHING
     name: str | None = None
+    order: Site | None = None

@@ -12,7 +12,7 @@ from secateurs.errors import UnscorableError
 from secateurs.observe import FiringCounts, MapRanks, NuclearDrops, Totals
 from secateurs.observe.maps import MapStatistic
 
-FIRING, TOTALS = Request("after", FiringCounts), Request("after", Totals)
+FIRING, TOTALS = Request("fired", FiringCounts), Request("after", Totals)
 RANKS, DROPS = Request("after", MapRanks), Request("after", NuclearDrops)
 
 

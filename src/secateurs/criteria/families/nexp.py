@@ -11,7 +11,7 @@ from secateurs.criteria.registry import Criterion, add, criterion
 from secateurs.errors import CriterionError, DeadUnitsWarning
 from secateurs.observe import FiringCounts, Sampled
 
-FIRING, SAMPLED = Request("after", FiringCounts), Request("after", Sampled)
+FIRING, SAMPLED = Request("fired", FiringCounts), Request("fired", Sampled)
 SOURCE = "NEXP (arXiv 2512.06440), Eq. 10-11"
 LIMITS = "a copy of a useful unit scores as high as the unit; dead and always-on units score alike"
 

@@ -62,5 +62,6 @@ def attention(
     flow.macs.append((batch, heads, length, keys[2], inner))
     flow.macs.append((batch, heads, length, keys[2], values[3]))
     result = (batch, heads, length, values[3])
+    flow.attend(v)
     frozen = [tuple(ax.new(n, "statistics of an attention") for n in t.shape) for t in out[1:]]
     return [result, *frozen]

@@ -23,14 +23,17 @@ ACTIVATIONS = {
     ).split()
 }
 
-# Operators whose first result holds values of their first input and no others.
-MOVES = {
+# Operators that lay out the values of their input anew.
+RELAYS = {
     "aten::" + name
     for name in (
         "view _unsafe_view _reshape_alias reshape clone detach alias contiguous _to_copy permute transpose t squeeze "
-        "unsqueeze expand slice select index index_select sort"
+        "unsqueeze expand"
     ).split()
 }
+
+# Operators whose first result holds values of their first input and no others.
+MOVES = RELAYS | {"aten::" + name for name in "slice select index index_select sort".split()}
 
 
 def rule(*names: str) -> Callable[[Rule], Rule]:
