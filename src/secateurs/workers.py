@@ -60,8 +60,12 @@ Execute = Callable[[Sequence[Cell]], Iterator[tuple[Cell, str | None]]]
 """Runs cells, and yields each once it is done, with what went wrong."""
 
 
-def on_this_machine(workers: int) -> Execute:
+def on_this_machine(workers: int, preload: Sequence[str] = ()) -> Execute:
     """Cells each in a process of its own, so many at a time; the processors are shared among them.
+
+    Args:
+        workers: how many at a time.
+        preload: modules that they need to have been imported first of all.
 
     Raises:
         UsageError: not a number of workers.
@@ -72,9 +76,8 @@ def on_this_machine(workers: int) -> Execute:
 
     def execute(cells: Sequence[Cell]) -> Iterator[tuple[Cell, str | None]]:
         if hasattr(CONTEXT, "set_forkserver_preload"):
-            CONTEXT.set_forkserver_preload(
-                ["secateurs.workers", "torch._dynamo"]
-            )  # which tracing would import, for seconds
+            # Tracing would import the last, which takes seconds.
+            CONTEXT.set_forkserver_preload([*preload, "secateurs.workers", "torch._dynamo"])
         running: set[Any] = set()
         with ThreadPoolExecutor(workers) as pool:
             waiting = {pool.submit(_apart, cell, threads, running): cell for cell in cells}
