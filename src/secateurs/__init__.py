@@ -10,7 +10,7 @@ from secateurs.criteria import Hybrid, criterion, score, score_many
 from secateurs.depth import LayerRanking, drop_layers, rank_layers
 from secateurs.differentiation import ndi_report
 from secateurs.errors import SecateursError, SecateursWarning
-from secateurs.evaluate import accuracy, mean_loss, perplexity, tokens_per_second
+from secateurs.evaluate import accuracy, harness, mean_loss, perplexity, tokens_per_second
 from secateurs.features import FeatureRanking, rank_features
 from secateurs.inputs import random_inputs
 from secateurs.masking import Masked, mask
@@ -31,7 +31,7 @@ __all__ = [
     "Compensation", "Cost", "FeatureRanking", "Hybrid", "LayerRanking", "Limits", "Masked", "Plan", "Preflight",
     "Recovery", "Result", "Schedule", "SecateursError", "SecateursWarning", "Structure", "accuracy", "allocate",
     "apply", "apply_", "carry_optimizer", "check", "check_optimizer", "compensate", "cost", "criterion",
-    "differentiation_loss", "drop_layers", "finetune", "gradual", "load", "mask", "mean_loss", "ndi_report",
+    "differentiation_loss", "drop_layers", "finetune", "gradual", "harness", "load", "mask", "mean_loss", "ndi_report",
     "perplexity", "prune", "random_inputs", "rank_features", "rank_layers", "recalibrate", "score", "score_many",
     "shard", "text_data", "tokens_per_second", "trace", "track",
 ]  # fmt: skip

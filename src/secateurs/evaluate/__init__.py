@@ -1,7 +1,8 @@
 """Measuring how good a model is, and how fast it writes."""
 
 from secateurs.evaluate.generation import tokens_per_second
+from secateurs.evaluate.harness import harness
 from secateurs.evaluate.perplexity import perplexity, predicts_tokens
 from secateurs.evaluate.quality import accuracy, mean_loss
 
-__all__ = ["accuracy", "mean_loss", "perplexity", "predicts_tokens", "tokens_per_second"]
+__all__ = ["accuracy", "harness", "mean_loss", "perplexity", "predicts_tokens", "tokens_per_second"]
