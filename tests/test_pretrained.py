@@ -119,7 +119,10 @@ def test_heads_that_do_not_divide_the_hidden_size_are_refused_in_the_words_of_th
     result, _ = pruned("LlamaForCausalLM", HEADS, budget="keep:0.75", **{**BODY, "num_key_value_heads": 8})
     message = refusal(result, tmp_path)
     assert "hidden size (64) is not a multiple of the number of attention heads (6)" in message
-    assert "keep=['model.layers.*.self_attn.q_proj']" in message
+    assert "keep=['model.layers.*.self_attn.q_proj'], or come to numbers that it takes with Limits(multiple" in message
+    four = sc.Limits(uniform=True, multiple=4)
+    again, _ = pruned("LlamaForCausalLM", HEADS, budget="keep:0.7", limits=four, **{**BODY, "num_key_value_heads": 8})
+    again.save_pretrained(tmp_path / "four")
 
 
 def test_what_no_field_tells_is_refused_with_what_to_keep_and_the_rest_is_not_blamed(tmp_path):
@@ -129,6 +132,7 @@ def test_what_no_field_tells_is_refused_with_what_to_keep_and_the_rest_is_not_bl
     assert "keep=['bert.encoder.layer.*.attention.self.query']" in message
     assert "keep=['bert.pooler.dense']" in message
     assert "intermediate" not in message
+    assert "multiple" not in message
 
 
 def test_after_the_cure_in_the_message_it_works(tmp_path):

@@ -34,10 +34,12 @@ class Fitted(NamedTuple):
     Attributes:
         changes: dotted attribute to value, such as "config.intermediate_size".
         failure: why these shapes cannot be had, if they cannot; the changes are those that come closest then.
+        refused: whether the class refuses the values that would give them, as it may not refuse others.
     """
 
     changes: dict[str, int]
     failure: str | None
+    refused: bool
 
 
 def config_changes(small: nn.Module, structure: Structure, widths: Mapping[str, int], call: Call) -> dict[str, int]:
@@ -49,7 +51,7 @@ def config_changes(small: nn.Module, structure: Structure, widths: Mapping[str, 
     """
     if not configured(small):
         return {}
-    changes, failure = fitted(small, structure, widths)
+    changes, failure, _ = fitted(small, structure, widths)
     return changes if changes and not failure and _same(small, changes, call) else {}
 
 
@@ -83,7 +85,8 @@ def fitted(model: nn.Module, structure: Structure, widths: Mapping[str, int]) ->
                     refusals.append(found.example)
                 if found.number < best.number:
                     changes, best = {**changes, path: new}, found
-    return Fitted(changes, (refusals or [best.example])[0] if best.number else None)
+    failure = (refusals or [best.example])[0] if best.number else None
+    return Fitted(changes, failure, refused=bool(failure and refusals))
 
 
 def _sizes(structure: Structure, widths: Mapping[str, int]) -> dict[int, set[int]]:

@@ -36,8 +36,8 @@ def untold(model: nn.Module, structure: Structure, widths: Mapping[str, int]) ->
 
 def _reason(model: nn.Module, structure: Structure, widths: Mapping[str, int]) -> str | None:
     """Why groups alike cannot have these widths, the others being whole; None if they can."""
-    failure = fitted(model, structure, widths).failure
-    if not failure:
+    fit = fitted(model, structure, widths)
+    if not fit.failure:
         return None
     group = structure.group(next(iter(widths)))
     peers = [its.name for its in structure.groups.values() if (its.kind, its.size) == (group.kind, group.size)]
@@ -47,7 +47,8 @@ def _reason(model: nn.Module, structure: Structure, widths: Mapping[str, int]) -
     even = dict.fromkeys(peers, max(widths.values()))
     if len(set(left)) > 1 and not fitted(model, structure, even).failure:
         return f"{what}, for which it has one number: prune with Limits(uniform=True)"
-    return f"{what}, but {failure}: leave them whole with keep={_patterns(peers)}"
+    other = ", or come to numbers that it takes with Limits(multiple=...)" if fit.refused else ""
+    return f"{what}, but {fit.failure}: leave them whole with keep={_patterns(peers)}{other}"
 
 
 def _patterns(names: Sequence[str]) -> list[str]:
