@@ -11,6 +11,9 @@ import argparse
 import shutil
 from pathlib import Path
 
+import benchmarks.torchvision_ops  # noqa: F401  (first: transformers imports torchvision)
+
+# isort: split
 from secateurs.budgets import Limits
 from secateurs.cli.output import progress
 from secateurs.job import Job
