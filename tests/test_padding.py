@@ -1,12 +1,12 @@
 """Sequences of several lengths, and padding, which counts in no statistic."""
 
-from itertools import combinations
 from types import SimpleNamespace
 
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from texts import batch_of, nexp_by_pairs, sentences
 from torch import nn
 
 import secateurs as sc
@@ -48,16 +48,6 @@ def test_padding_changes_no_statistic(kind, lengths, features, more, seed, data)
     torch.testing.assert_close(together.state(), alone.state(), rtol=1e-6, atol=1e-6, equal_nan=True)
 
 
-def nexp_by_pairs(samples, units):
-    """The share of positions at which two inputs fire differently, over all pairs and positions that both have."""
-    differ, common = torch.zeros(units), 0
-    for one, other in combinations(samples, 2):
-        n = min(one.shape[2], other.shape[2])
-        a, b = one[0, :, :n].flatten(1) > 0, other[0, :, :n].flatten(1) > 0
-        differ, common = differ + (a != b).sum(1), common + a.shape[1]
-    return (differ / common).double()
-
-
 def scored(kind, samples, criterion):
     """What a criterion says of these samples, each a batch of its own."""
     statistic = kind()
@@ -73,7 +63,7 @@ def scored(kind, samples, criterion):
 @given(LENGTHS, st.integers(1, 3), st.integers(0, 10**6))
 def test_inputs_of_several_lengths_are_compared_where_both_have_positions(lengths, features, seed):
     samples = ragged(lengths, 3, features, seed)
-    torch.testing.assert_close(scored(FiringCounts, samples, "nexp"), nexp_by_pairs(samples, 3), rtol=1e-6, atol=1e-7)
+    torch.testing.assert_close(scored(FiringCounts, samples, "nexp"), nexp_by_pairs(samples), rtol=1e-6, atol=1e-7)
     share = torch.cat([(s > 0)[0].flatten(1) for s in samples], 1).double().mean(1)
     torch.testing.assert_close(scored(FiringCounts, samples, "apoz"), share)
 
@@ -83,7 +73,7 @@ def test_inputs_of_several_lengths_are_compared_where_both_have_positions(length
 def test_the_median_is_that_of_all_values_that_there_are(lengths, seed):
     samples = ragged(lengths, 3, 1, seed)
     median = torch.cat([s[0].flatten(1) for s in samples], 1).sort(1).values[:, (sum(lengths) - 1) // 2]
-    expected = nexp_by_pairs([s - median[:, None, None] for s in samples], 3)
+    expected = nexp_by_pairs([s - median[:, None, None] for s in samples])
     torch.testing.assert_close(scored(Sampled, samples, "nexp-median"), expected, rtol=1e-6, atol=1e-7)
 
 
@@ -120,19 +110,6 @@ class Tokens(nn.Module):
 FORMS = ("whole", "flat", "positions first", "positions first, flat", "repeated", "with a class token")
 
 
-def sentences(lengths, seed=1, vocabulary=9):
-    generator = torch.Generator().manual_seed(seed)
-    return [torch.randint(3, vocabulary, (1, n), generator=generator) for n in lengths]
-
-
-def batch_of(texts, size, left=False, **others):
-    ids, mask = torch.zeros(len(texts), size, dtype=torch.long), torch.zeros(len(texts), size, dtype=torch.long)
-    for i, text in enumerate(texts):
-        part = slice(size - text.shape[1], size) if left else slice(0, text.shape[1])
-        ids[i, part], mask[i, part] = text[0], 1
-    return {"input_ids": ids, "attention_mask": mask, **others}
-
-
 @pytest.mark.parametrize("form", FORMS)
 @pytest.mark.parametrize("traced", [(2, 4), (3, 3), (2, 7)])
 def test_other_lengths_are_observed_in_every_layout(form, traced):
@@ -148,7 +125,7 @@ def test_other_lengths_are_observed_in_every_layout(form, traced):
 
 @pytest.mark.parametrize("form", FORMS)
 def test_padding_is_found_in_every_layout(form):
-    texts = sentences((4, 2, 6))
+    texts = sentences((4, 2, 6), vocabulary=9)
     model = Tokens(form).double().eval()
     structure = sc.trace(model, {"input_ids": torch.randint(9, (2, 5))})
     tap = structure.groups["a"].after[0]
