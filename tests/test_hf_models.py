@@ -125,3 +125,6 @@ def test_the_command_says_what_is_wrong(monkeypatch, place, tmp_path, capsys):
     other = f"py:{tmp_path / 'net.py'}:net"
     command(monkeypatch, "prune", other, "--data", spec, "--out", tmp_path / "other", code=3)
     assert "text needs a tokenizer" in capsys.readouterr().err
+    study = ["study", "samples", f"hf:{place / 'bert'}", "--data", spec, "--out", tmp_path / "study"]
+    command(monkeypatch, *study, code=3)
+    assert "draws inputs that are one tensor each" in " ".join(capsys.readouterr().err.split())

@@ -194,7 +194,9 @@ def _dataset(job: Job, sizes: Sequence[int]) -> Any:
         raise UsageError(f"give numbers of samples ≥ 2, not {list(sizes)}")
     if is_random(job.data):
         raise UsageError(f"the samples are drawn from data, not from {job.data!r}: give a data set (--data)")
-    dataset: Any = read_dataset(job.data, job.images)
+    dataset: Any = read_dataset(job.data, job.images, job.text)
+    if isinstance(dataset[0], dict):
+        raise UsageError(f"this study draws inputs that are one tensor each, such as images, not text ({job.data!r})")
     if len(dataset) < 2 * sizes[-1]:
         raise UsageError(
             f"{job.data} has {len(dataset)} samples: the largest draw can have half of them, not {sizes[-1]} (--sizes)"
