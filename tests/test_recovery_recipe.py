@@ -17,8 +17,10 @@ from torch.optim.lr_scheduler import CosineAnnealingLR, LinearLR, MultiStepLR, S
 from torch.testing import assert_close
 
 import secateurs as sc
+from secateurs.data import Batch, Call
 from secateurs.errors import DataError, ModelError, UsageError
 from secateurs.recover import History, recover
+from secateurs.recover.objective import Objective
 from secateurs.recover.schedule import optimizer_of, schedule_of
 
 
@@ -310,3 +312,19 @@ def test_recovery_by_a_recipe_or_by_the_users_own_training(batches):
 def test_training_that_does_other_things(fit, error, message):
     with pytest.raises(error, match=message):
         recover(dense(), fit)
+
+
+def test_a_teacher_of_tokens_is_heard_per_token_and_not_on_padding():
+    logits, other = torch.randn(2, 5, 7), torch.randn(2, 5, 7)
+    labels = torch.tensor([[1, 2, 3, -100, -100], [4, 5, 6, 0, 1]])
+    teacher, pupil = nn.Identity(), nn.Identity()
+    teacher.forward = lambda x: other
+    found = Objective(None, None, teacher, 1.0, 2.0)(pupil, Batch(Call((logits,)), labels, 0))
+    soft = [(its / 2).log_softmax(-1) for its in (logits, other)]
+    expected = [
+        float((soft[1][n, t].exp() * (soft[1][n, t] - soft[0][n, t])).sum())
+        for n in range(2)
+        for t in range(5)
+        if labels[n, t] >= 0
+    ]
+    assert float(found) == pytest.approx(4 * sum(expected) / len(expected))

@@ -49,6 +49,10 @@ class Objective:
         return sum(terms[1:], start=terms[0])
 
 
+IGNORED = -100
+"""The label of what counts in no loss, as in torch and transformers."""
+
+
 def _watching(extra: Any) -> AbstractContextManager[Any]:
     return extra if isinstance(extra, AbstractContextManager) else nullcontext()
 
@@ -78,9 +82,13 @@ def _divergence(outputs: Any, teacher: nn.Module, batch: Batch, temperature: flo
     ours = logits_of(outputs, purpose)
     if theirs.shape != ours.shape:
         raise DataError(f"the teacher gives {list(theirs.shape)} where the model gives {list(ours.shape)}")
-    return functional.kl_div(
+    each = functional.kl_div(
         functional.log_softmax(ours / temperature, dim=-1),
         functional.log_softmax(theirs / temperature, dim=-1),
         log_target=True,
-        reduction="batchmean",
-    ) * (temperature**2)
+        reduction="none",
+    ).sum(-1)
+    labels = batch.labels
+    if isinstance(labels, Tensor) and labels.shape == each.shape:  # of tokens, those that the loss looks at
+        each = each[labels != IGNORED]
+    return each.mean() * temperature**2
