@@ -22,9 +22,9 @@ from secateurs.losses import Loss
 from secateurs.progress import Progress
 from secateurs.recover import Fit, Recovery, randomness, recalibrate, recover
 from secateurs.schedule import Schedule
-from secateurs.state import Measure, Round, State, merged
+from secateurs.state import Measure, Round, State
 from secateurs.structure import Structure, trace
-from secateurs.surgery import cut_further
+from secateurs.surgery import cut_further, merged
 from secateurs.together import agree
 from secateurs.training import GradualPruner, gradual
 

@@ -70,8 +70,3 @@ class State:
         *before, latest = self.rounds
         latest = replace(latest, measured={**latest.measured, stage: {n: float(its) for n, its in figures.items()}})
         return replace(self, rounds=(*before, latest))
-
-
-def merged(before: Attributes, changes: Attributes) -> Attributes:
-    """Changes to a model that was changed before, as changes to the dense one."""
-    return {name: {**before.get(name, {}), **changes.get(name, {})} for name in [*before, *changes]}

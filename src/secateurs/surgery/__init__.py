@@ -2,7 +2,7 @@
 
 from secateurs.surgery.adapt import adapt
 from secateurs.surgery.apply import Cut, apply, operate, warn_of
-from secateurs.surgery.attributes import Attributes, assign
+from secateurs.surgery.attributes import Attributes, assign, merged
 from secateurs.surgery.config import configured
 from secateurs.surgery.further import Further, cut_further
 from secateurs.surgery.inplace import check_bare, replacing
@@ -11,5 +11,5 @@ from secateurs.surgery.verify import TOLERANCE, difference, run
 
 __all__ = [
     "TOLERANCE", "Attributes", "Cut", "Further", "adapt", "apply", "assign", "check_bare", "configured", "cut_further",
-    "difference", "operate", "replacing", "run", "untold", "warn_of",
+    "difference", "merged", "operate", "replacing", "run", "untold", "warn_of",
 ]  # fmt: skip

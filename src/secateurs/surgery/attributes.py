@@ -141,3 +141,8 @@ def assign(model: nn.Module, changes: Attributes) -> None:
 def lookup(module: nn.Module, path: str) -> Any:
     """The value of a dotted attribute; the module itself where the path is empty."""
     return reduce(getattr, path.split("."), module) if path else module
+
+
+def merged(before: Attributes, changes: Attributes) -> Attributes:
+    """Changes to a model that was changed before, as changes to the dense one."""
+    return {name: {**before.get(name, {}), **changes.get(name, {})} for name in [*before, *changes]}

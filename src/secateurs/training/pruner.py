@@ -20,7 +20,7 @@ from secateurs.persist import save
 from secateurs.plan import Plan
 from secateurs.preserve import rng
 from secateurs.structure import Structure, trace
-from secateurs.surgery import Attributes, Cut, check_bare, cut_further, operate
+from secateurs.surgery import Attributes, Cut, check_bare, cut_further, merged, operate
 from secateurs.together import agree
 from secateurs.training.carry import check_optimizer, put_in_place
 from secateurs.training.ramp import Ramp
@@ -123,8 +123,7 @@ class GradualPruner:
 
     def _take(self, cut: Cut, structure: Structure) -> None:
         put_in_place(self._model, cut, self._terms.examples, structure, self._optimizer)
-        for name, values in cut.attributes.items():
-            self.attributes[name] = {**self.attributes.get(name, {}), **values}
+        self.attributes = merged(self.attributes, cut.attributes)
 
     def _traced(self) -> Structure:
         return trace(self._model, self._terms.examples, self._terms.keep, self._terms.kinds)
