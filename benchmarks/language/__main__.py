@@ -1,8 +1,8 @@
 """Prune the models of `benchmarks.language.train` by every criterion: `python -m benchmarks.language MODELS OUT`.
 
-FFN neurons and attention heads of an encoder (accuracy on SST-2's test set) and of a decoder (perplexity on the last
-tenth of tinyshakespeare), at several budgets, with three seeds; the encoder recovered once on the sentences of the
-development set. What is finished in OUT is not run again; the reports go to `benchmarks/results/language`.
+FFN neurons and attention heads at equal MACs (by number of units, heads would weigh as little as neurons), three seeds: of an encoder, at three budgets, recovered once on the sentences of
+SST-2's development set (accuracy on its test set); of a decoder, with nothing trained (perplexity on the last tenth of
+tinyshakespeare). What is finished in OUT is not run again; the reports go to `benchmarks/results/language`.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ def sweeps(models: Path) -> dict[str, Sweep]:
                 **common,
             ),
             CRITERIA,
-            ("keep:0.7", "keep:0.5", "keep:0.3"),
+            ("macs:0.8", "macs:0.65", "macs:0.5"),
             SEEDS,
         ),
         "decoder": Sweep(
@@ -54,8 +54,8 @@ def sweeps(models: Path) -> dict[str, Sweep]:
                 limits=Limits(uniform=True),
                 **common,
             ),
-            CRITERIA,
-            ("keep:0.7", "keep:0.5"),
+            ("nexp", "ssi", "taylor", "wanda", "flap"),
+            ("macs:0.8", "macs:0.65"),
             SEEDS,
         ),
     }
