@@ -1,8 +1,9 @@
 """Prune the models of `benchmarks.language.train` by every criterion: `python -m benchmarks.language MODELS OUT`.
 
-FFN neurons and attention heads at equal MACs (by number of units, heads would weigh as little as neurons), three seeds: of an encoder, at three budgets, recovered once on the sentences of
-SST-2's development set (accuracy on its test set); of a decoder, with nothing trained (perplexity on the last tenth of
-tinyshakespeare). What is finished in OUT is not run again; the reports go to `benchmarks/results/language`.
+FFN neurons and attention heads go, to equal MACs (by number of units, a head would weigh as little as a neuron), with
+three seeds. Encoder: three budgets, recovered once on the sentences of SST-2's development set; accuracy on its test
+set. Decoder: nothing trained; perplexity on the last tenth of tinyshakespeare. What is finished in OUT is not run again;
+the reports go to `benchmarks/results/language`.
 """
 
 from __future__ import annotations
