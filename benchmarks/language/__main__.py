@@ -2,8 +2,8 @@
 
 FFN neurons and attention heads go, to equal MACs (by number of units, a head would weigh as little as a neuron), with
 three seeds. Encoder: three budgets, recovered once on the sentences of SST-2's development set; accuracy on its test
-set. Decoder: nothing trained; perplexity on the last tenth of tinyshakespeare. What is finished in OUT is not run again;
-the reports go to `benchmarks/results/language`.
+set. Decoder: nothing trained; perplexity on the last tenth of tinyshakespeare. What is finished in OUT is not run
+again; the reports go to `benchmarks/results/language`.
 """
 
 from __future__ import annotations
