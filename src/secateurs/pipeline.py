@@ -172,8 +172,8 @@ def prune(
         # Two samples show which dimension holds the samples; costs are those of one.
         batch = first_batch(data)
         examples, costed = batch.sample(2), batch.sample(1)
-    rounds = (schedule or Schedule()).rounds
-    reads = rounds * chosen.needs_data + compensate + (recovery is not None and training is None)
+    schedule = schedule or Schedule()
+    reads = schedule.rounds * chosen.needs_data + compensate + (recovery is not None and training is None)
     if isinstance(data, Iterator) and reads > 1:
         raise DataError(
             "the data is an iterator, which can be read only once, but each round, compensation and recovery read it; "
@@ -195,7 +195,7 @@ def prune(
         kinds=kinds,
         limits=settled(limits, model),
         scope=scope or ("global" if chosen.comparable else "local"),
-        schedule=schedule or Schedule(),
+        schedule=schedule,
         between=between,
         recovery=recovery,
         training=data if training is None else training,

@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any
 
 from torch import nn
-from torch.nn.modules.batchnorm import _BatchNorm
 from torch.optim import Optimizer
 
 from secateurs.budgets import Limits
@@ -20,7 +19,7 @@ from secateurs.criteria import AnyCriterion, score
 from secateurs.errors import UsageError
 from secateurs.losses import Loss
 from secateurs.progress import Progress
-from secateurs.recover import Fit, Recovery, randomness, recalibrate, recover
+from secateurs.recover import Fit, Recovery, randomness, recalibrate, recover, tracking_norms
 from secateurs.schedule import Schedule
 from secateurs.state import Measure, Round, State
 from secateurs.structure import Structure, trace
@@ -142,7 +141,7 @@ class Procedure:
 
     def _recovering(self, how: Recovery | Fit, suffix: str) -> dict[str, Stage]:
         stages: dict[str, Stage] = {}
-        if any(isinstance(its, _BatchNorm) and its.track_running_stats for its in self.dense.modules()):
+        if tracking_norms(self.dense):
             stages[f"recalibration{suffix}"] = self._recalibration
         if not isinstance(how, Recovery) or how.epochs:
             stages[f"recovery{suffix}"] = partial(self._recovery, how)

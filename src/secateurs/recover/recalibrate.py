@@ -17,6 +17,11 @@ from secateurs.recover.objective import forward
 from secateurs.together import gathered, together
 
 
+def tracking_norms(model: nn.Module) -> list[_BatchNorm]:
+    """The batch norm layers that keep running statistics."""
+    return [its for its in model.modules() if isinstance(its, _BatchNorm) and its.track_running_stats]
+
+
 def recalibrate(model: nn.Module, data: Iterable[Any], progress: Progress = silent) -> None:
     """Replace the running statistics of batch norm by their averages over the data, in place.
 
@@ -35,7 +40,7 @@ def recalibrate(model: nn.Module, data: Iterable[Any], progress: Progress = sile
             are then as they were.
     """
     device = device_of(model)
-    norms = [m for m in model.modules() if isinstance(m, _BatchNorm) and m.track_running_stats]
+    norms = tracking_norms(model)
     if not norms:
         raise ModelError(f"{type(model).__name__} has no batch norm with running statistics, so nothing to recalibrate")
     before = [{name: buffer.clone() for name, buffer in norm.named_buffers()} for norm in norms]

@@ -7,14 +7,13 @@ from collections.abc import Iterable
 from typing import Any
 
 from torch import nn
-from torch.nn.modules.batchnorm import _BatchNorm
 
 from secateurs.demo import DigitsNet
 from secateurs.errors import ModelError, UsageError
 from secateurs.job import Job
 from secateurs.preserve import rng
 from secateurs.progress import Progress, silent
-from secateurs.recover import finetune, recalibrate
+from secateurs.recover import finetune, recalibrate, tracking_norms
 from secateurs.recover.schedule import MakeOptimizer
 from secateurs.sources import DIGITS, is_random
 from secateurs.surgery.cut import rebuild
@@ -98,7 +97,7 @@ def untrained(model: nn.Module, job: Job) -> nn.Module:
     Without them batch norm would, in evaluation, be the identity, and most units always on or always off.
     """
     fresh = reinitialised(model, job.seed)
-    if any(isinstance(module, _BatchNorm) and module.track_running_stats for module in fresh.modules()):
+    if tracking_norms(fresh):
         recalibrate(fresh, job.labelled()[0])
     return fresh
 

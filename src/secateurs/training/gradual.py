@@ -10,10 +10,9 @@ from torch.optim import Optimizer
 
 from secateurs.budgets import Limits, settled
 from secateurs.criteria import Named, find
-from secateurs.data import batches, first_batch
+from secateurs.data import first_batch
 from secateurs.losses import Loss
-from secateurs.preserve import rng
-from secateurs.shard import spread
+from secateurs.training.held import held
 from secateurs.training.pruner import GradualPruner, Terms
 from secateurs.training.ramp import Ramp
 
@@ -82,8 +81,7 @@ def gradual(
     """
     steps = Ramp(budget, start, stop, every, ramp)
     chosen = find(criterion)
-    with rng():  # a loader may draw random numbers to shuffle
-        data = spread(lambda its: [(batch.call, batch.targets) for batch in batches(its)], data)
+    data = held(data)
     terms = Terms(
         data, first_batch(data).sample(2), chosen, loss, aggregate, seed, keep, kinds, settled(limits, model),
         scope or ("global" if chosen.comparable else "local"),

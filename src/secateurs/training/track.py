@@ -11,13 +11,13 @@ import torch
 from torch import Tensor, nn
 
 from secateurs.criteria import Named, score_many
-from secateurs.data import batches, first_batch
+from secateurs.data import first_batch
 from secateurs.errors import CriterionError, PersistError, UsageError
 from secateurs.losses import Loss
-from secateurs.preserve import rng
-from secateurs.shard import Shard, spread
+from secateurs.shard import Shard
 from secateurs.structure import Structure, trace
 from secateurs.training.fits import check_fits
+from secateurs.training.held import held
 
 
 class Record(NamedTuple):
@@ -154,8 +154,7 @@ def track(
     """
     if not isinstance(every, int) or every < 1:
         raise UsageError(f"every must be a number of training steps ≥ 1, not {every!r}")
-    with rng():  # a loader may draw random numbers to shuffle
-        kept = spread(lambda its: [(batch.call, batch.targets) for batch in batches(its)], data)
+    kept = held(data)
     structure = structure or trace(model, first_batch(kept).sample(2))
     criteria = [criterion] if isinstance(criterion, Named) else criterion
     return Tracker(model, kept, criteria, every, structure, loss, seed)
