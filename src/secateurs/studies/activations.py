@@ -28,7 +28,7 @@ from secateurs.studies.agreement import correlation
 from secateurs.studies.finding import Finding
 from secateurs.studies.picture import alone
 from secateurs.studies.points import points
-from secateurs.studies.retrain import EPOCHS, RECOVERY_EPOCHS, check, tested, trained, untrained
+from secateurs.studies.retrain import EPOCHS, RECOVERY_EPOCHS, Round, check, tested, trained, untrained
 from secateurs.studies.swap import ACTIVATIONS, swapped
 from secateurs.studies.threads import one_thread, tiny
 from secateurs.studies.words import SPREAD, sides
@@ -57,20 +57,7 @@ class Seen:
     accuracy: float
 
 
-@dataclass(frozen=True)
-class Round:
-    """What one seed showed of one activation.
-
-    Attributes:
-        dense: accuracy of the whole network, trained as long as the pruned ones.
-        seen: per criterion.
-    """
-
-    dense: float
-    seen: Mapping[str, Seen]
-
-
-Rounds = Mapping[str, Sequence[Round]]
+Rounds = Mapping[str, Sequence[Round[Seen]]]
 """What was found: per activation, a round per seed."""
 
 
@@ -128,7 +115,7 @@ def _model(job: Job) -> nn.Module:
         return network()
 
 
-def _round(model: nn.Module, activation: str, job: Job, epochs: tuple[int, int], test: Iterable[Any]) -> Round:
+def _round(model: nn.Module, activation: str, job: Job, epochs: tuple[int, int], test: Iterable[Any]) -> Round[Seen]:
     data = job.calibration()
     batch = first_batch(data)
     net = trained(untrained(swapped(model, activation, batch.sample(1)), job), job, epochs[0])

@@ -24,7 +24,7 @@ from secateurs.studies.agreement import correlation, overlap
 from secateurs.studies.finding import Finding
 from secateurs.studies.picture import alone
 from secateurs.studies.points import points
-from secateurs.studies.retrain import EPOCHS, RECOVERY_EPOCHS, architecture, check, tested, trained, untrained
+from secateurs.studies.retrain import EPOCHS, RECOVERY_EPOCHS, Round, architecture, check, tested, trained, untrained
 from secateurs.studies.threads import one_thread, tiny
 from secateurs.studies.words import SPREAD, against
 from secateurs.tables import spread
@@ -61,19 +61,6 @@ class Seen:
     late: float
 
 
-@dataclass(frozen=True)
-class Round:
-    """What one seed showed.
-
-    Attributes:
-        dense: accuracy of the whole network, trained as long as the pruned ones.
-        seen: per criterion.
-    """
-
-    dense: float
-    seen: Mapping[str, Seen]
-
-
 def initialisation(
     job: Job,
     criteria: Sequence[str] = CRITERIA,
@@ -103,7 +90,7 @@ def initialisation(
     check(job, seeds, epochs, recovery_epochs)
     names = list(dict.fromkeys(find(name).name for name in (*criteria, *CONTROLS)))
     test, model = tested(job), architecture(job)
-    rounds: list[Round] = []
+    rounds: list[Round[Seen]] = []
     with one_thread(tiny(model)):
         for seed in range(seeds):
             pair = _Pair.of(model, dataclasses.replace(job, seed=seed), names, (epochs, recovery_epochs), test)
@@ -158,7 +145,7 @@ class _Pair:
         return accuracy(model, self.test)
 
 
-def found(rounds: Sequence[Round], job: Job, epochs: tuple[int, int], command: str) -> Finding:
+def found(rounds: Sequence[Round[Seen]], job: Job, epochs: tuple[int, int], command: str) -> Finding:
     """What the rounds show, in words, as a table and as a picture."""
     columns = {name: _column(rounds, name) for name in rounds[0].seen}
     dense = [its.dense for its in rounds]
@@ -184,7 +171,7 @@ def found(rounds: Sequence[Round], job: Job, epochs: tuple[int, int], command: s
     )
 
 
-def _column(rounds: Sequence[Round], name: str) -> Column:
+def _column(rounds: Sequence[Round[Seen]], name: str) -> Column:
     seen = [its.seen[name] for its in rounds]
     return Column(
         [mean(its.correlation.values()) for its in seen],

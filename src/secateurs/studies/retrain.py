@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterable
-from typing import Any
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any, Generic, TypeVar
 
 from torch import nn
 
@@ -20,6 +21,21 @@ from secateurs.surgery.cut import rebuild
 
 EPOCHS, RECOVERY_EPOCHS = 4, 2
 """Of training from scratch, and of the training after a cut; the demo's network gets 97 % of the digits right."""
+
+S = TypeVar("S")
+
+
+@dataclass(frozen=True)
+class Round(Generic[S]):
+    """What one seed showed.
+
+    Attributes:
+        dense: accuracy of the whole network, trained as long as the pruned ones.
+        seen: per criterion.
+    """
+
+    dense: float
+    seen: Mapping[str, S]
 
 
 def check(job: Job, seeds: int, *epochs: int) -> None:
