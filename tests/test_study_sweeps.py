@@ -23,6 +23,7 @@ from secateurs.studies.beta import beta, cliff
 from secateurs.studies.finding import Finding
 from secateurs.studies.hybrid import hybrid
 from secateurs.studies.schedule import Variant, schedule, variants
+from secateurs.summary import PERPLEXITY
 
 AUTO = "auto*l1+auto*nexp"
 
@@ -100,6 +101,16 @@ def test_there_is_no_cliff_where_most_is_lost_at_once():
     assert cliff([(0.5, 0.3, 0.1), (1.0, 0.6, 0.12), (inf, 1.0, 0.9)]) is None
     assert cliff([(0.5, 0.5, 0.1), (inf, 1.0, 0.9)]) is None
     assert cliff([(0.5, 0.4, 0.9), (1.0, 0.7, 0.9), (inf, 1.0, 0.9)]) is None
+
+
+def test_the_cliff_is_where_quality_falls_not_where_the_figure_does():
+    shares = {"effective:0.5": 3, "effective:1": 6}
+    found = replace(comparison({}), quality=10.0, metric=PERPLEXITY)
+    for budget, perplexity in zip(shares, (90.0, 12.0), strict=True):
+        one = comparison({"l1": [(perplexity, perplexity)]}, budget, range(shares[budget]))
+        found = replace(found, outcomes=[*found.outcomes, *one.outcomes])
+    (points,) = betas._points(found, "l1", {0.5: "effective:0.5", 1.0: "effective:1"}, "cut")
+    assert cliff(points) == 1.0
 
 
 def test_the_sentence_counts_where_the_cliffs_are():

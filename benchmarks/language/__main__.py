@@ -1,79 +1,107 @@
 """Prune the models of `benchmarks.language.train` by every criterion: `python -m benchmarks.language MODELS OUT`.
 
-FFN neurons and attention heads go, to equal MACs (by number of units, a head would weigh as little as a neuron), with
-three seeds. Encoder: three budgets, recovered once on the sentences of SST-2's development set; accuracy on its test
-set. Decoder: nothing trained; perplexity on the last tenth of tinyshakespeare. What is finished in OUT is not run
-again; the reports go to `benchmarks/results/language`.
+The same share of the FFN neurons and of the attention heads goes in every layer, so that all criteria leave equal
+MACs, with three seeds: in one shot at three budgets, recovered once; in five rounds without training in between (the
+SSI way), with the controls that its referees ask for; and by EMP, from all the heads of the GPT together. Accuracy of
+the encoder is on SST-2's test set, perplexity of the others on the last tenth of tinyshakespeare. What is finished in
+OUT is not run again; tables go to `benchmarks/results/language`.
 """
 
 from __future__ import annotations
 
 import argparse
 import shutil
+from collections.abc import Callable
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import benchmarks.torchvision_ops  # noqa: F401  (first: transformers imports torchvision)
 
 # isort: split
-from secateurs.budgets import Limits
 from secateurs.cli.output import progress
 from secateurs.job import Job
+from secateurs.progress import Progress
 from secateurs.recover import Recovery
+from secateurs.schedule import Schedule
+from secateurs.studies.beta import beta
 from secateurs.sweep import Sweep
-from secateurs.workers import on_this_machine
+from secateurs.workers import Execute, on_this_machine
 
 RESULTS = Path(__file__).parent.parent / "results" / "language"
 CRITERIA = ("nexp", "nexp-median", "ssi", "ndi", "taylor", "wanda", "flap", "l2")
+CONTROLS = ("ssi", "mean-activation", "l2")
 SEEDS = 3
+Run = Callable[[Path, Execute, Progress, str], object]
 
 
-def sweeps(models: Path) -> dict[str, Sweep]:
-    """What is compared, by name."""
-    encoder, decoder = models / "encoder", models / "decoder"
-    common = {"kinds": ("neuron", "head", "kv_group"), "samples": 128}
+def encoder(models: Path) -> Job:
+    """The classifier of sentences, recovered on its training data."""
+    home = models / "encoder"
+    return Job(
+        f"hf:{home / 'model'}",
+        f"tsv:{home / 'train.tsv'}",
+        test=f"tsv:{home / 'test.tsv'}",
+        kinds=("neuron", "head"),
+        scope="local",
+        samples=128,
+        recovery=Recovery(1, 2e-4, optimizer="adamw"),
+    )
+
+
+def decoder(models: Path, name: str = "decoder") -> Job:
+    """A language model, recovered on a fifth of its training data."""
+    home = models / name
+    return Job(
+        f"hf:{home / 'model'}",
+        f"text:{home / 'train.txt'}",
+        training=f"text:{home / 'tune.txt'}",
+        test=f"text:{home / 'test.txt'}",
+        kinds=("neuron", "head", "kv_group"),
+        scope="local",
+        samples=128,
+        length=128,
+        batch_size=32,
+        recovery=Recovery(1, 5e-4, optimizer="adamw"),
+    )
+
+
+def experiments(models: Path) -> dict[str, Run]:
+    """What is run, by name."""
+    budgets, half = ("keep:0.7", "keep:0.5", "keep:0.3"), ("keep:0.5",)
+    once, rounds = {"encoder": encoder(models), "decoder": decoder(models)}, Schedule(5)
+    heads = replace(decoder(models, "gpt"), kinds=("head",), scope="global", compensate=False, recovery=Recovery(0))
     return {
-        "encoder": Sweep(
-            Job(
-                f"hf:{encoder / 'model'}",
-                f"tsv:{encoder / 'train.tsv'}",
-                training=f"tsv:{encoder / 'dev.tsv'}",
-                test=f"tsv:{encoder / 'test.tsv'}",
-                recovery=Recovery(1, 2e-4, optimizer="adamw"),
-                **common,
-            ),
-            CRITERIA,
-            ("macs:0.8", "macs:0.65", "macs:0.5"),
-            SEEDS,
-        ),
-        "decoder": Sweep(
-            Job(
-                f"hf:{decoder / 'model'}",
-                f"text:{decoder / 'train.txt'}",
-                test=f"text:{decoder / 'test.txt'}",
-                length=128,
-                batch_size=32,
-                limits=Limits(uniform=True),
-                **common,
-            ),
-            ("nexp", "ssi", "taylor", "wanda", "flap"),
-            ("macs:0.8", "macs:0.65"),
-            SEEDS,
-        ),
+        **{name: partial(_swept, Sweep(job, CRITERIA, budgets, SEEDS)) for name, job in once.items()},
+        **{
+            f"{name}-rounds": partial(_swept, Sweep(replace(job, schedule=rounds), CONTROLS, half, SEEDS))
+            for name, job in once.items()
+        },
+        "heads": partial(_heads, heads),
     }
+
+
+def _swept(sweep: Sweep, directory: Path, execute: Execute, told: Progress, command: str) -> None:
+    sweep.run(directory, execute, told, command)
+    for file in ("report.md", "table.csv"):
+        shutil.copy(directory / file, RESULTS / f"{directory.name}-{file}")
+
+
+def _heads(job: Job, directory: Path, execute: Execute, told: Progress, command: str) -> None:
+    found = beta(job, directory, execute, ("taylor", "wanda"), (0.5, 0.75, 0.9, 1.0, 1.1, 1.25), SEEDS, told, command)
+    found.write(RESULTS)
 
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("models", type=Path)
     parser.add_argument("out", type=Path)
-    parser.add_argument("--only", choices=("encoder", "decoder"))
+    parser.add_argument("--only", help="one of the experiments")
     parser.add_argument("--workers", type=int, default=2)
     arguments = parser.parse_args()
-    for name, sweep in sweeps(arguments.models).items():
-        if arguments.only in (None, name):
-            execute = on_this_machine(arguments.workers, preload=("benchmarks.torchvision_ops",))
-            command = f"python -m benchmarks.language MODELS OUT --only {name}"
-            sweep.run(arguments.out / name, execute, progress(quiet=False), command)
-            RESULTS.mkdir(parents=True, exist_ok=True)
-            for file in ("report.md", "table.csv"):
-                shutil.copy(arguments.out / name / file, RESULTS / f"{name}-{file}")
+    RESULTS.mkdir(parents=True, exist_ok=True)
+    chosen = experiments(arguments.models)
+    for name in [arguments.only] if arguments.only else chosen:
+        execute = on_this_machine(arguments.workers, preload=("benchmarks.torchvision_ops",))
+        told = f"python -m benchmarks.language MODELS OUT --only {name}"
+        chosen[name](arguments.out / name, execute, progress(quiet=False), told)

@@ -1,8 +1,9 @@
 """Train the models of these benchmarks: `python -m benchmarks.language.train DIRECTORY [--texts ../shared/data/text]`.
 
 `encoder`: a BERT of four layers on SST-2. `decoder`: a Llama of four layers, with grouped-query attention, on
-tinyshakespeare without its last tenth. Both are saved as Hugging Face directories with their tokenizers, next to the
-texts that they are measured on; existing ones are kept.
+tinyshakespeare without its last tenth. `gpt`: a GPT-2 with the 12 layers of 12 heads that EMP's paper prunes, on the
+same text. All are saved as Hugging Face directories with their tokenizers, next to the texts that they are measured on;
+existing ones are kept.
 """
 
 from __future__ import annotations
@@ -19,6 +20,8 @@ from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers,
 from transformers import (
     BertConfig,
     BertForSequenceClassification,
+    GPT2Config,
+    GPT2LMHeadModel,
     LlamaConfig,
     LlamaForCausalLM,
     PreTrainedTokenizerFast,
@@ -31,6 +34,7 @@ TEXTS = Path("../shared/data/text")
 SEED = 0
 ENCODER = {"vocabulary": 4000, "length": 48, "batch": 64, "epochs": 4, "lr": 5e-4}
 DECODER = {"vocabulary": 1024, "length": 128, "batch": 32, "epochs": 4, "lr": 2e-3}
+GPT = {**DECODER, "epochs": 3, "lr": 1e-3}
 
 
 def encoder(texts: Path, out: Path) -> None:
@@ -83,23 +87,8 @@ def encoder(texts: Path, out: Path) -> None:
 
 
 def decoder(texts: Path, out: Path) -> None:
-    """A language model; `train.txt` and `test.txt` (the last tenth) beside it."""
-    text = (texts / "tinyshakespeare.txt").read_text(encoding="utf-8")
-    cut = int(0.9 * len(text))
-    (out.parent / "train.txt").write_text(text[:cut], encoding="utf-8")
-    (out.parent / "test.txt").write_text(text[cut:], encoding="utf-8")
-    tokenizer = Tokenizer(models.BPE())
-    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)  # type: ignore[assignment]
-    tokenizer.decoder = decoders.ByteLevel()  # type: ignore[assignment]
-    alphabet = pre_tokenizers.ByteLevel.alphabet()
-    special = ["<pad>", "<s>", "</s>"]
-    tokenizer.train_from_iterator(
-        text[:cut].splitlines(keepends=True),
-        trainers.BpeTrainer(vocab_size=DECODER["vocabulary"], special_tokens=special, initial_alphabet=alphabet),
-    )
-    fast = PreTrainedTokenizerFast(
-        tokenizer_object=tokenizer, pad_token="<pad>", bos_token="<s>", eos_token="</s>", model_max_length=1 << 30
-    )
+    """A Llama on the play's text."""
+    text, fast = _play(texts, out)
     torch.manual_seed(SEED)
     model = LlamaForCausalLM(
         LlamaConfig(
@@ -115,12 +104,53 @@ def decoder(texts: Path, out: Path) -> None:
             eos_token_id=2,
         )
     )
-    ids = torch.tensor(fast(text[:cut])["input_ids"])
+    _train(model, _blocks(text, fast), DECODER)
+    _save(model, fast, out)
+
+
+def gpt(texts: Path, out: Path) -> None:
+    """A GPT-2 with 144 heads on the same text."""
+    text, fast = _play(texts, out)
+    torch.manual_seed(SEED)
+    model = GPT2LMHeadModel(
+        GPT2Config(
+            vocab_size=len(fast), n_embd=192, n_layer=12, n_head=12, n_positions=256, bos_token_id=1, eos_token_id=2
+        )
+    )
+    _train(model, _blocks(text, fast), GPT)
+    _save(model, fast, out)
+
+
+def _play(texts: Path, out: Path) -> tuple[str, PreTrainedTokenizerFast]:
+    """The text to train on and a tokenizer made from it.
+
+    Beside the model: `train.txt`, `tune.txt` (its last fifth, to recover on) and `test.txt` (the last tenth of all).
+    """
+    text = (texts / "tinyshakespeare.txt").read_text(encoding="utf-8")
+    cut = int(0.9 * len(text))
+    for name, part in {"train": text[:cut], "tune": text[int(0.8 * cut) : cut], "test": text[cut:]}.items():
+        (out.parent / f"{name}.txt").write_text(part, encoding="utf-8")
+    tokenizer = Tokenizer(models.BPE())
+    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)  # type: ignore[assignment]
+    tokenizer.decoder = decoders.ByteLevel()  # type: ignore[assignment]
+    alphabet = pre_tokenizers.ByteLevel.alphabet()
+    special = ["<pad>", "<s>", "</s>"]
+    tokenizer.train_from_iterator(
+        text[:cut].splitlines(keepends=True),
+        trainers.BpeTrainer(vocab_size=DECODER["vocabulary"], special_tokens=special, initial_alphabet=alphabet),
+    )
+    fast = PreTrainedTokenizerFast(
+        tokenizer_object=tokenizer, pad_token="<pad>", bos_token="<s>", eos_token="</s>", model_max_length=1 << 30
+    )
+    return text[:cut], fast
+
+
+def _blocks(text: str, tokenizer: PreTrainedTokenizerFast) -> list[dict[str, torch.Tensor]]:
+    """Batches of sequences in random order."""
+    ids = torch.tensor(tokenizer(text)["input_ids"])
     blocks = ids[: len(ids) // DECODER["length"] * DECODER["length"]].reshape(-1, DECODER["length"])
     blocks = blocks[torch.randperm(len(blocks), generator=torch.Generator().manual_seed(SEED))]
-    batches = [{"input_ids": its, "labels": its} for its in blocks.split(DECODER["batch"])]
-    _train(model, batches, DECODER)
-    _save(model, fast, out)
+    return [{"input_ids": its, "labels": its} for its in blocks.split(DECODER["batch"])]
 
 
 def _train(model: torch.nn.Module, batches: list, settings: dict) -> None:
@@ -136,7 +166,7 @@ def _save(model, tokenizer, out: Path) -> None:
     tokenizer.save_pretrained(out)
 
 
-MODELS = {"encoder": encoder, "decoder": decoder}
+MODELS = {"encoder": encoder, "decoder": decoder, "gpt": gpt}
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)

@@ -41,7 +41,7 @@ def beta(
     """Keep β times the effective number of units, for every β, and see where the damage per unit rises most.
 
     Args:
-        job: with something to measure accuracy on.
+        job: with something to measure quality on.
         directory: for the runs; those that are finished there are not made again.
         execute: runs them.
         criteria: beside l1 and random.
@@ -84,7 +84,7 @@ def beta(
         },
         command=command,
         notes=[
-            "The cliff is the β at which the accuracy lost per removed unit rises most: the slope between its "
+            "The cliff is the β at which the quality lost per removed unit rises most: the slope between its "
             "neighbour below and itself less the slope between itself and its neighbour above, the dense model being "
             "the last neighbour right after the cut. Only values of β between others can be one.",
             "N_eff is that of the scores: random ones, uniform in [0, 1], have three quarters of N whatever the model.",
@@ -96,10 +96,10 @@ def beta(
 
 
 def cliff(points: Sequence[tuple[float, float, float]]) -> float | None:
-    """The β at which the accuracy lost per removed unit rises most; None if it rises nowhere.
+    """The β at which the quality lost per removed unit rises most; None if it rises nowhere.
 
     Args:
-        points: (β, share of the units kept, accuracy) in any order. Of points that keep equally much, that with the
+        points: (β, share of the units kept, quality) in any order. Of points that keep equally much, that with the
             least β counts.
     """
     first = {kept: (factor, kept, its) for factor, kept, its in sorted(points, reverse=True)}
@@ -137,13 +137,14 @@ def _where(found: Sequence[float | None]) -> str:
 def _points(
     found: Comparison, criterion: str, budgets: Mapping[float, str], stage: str
 ) -> list[list[tuple[float, float, float]]]:
-    """For each seed, β, the share kept and the accuracy; the dense model last, while nothing is trained."""
+    """For each seed, β, the share kept and the quality (higher = better); the dense one last while none is trained."""
     factors = {budget: factor for factor, budget in budgets.items()}
+    sign = 1 if found.metric.higher_is_better else -1
     of: dict[int, list[tuple[float, float, float]]] = {}
     for its in found.outcomes:
         if its.criterion == criterion and stage in its.quality:
-            of.setdefault(its.seed, []).append((factors[its.budget], share(found, its), its.quality[stage]))
-    dense = [(inf, 1.0, found.quality)] if stage == "cut" and found.quality is not None else []
+            of.setdefault(its.seed, []).append((factors[its.budget], share(found, its), sign * its.quality[stage]))
+    dense = [(inf, 1.0, sign * found.quality)] if stage == "cut" and found.quality is not None else []
     return [points + dense for _, points in sorted(of.items())]
 
 
@@ -154,7 +155,7 @@ def _line(found: Comparison, criterion: str, budgets: Mapping[float, str], facto
 
 
 def picture(found: Comparison, budgets: Mapping[float, str]) -> str:
-    """Accuracy against β and against the share of the units kept, for the first stage and the last, as SVG text."""
+    """Quality against β and against the share of the units kept, for the first stage and the last, as SVG text."""
     with rc_context(STYLE):
         figure = Figure(figsize=(WIDTH, 0.4 + 2.6 * len(found.ends)), layout="constrained")
         grid = figure.subplots(len(found.ends), 2, squeeze=False, sharey="row")
@@ -170,4 +171,4 @@ def picture(found: Comparison, budgets: Mapping[float, str]) -> str:
             lines[0].axvline(1, color=INK, lw=0.6)
             lines[0].set_ylabel(f"{found.metric.name}, {WHEN[stage]}")
         legend(figure, *grid[0, 0].get_legend_handles_labels())
-        return alone(figure, "accuracy against β")
+        return alone(figure, f"{found.metric.name} against β")
