@@ -17,6 +17,7 @@ from secateurs.job import Job
 from secateurs.progress import silent
 from secateurs.recover import Recovery
 from secateurs.report import Comparison
+from secateurs.summary import measure
 from secateurs.sweep import Sweep
 from secateurs.workers import on_ray, on_this_machine
 
@@ -93,7 +94,24 @@ def test_a_sweep_is_its_runs(swept):
         assert alone.plan.keep == {name: tuple(kept) for name, kept in its.keep.items()}
         assert alone.measured["recovered"]["accuracy"] == its.quality["recovered"]
     dense = {json.loads((cell.report).read_text())["quality"] for cell in sweep.cells(place / "out")}
-    assert dense == {found.quality}
+    assert dense == {found.quality} == {json.loads((place / "out" / "dense.json").read_text())["accuracy"]}
+
+
+def test_the_dense_model_is_measured_once(place, monkeypatch):
+    sizes = []
+
+    def counting(test):
+        return lambda model: [sizes.append(sum(p.numel() for p in model.parameters())), measure(test)(model)][1]
+
+    monkeypatch.setattr("secateurs.sweep.measure", counting)
+    monkeypatch.setattr("secateurs.job.measure", counting)
+    sweep = Sweep(job(recovery=Recovery(epochs=0)), ("l2",), ("macs:0.5",), 1)
+    found = compare(place, sweep, lambda cells: ((cell, cell.run(1)) for cell in cells))
+    assert len(found.outcomes) == 3
+    assert sizes.count(max(sizes)) == 1  # all others are smaller
+    _, alone = sweep.cells(place / "out")[0].job.run(place / "alone", silent, "")
+    assert sizes.count(max(sizes)) == 2
+    assert (alone.quality, alone.loss) == (found.quality, found.loss)
 
 
 def test_what_a_sweep_writes(swept):

@@ -6,7 +6,7 @@ import dataclasses
 import json
 import shutil
 import warnings
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, ClassVar
@@ -107,10 +107,18 @@ class Job:
         names = "criterion budget seed keep kinds aggregate compensate limits scope schedule".split()
         return {name: getattr(self, name) for name in names}
 
-    def run(self, directory: Path, progress: Progress, command: str) -> tuple[Result, Comparison]:
+    def run(
+        self, directory: Path, progress: Progress, command: str, figures: Mapping[str, float] | None = None
+    ) -> tuple[Result, Comparison]:
         """Go all the way, or on from where the directory's run was; write the pruned model and the report there.
 
         In processes that `torchrun` started, each reads a part of the data, and the first writes.
+
+        Args:
+            directory: new, or that of the same run.
+            progress: wraps the iteration over the data.
+            command: how to do it again.
+            figures: of the dense model, where they were measured before.
 
         Raises:
             SecateursError: anything named cannot be used.
@@ -132,7 +140,9 @@ class Job:
                 directory=Run(directory, command, dataclasses.asdict(self)),
                 progress=progress,
             )
-            comparison = compared(self, dense, result, data, test, command)
+            if figures is None:
+                figures = {} if test is None else measure(test)(dense)
+            comparison = compared(self, dense, figures, result, data, command)
             told = dict.fromkeys(str(its.message) for its in caught if issubclass(its.category, SecateursWarning))
             comparison = dataclasses.replace(comparison, warnings=tuple(told))
             if leads():

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from torch import nn
@@ -34,21 +34,20 @@ def measure(test: Iterable[Any]) -> Callable[[nn.Module], dict[str, float]]:
 
 
 def compared(
-    job: Job, dense: nn.Module, result: Result, data: Iterable[Any], test: Iterable[Any] | None, command: str
+    job: Job, dense: nn.Module, figures: Mapping[str, float], result: Result, data: Iterable[Any], command: str
 ) -> Comparison:
     """The dense model and the pruned one, with what was measured on the way.
 
     Args:
         job: that was run.
         dense: the model that it began with.
+        figures: what was measured of that, if anything was.
         result: that it came to.
         data: what units were scored on.
-        test: what quality was measured on, if it was.
         command: how to do it again.
     """
     batch = first_batch(data)
     before, after = latencies([dense, result.model], batch.call)
-    figures = measure(test)(dense) if test is not None else {}
     metric = PERPLEXITY if PERPLEXITY.name in figures else ACCURACY
     notes = [
         f"MACs are of one input; latency is of a batch of {batch.size}, the models taking turns.",

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import ClassVar
 
 import safetensors.torch
+import torch
 from pydantic import ConfigDict, TypeAdapter, ValidationError
 
 from secateurs.criteria import find
@@ -19,13 +20,13 @@ from secateurs.files import whole, write_whole
 from secateurs.job import Job
 from secateurs.progress import Progress
 from secateurs.report import Comparison, environment, write_report
-from secateurs.sources import build
+from secateurs.summary import measure
 from secateurs.workers import Cell, Execute
 
 CONTROLS = ("l1", "random")
 """In every sweep: a criterion that does not beat these is not worth its name."""
 
-RECORD, DENSE, CELLS = "sweep.json", "dense.safetensors", "cells"
+RECORD, DENSE, FIGURES, CELLS = "sweep.json", "dense.safetensors", "dense.json", "cells"
 
 
 @dataclass(frozen=True)
@@ -69,7 +70,12 @@ class Sweep:
         """All runs, each in a directory of its own; those of the first seed come first."""
         job = dataclasses.replace(self.job, weights=str(directory / DENSE))
         return [
-            Cell(f"{its.criterion} {its.budget} seed {its.seed}", its, directory / CELLS / _name(its))
+            Cell(
+                f"{its.criterion} {its.budget} seed {its.seed}",
+                its,
+                directory / CELLS / _name(its),
+                dense=directory / FIGURES,
+            )
             for its in dataclasses.replace(self, job=job)._jobs()
         ]
 
@@ -114,7 +120,7 @@ class Sweep:
         return comparison
 
     def _begin(self, directory: Path, command: str) -> None:
-        """The record and the dense weights, written or found to be those of this sweep."""
+        """The record, the dense weights and their figures, written or found to be those of this sweep."""
         asked = TypeAdapter(Sweep).dump_json(self)
         try:
             if (directory / RECORD).exists():
@@ -123,13 +129,22 @@ class Sweep:
                 return
             if directory.exists() and any(not path.name.startswith(".") for path in directory.iterdir()):
                 raise PersistError(f"{directory} exists already, and is no comparison; choose another")
-            dense = build(self.job.model, self.job.weights, self.job.trust_remote_code)
-            with whole(directory / DENSE) as new:
-                safetensors.torch.save_model(dense, str(new))
+            self._share(directory)
             record = {"command": command, "sweep": json.loads(asked), "versions": environment()}
             write_whole(directory / RECORD, json.dumps(record, indent=1) + "\n")
         except (OSError, ValueError) as error:
             raise PersistError(f"the comparison cannot be kept in {directory}: {error}") from error
+
+    def _share(self, directory: Path) -> None:
+        """Write what is the same for all cells: the dense weights, and what is measured of them."""
+        dense, test = self.job.dense(), self.job.tested()
+        with whole(directory / DENSE) as new:
+            safetensors.torch.save_model(dense, str(new))
+        figures = {} if test is None else measure(test)(dense)
+        write_whole(directory / FIGURES, json.dumps(figures) + "\n")
+        del dense
+        if torch.accelerator.is_available():
+            torch.accelerator.empty_cache()  # the cells' processes want the memory
 
     @classmethod
     def begun(cls, directory: Path) -> tuple[str, Sweep]:

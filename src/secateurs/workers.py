@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import multiprocessing
 import os
 import signal
@@ -30,11 +31,13 @@ class Cell:
         name: for people.
         job: what is run.
         directory: where it is kept.
+        dense: a file with the figures of the dense model, which is that of the others too.
     """
 
     name: str
     job: Job
     directory: Path
+    dense: Path
 
     @property
     def report(self) -> Path:
@@ -50,7 +53,8 @@ class Cell:
         """Run it, or go on with it; what went wrong, as text."""
         torch.set_num_threads(threads)
         try:
-            self.job.run(self.directory, silent, command="")
+            figures = json.loads(self.dense.read_text(encoding="utf-8"))
+            self.job.run(self.directory, silent, "", figures)
         except Exception as error:
             return f"{type(error).__name__}: {error}"
         return None
