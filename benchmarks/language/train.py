@@ -124,11 +124,15 @@ def gpt(texts: Path, out: Path) -> None:
 def _play(texts: Path, out: Path) -> tuple[str, PreTrainedTokenizerFast]:
     """The text to train on and a tokenizer made from it.
 
-    Beside the model: `train.txt`, `tune.txt` (its last fifth, to recover on) and `test.txt` (the last tenth of all).
+    Beside the model: `train.txt`, `tune.txt` (its last tenth, to recover on) and `test.txt` (the last twentieth of all).
     """
     text = (texts / "tinyshakespeare.txt").read_text(encoding="utf-8")
     cut = int(0.9 * len(text))
-    for name, part in {"train": text[:cut], "tune": text[int(0.8 * cut) : cut], "test": text[cut:]}.items():
+    for name, part in {
+        "train": text[:cut],
+        "tune": text[int(0.9 * cut) : cut],
+        "test": text[int(0.95 * len(text)) :],
+    }.items():
         (out.parent / f"{name}.txt").write_text(part, encoding="utf-8")
     tokenizer = Tokenizer(models.BPE())
     tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)  # type: ignore[assignment]
