@@ -2,8 +2,8 @@
 
 The same share of the FFN neurons and of the attention heads goes in every layer, so that all criteria leave equal
 MACs, with three seeds: in one shot at three budgets, recovered once; in five rounds without training in between (the
-SSI way), with the controls that its referees ask for; and by EMP, from all the heads of the GPT together. Accuracy of
-the encoder is on SST-2's test set, perplexity of the others on the last twentieth of tinyshakespeare. What is finished in
+SSI way), with the controls that its referees ask for; and by EMP, from all the heads of the GPT together. The encoder's
+accuracy is on SST-2's test set, perplexity of the others on the last twentieth of tinyshakespeare. What is finished in
 OUT is not run again; tables go to `benchmarks/results/language`.
 """
 

@@ -124,7 +124,7 @@ def gpt(texts: Path, out: Path) -> None:
 def _play(texts: Path, out: Path) -> tuple[str, PreTrainedTokenizerFast]:
     """The text to train on and a tokenizer made from it.
 
-    Beside the model: `train.txt`, `tune.txt` (its last tenth, to recover on) and `test.txt` (the last twentieth of all).
+    Beside the model: `train.txt`, `tune.txt` (its last tenth, to recover on), `test.txt` (the last twentieth of all).
     """
     text = (texts / "tinyshakespeare.txt").read_text(encoding="utf-8")
     cut = int(0.9 * len(text))
