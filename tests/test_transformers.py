@@ -257,5 +257,8 @@ def test_emp_over_all_heads_gives_one_certificate(texts):
     ((where, proof),) = plan.certificates.items()
     assert (where, proof.components, proof.kept) == ("all groups", 12, sum(plan.widths.values()))
     assert proof.kept == max(int(every.sum() ** 2 / every.square().sum()), 3)  # no layer without a head
-    result = sc.prune(model, data, "fisher", "effective", kinds="head", scope="global", limits=sc.Limits(uniform=False))
-    assert result.plan.widths == plan.widths
+    asked = {"kinds": "head", "scope": "global"}
+    assert sc.prune(model, data, "fisher", "effective", **asked).plan.widths == plan.widths
+    uniform = sc.prune(model, data, "fisher", "effective", **asked, limits=sc.Limits(uniform=True)).plan
+    assert len(set(uniform.widths.values())) == 1
+    assert len(set(sc.prune(model, data, "fisher", "keep:0.5", **asked).plan.widths.values())) == 1

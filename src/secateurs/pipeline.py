@@ -9,7 +9,7 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from secateurs.budgets import Limits, settled
+from secateurs.budgets import EFFECTIVE, Budget, Limits, settled
 from secateurs.compensate import Compensation
 from secateurs.costs import Cost, cost
 from secateurs.criteria import Named, find
@@ -137,7 +137,7 @@ def prune(
         keep: names or patterns of modules whose units stay; see `trace`.
         kinds: which kinds of units may go; see `trace`.
         limits: bounds for each group; groups alike get the same width if `model` generates text with `transformers`,
-            unless `Limits.uniform` says otherwise.
+            unless `Limits.uniform` says otherwise, or the budget is "effective" and the scope given as "global".
         scope: "global" or "local"; by default global if the criterion's scores compare across groups.
         schedule: in how many rounds; by default one.
         between: recovery after each round but the last.
@@ -193,7 +193,7 @@ def prune(
         compensate=compensate,
         keep=keep,
         kinds=kinds,
-        limits=settled(limits, model),
+        limits=settled(limits, model, pooled=scope == "global" and Budget.parse(budget).quantity == EFFECTIVE),
         scope=scope or ("global" if chosen.comparable else "local"),
         schedule=schedule,
         between=between,

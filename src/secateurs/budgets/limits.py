@@ -22,7 +22,8 @@ class Limits:
         uniform: groups of the same kind and size get the same width, so that a configuration with one number for all
             blocks can tell it; each keeps the units that are best in it. Where one of them cannot be cut, or has no
             scores, all stay as they are. None is for `prune` and `gradual` to decide: they take it for models that
-            generate text with `transformers` and for no others. `allocate` takes it for no.
+            generate text with `transformers` and for no others, unless one effective number of units is asked for all
+            groups. `allocate` takes it for no.
 
     Raises:
         BudgetError: a limit is out of range.
@@ -67,12 +68,13 @@ class Limits:
         return min(-(-wanted // self.multiple) * self.multiple, units)
 
 
-def settled(limits: Limits | None, model: nn.Module | None = None) -> Limits:
+def settled(limits: Limits | None, model: nn.Module | None = None, pooled: bool = False) -> Limits:
     """The limits that are meant, with `uniform` decided.
 
     Args:
         limits: as given; None for none.
         model: widths are uniform by default if it can generate text with `transformers`.
+        pooled: whether all units are asked to be one pool, of which any may go; then they are not.
 
     Raises:
         BudgetError: these are no limits.
@@ -83,7 +85,7 @@ def settled(limits: Limits | None, model: nn.Module | None = None) -> Limits:
     if limits.uniform is not None:
         return limits
     generates = getattr(model, "can_generate", None)
-    return replace(limits, uniform=callable(generates) and generates() is True)
+    return replace(limits, uniform=not pooled and callable(generates) and generates() is True)
 
 
 def _count(limit: float | int, units: int, up: bool) -> int:

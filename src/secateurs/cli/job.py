@@ -43,7 +43,11 @@ def job_of(
     cap: Annotated[str, typer.Option(help="Most kept per group: a fraction or a number.")] = "1.0",
     multiple: Annotated[int, typer.Option(help="Widths are multiples of this.")] = 1,
     uniform: Annotated[
-        bool | None, typer.Option(help="The same width for groups alike; by default for models that generate text.")
+        bool | None,
+        typer.Option(
+            help="The same width for groups alike; by default for models that generate text, but for "
+            "--budget effective --scope global."
+        ),
     ] = None,
     rounds: Annotated[int, typer.Option(help="Rounds of scoring and cutting to the budget.")] = 1,
     ramp: Annotated[str, typer.Option(help="How rounds come to it: linear, cubic or geometric.")] = "linear",
