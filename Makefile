@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 STAMP := $(VENV)/.ready
 
-.PHONY: setup demo test lint constraints clean
+.PHONY: setup demo test lint results constraints clean
 
 setup: $(STAMP)
 
@@ -24,6 +24,10 @@ lint: setup
 	$(VENV)/bin/ruff check src tests benchmarks docs
 	$(VENV)/bin/ruff format --check src tests benchmarks docs
 	$(VENV)/bin/pyright
+
+# benchmarks/RESULTS.md, from what `python -m benchmarks.real` measured.
+results: setup
+	$(VENV)/bin/python -m benchmarks.real.render
 
 # The pinned versions, for every Python and platform at once.
 constraints: setup

@@ -73,7 +73,7 @@ def _ours(model: nn.Module, inputs: Any, structure: Structure, trace_s: float) -
         "prunable": left.prunable(),
         "in_the_way": _in_the_way(structure, left),
         "backward": _backward(done.model, model, inputs),
-        "wrong": _wrong(model, inputs, lambda twin, x: operate(twin, _exact(left, done.plan), x, left).model),
+        "wrong": wrong(model, inputs, lambda twin, x: operate(twin, _exact(left, done.plan), x, left).model),
     }
 
 
@@ -100,7 +100,7 @@ def _torch_pruning(model: nn.Module, inputs: Any, structure: Structure) -> dict[
         "seconds": seconds,
         "kept_params": params,
         "backward": _backward(small, model, inputs),
-        "wrong": _wrong(model, inputs, lambda twin, x: prune_by_torch_pruning(twin, x, others | outputs)),
+        "wrong": wrong(model, inputs, lambda twin, x: prune_by_torch_pruning(twin, x, others | outputs)),
     }
 
 
@@ -121,7 +121,7 @@ def prune_by_torch_pruning(model: nn.Module, inputs: Any, ignored: set[str]) -> 
     return model
 
 
-def _wrong(model: nn.Module, inputs: Any, prune: Callable[[nn.Module, Any], nn.Module]) -> str | None:
+def wrong(model: nn.Module, inputs: Any, prune: Callable[[nn.Module, Any], nn.Module]) -> str | None:
     """Prune a twin whose weights all differ; say how it differs from the dense twin with the rest set to zero.
 
     Trusts no bookkeeping: which weights were kept is read from the pruned model's values. In float64, to 1e-9 of the

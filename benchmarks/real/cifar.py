@@ -1,0 +1,167 @@
+"""ResNet-20 and ResNet-56 for CIFAR-10, pruned globally to a budget of MACs by every criterion and by Torch-Pruning.
+
+What a criterion is worth by itself and what it is worth in the product are told apart. *Cut* is the pruned network as
+it is; *compensated* is the same with the units that stay taking over for those that went; each is shown as it is and
+with batch norm recalibrated. *Recovered* is fine-tuned as well, by the same recipe with the same number of images for
+all. Criteria, compensation, recalibration and Torch-Pruning's gradients all see the same training images, other ones
+for each seed.
+
+The shortcuts between stages pad with a fixed number of channels, so the widths of the residual streams are fixed, and
+what can go is the inner channels of each block. Torch-Pruning is told to leave the streams alone; or (*as it comes*) it
+prunes whatever it would but the classifier. It goes step by step until the budget is met, with gradients of the dense
+network. `hessian` is its Hessian importance as published, which keeps the last sample's gradient alone; in
+`hessian-summed` we let it sum over all samples.
+
+Where scores of different layers do not compare by their papers, the criterion was also run locally, with the same share
+of every layer. With the budget `effective` (EMP) the MACs are whatever the scores say. SSI cuts in rounds, scoring anew
+after each.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from statistics import fmean
+from typing import Any
+
+from benchmarks.real import cifar_cell
+from benchmarks.real.experiment import Experiment
+from benchmarks.real.record import Line, Settings
+from benchmarks.real.tables import Column, mean, rows, table
+from secateurs.recover import Recovery
+
+DEPTHS = (20, 56)
+SEEDS = (0, 1, 2)
+CRITERIA = (
+    "obs", "l2", "nexp", "0.5*nexp+0.5*l1", "l1", "random", "taylor-gate", "fisher", "ndi", "flap", "taylor",
+    "bn-scale", "fpgm", "fpgm, local", "chip", "chip, local", "ssi, 5 rounds", "reversed-ssi, 5 rounds",
+)  # fmt: skip
+PEERS = tuple(cifar_cell.PEER + name for name in ("l2", "l1", "taylor", "hessian-summed", "hessian"))
+WHOLE = tuple(cifar_cell.PEER + name + cifar_cell.WHOLE for name in ("l1", "taylor", "hessian"))
+EFFECTIVE = ("l2", "taylor")
+BOTH = ("obs", "l2")
+"""Recovered without compensation as well."""
+BEST = ("obs", "l2", "taylor-gate", "torch-pruning l2")
+"""Recovered by the full recipe."""
+
+TEST = {20: 2000, 56: 1000}
+"""Test images of the cheap stages."""
+TRAINED = {20: 25_600, 56: 12_800}
+"""Images of the quick recipe's recovery."""
+RECOVERED = {20: (*CRITERIA, *PEERS), 56: (*CRITERIA[:8], *PEERS[:4])}
+"""What is recovered."""
+
+
+def cells(recipe: str) -> list[Settings]:
+    """The cheap stages of all, the first seed first, then recovery; or recovery by the published recipe."""
+    if recipe == "full":
+        how = {"train": 50_000, "epochs": 100, "rate": "step", "test": 10_000}
+        return [*_recovered(BEST, how, 56), *_recovered(BEST, how, 20)]
+    found: list[Settings] = [
+        {"depth": depth, "method": "dense", "first": TEST[depth], "test": 10_000, "seed": 0} for depth in DEPTHS
+    ]
+    for seed in SEEDS:
+        found += [*_cheap("macs:0.5", seed), *_cheap("macs:0.4", seed)]
+        found += [cell for depth in DEPTHS for cell in _quick(depth) if seed == 0 == cell["seed"]]
+    return found + [cell for depth in DEPTHS for cell in _quick(depth) if cell["seed"]]
+
+
+def _cheap(budget: str, seed: int) -> Iterator[Settings]:
+    methods = [(name, budget) for name in (*CRITERIA, *PEERS)]
+    if budget == "macs:0.5":
+        methods += [(name, "effective") for name in EFFECTIVE]
+        methods += [(name, budget) for name in WHOLE if seed == 0]
+    for depth in DEPTHS:
+        for method, its in methods:
+            yield {"depth": depth, "method": method, "budget": its, "images": 1024, "test": TEST[depth], "seed": seed}
+
+
+def _quick(depth: int) -> list[Settings]:
+    how = {"train": TRAINED[depth], "epochs": 1, "rate": "cosine", "test": 10_000}
+    return list(_recovered(RECOVERED[depth], how, depth))
+
+
+def _recovered(methods: Sequence[str], how: Settings, depth: int) -> Iterator[Settings]:
+    for seed in SEEDS:
+        for method in methods:
+            for compensate in (False,) if method in PEERS else (True, False) if method in BOTH else (True,):
+                cell = {"depth": depth, "method": method, "budget": "macs:0.5", "images": 1024, **how}
+                yield {**cell, "compensate": compensate, "seed": seed}
+
+
+def tables(lines: Sequence[Line]) -> str:
+    """For each network and budget, the cheap stages, best first; then what recovered."""
+    text = ""
+    for depth in DEPTHS:
+        its = [line for line in lines if line.settings["depth"] == depth]
+        dense = [line for line in its if line.settings["method"] == "dense"]
+        if dense:
+            text += f"### ResNet-{depth}\n\n" + _dense(dense[0])
+            for budget in ("macs:0.5", "macs:0.4", "effective"):
+                text += _part(f"{budget}, nothing trained", _of(its, budget, trained=False), STAGES, dense[0])
+            for epochs in (1, 100):
+                found = [line for line in _of(its, "macs:0.5", trained=True) if line.settings["epochs"] == epochs]
+                text += _part(_recipe(found), found, TRAINING, dense[0])
+    return text
+
+
+def _of(lines: Sequence[Line], budget: str, trained: bool) -> list[Line]:
+    return [line for line in lines if line.settings.get("budget") == budget and ("epochs" in line.settings) is trained]
+
+
+def _recipe(lines: Sequence[Line]) -> str:
+    if not lines:
+        return ""
+    its, recipe = lines[0].settings, Recovery()
+    return (
+        f"macs:0.5, recovered: {its['epochs']} epoch(s) of {its['train']:,} images, SGD {recipe.lr:g}, batch "
+        f"{cifar_cell.BATCH}, weight decay {recipe.weight_decay:g}, {its['rate']} rate, crops and flips"
+    )
+
+
+def _dense(line: Line) -> str:
+    its = line.figures
+    text = (
+        f"Dense: {100 * its['accuracy']:.2f} on all test images, {100 * its['first']:.1f} on the first "
+        f"{line.settings['first']:,}, on which the cheap stages are measured; {its['macs'] / 1e6:.1f} M MACs, "
+        f"{its['params'] / 1e3:.0f} k parameters. "
+    )
+    if its["streams left alone"] is None and its["as it comes"]:
+        text += (
+            "What Torch-Pruning leaves computes what the dense network does without the removed units if it leaves the "
+            f"streams alone; as it comes, it does not (largest error of an output {its['as it comes']}, relative). "
+        )
+    return text + "\n\n"
+
+
+def _left(cost: str, dense: Line) -> Column:
+    return mean(cost, 1, 100 / dense.figures[cost])
+
+
+STAGES = {
+    "cut": mean("cut"),
+    "cut, recalibrated": mean("cut, recalibrated"),
+    "compensated": mean("compensated"),
+    "compensated, recalibrated": mean("compensated, recalibrated"),
+}
+TRAINING = {
+    "compensated": lambda its: "yes" if its[0].settings["compensate"] else "no",
+    "recovered": mean("recovered", 2),
+}
+ORDER = ("recovered", "compensated, recalibrated", "cut, recalibrated")
+
+
+def _part(title: str, lines: Sequence[Line], columns: dict[str, Any], dense: Line) -> str:
+    if not lines:
+        return ""
+    ordered = sorted(rows(lines), key=_last, reverse=True)
+    head = {"criterion": lambda its: its[0].settings["method"]}
+    costs = {"MACs left, %": _left("macs", dense), "parameters left, %": _left("params", dense)}
+    return f"**{title}**\n\n" + table([line for row in ordered for line in row], {**head, **costs, **columns}) + "\n"
+
+
+def _last(row: Sequence[Line]) -> float:
+    figure = next(name for name in ORDER if name in row[0].figures)
+    return fmean(line.figures[figure] for line in row)
+
+
+EXPERIMENT = Experiment("cifar", "CIFAR-10: ResNet-20 and ResNet-56", __doc__ or "", cells, cifar_cell.measure, tables)

@@ -1,0 +1,110 @@
+"""One cell of the CIFAR-10 experiment: a network pruned in one way, measured at every stage."""
+
+from __future__ import annotations
+
+import copy
+from typing import Any
+
+import torch
+from torch import nn
+
+import secateurs as sc
+from benchmarks.cifar_resnet import resnet
+from benchmarks.real import peer
+from benchmarks.real.data import Batches, batches, cifar10, training
+from benchmarks.real.record import Figures, Settings
+from benchmarks.zoo.measure import wrong
+
+BATCH = 128
+PEER, WHOLE = "torch-pruning ", ", as it comes"
+"""How the names of Torch-Pruning's methods begin, and end where it prunes residual streams as well."""
+
+
+def measure(settings: Settings) -> Figures:
+    """Accuracies in [0, 1], and costs, of the dense network or of one that is pruned as the settings say."""
+    model = resnet(settings["depth"])
+    if settings["method"] == "dense":
+        return _dense(model, settings)
+    images = batches(cifar10("train", settings["images"], settings["seed"]))
+    test = batches(cifar10("test", settings["test"]), 256)
+    if "epochs" in settings:
+        return _recovered(model, settings, images, test)
+    if settings["method"].startswith(PEER):
+        small = _by_peer(model, settings, images)
+        return _costs(small) | _stages(small, images, test, "cut")
+    result = _by_us(model, settings, images)
+    helped = copy.deepcopy(result.model)
+    sc.compensate(helped, model, result.plan, images, result.structure)
+    small = result.model
+    return _costs(small) | _stages(small, images, test, "cut") | _stages(helped, images, test, "compensated")
+
+
+def _recovered(model: nn.Module, settings: Settings, images: Batches, test: Batches) -> Figures:
+    """Recalibrated on what the criterion saw and fine-tuned, on a GPU if there is one."""
+    if settings["method"].startswith(PEER):
+        small = _by_peer(model, settings, images)
+    else:
+        small = _by_us(model, settings, images, settings["compensate"]).model
+    sc.recalibrate(small, images)
+    costs = _costs(small)
+    data = training(cifar10("train", settings["train"], settings["seed"]), settings["seed"], BATCH)
+    small.to("cuda" if torch.cuda.is_available() else "cpu")
+    recipe = sc.Recovery(epochs=settings["epochs"], rate=settings["rate"])
+    history = sc.finetune(small, data, recipe, seed=settings["seed"])
+    return {**costs, "recovered": sc.accuracy(small, test), "loss": history.train[-1]}
+
+
+def _by_peer(model: nn.Module, settings: Settings, images: Batches) -> nn.Module:
+    importance = settings["method"].removeprefix(PEER).removesuffix(WHOLE)
+    keep = ("linear",) if settings["method"].endswith(WHOLE) else _streams(model)
+    return peer.pruned(model, importance, images, float(settings["budget"].removeprefix("macs:")), keep)
+
+
+def _streams(model: nn.Module) -> list[str]:
+    """The classifier, and the layers that write into residual streams."""
+    return [name for name, _ in model.named_modules() if name in ("linear", "conv1") or name.endswith(".conv2")]
+
+
+def _by_us(model: nn.Module, settings: Settings, images: Batches, compensate: bool = False) -> sc.Result:
+    """By a method such as "l2", "chip, local" or "ssi, 5 rounds"."""
+    criterion, *how = settings["method"].split(", ")
+    rounds = next((int(word.removesuffix(" rounds")) for word in how if word.endswith("rounds")), 1)
+    return sc.prune(
+        model,
+        images,
+        criterion,
+        settings["budget"],
+        seed=settings["seed"],
+        scope="local" if "local" in how else "global",
+        schedule=sc.Schedule(rounds),
+        compensate=compensate,
+    )
+
+
+def _stages(model: nn.Module, images: Batches, test: Batches, name: str) -> Figures:
+    """As it is, and recalibrated."""
+    before = sc.accuracy(model, test)
+    sc.recalibrate(model, images)
+    return {name: before, f"{name}, recalibrated": sc.accuracy(model, test)}
+
+
+def _costs(model: nn.Module) -> Figures:
+    its = sc.cost(model, torch.zeros(1, 3, 32, 32))
+    return {"macs": its.macs, "params": its.params}
+
+
+def _dense(model: nn.Module, settings: Settings) -> Figures:
+    """And how what Torch-Pruning leaves differs from the dense network without what it removed."""
+    inputs = (torch.randn(4, 3, 32, 32, generator=torch.Generator().manual_seed(0)),)
+
+    def error(keep: list[str]) -> Any:
+        batch = [(inputs[0].double(), torch.zeros(4, dtype=torch.long))]
+        return wrong(model, inputs, lambda twin, _: peer.pruned(twin, "l1", batch, 0.8, keep))
+
+    return {
+        **_costs(model),
+        "accuracy": sc.accuracy(model, batches(cifar10("test", settings["test"]), 256)),
+        "first": sc.accuracy(model, batches(cifar10("test", settings["first"]), 256)),
+        "as it comes": error(["linear"]),
+        "streams left alone": error(_streams(model)),
+    }

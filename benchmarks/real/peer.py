@@ -1,0 +1,97 @@
+"""Torch-Pruning 1.6.1: its pruner and its importances, on our images."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Iterable
+from typing import Any
+
+from torch import Tensor, nn
+from torch.nn import functional
+
+import secateurs as sc
+from secateurs.errors import BudgetError
+
+STEPS = 400
+"""In how many steps it would remove everything; it stops at the budget. As in its own benchmarks."""
+
+
+def pruned(
+    model: nn.Module, importance: str, data: Iterable[tuple[Tensor, Tensor]], share: float, keep: Iterable[str]
+) -> nn.Module:
+    """A copy pruned globally, step by step until at most this share of the MACs is left.
+
+    Gradients are taken once, of the dense model; Torch-Pruning cuts them along with the weights.
+
+    Args:
+        model: the dense model.
+        importance: one of `IMPORTANCES`.
+        data: for gradients.
+        share: of the MACs.
+        keep: names of layers that keep all that they put out.
+
+    Raises:
+        BudgetError: it stopped before.
+    """
+    import torch_pruning as tp
+
+    model, data = copy.deepcopy(model), list(data)
+    example = data[0][0][:1]
+    scorer, gradients = IMPORTANCES[importance](tp)
+    pruner = tp.pruner.BasePruner(
+        model,
+        example,
+        importance=scorer,
+        global_pruning=True,
+        pruning_ratio=1.0,
+        iterative_steps=STEPS,
+        ignored_layers=[model.get_submodule(name) for name in keep],
+    )
+    if gradients is not None:
+        gradients(model, scorer, data)
+    target = share * sc.cost(model, example).macs
+    for _ in range(STEPS):
+        pruner.step()
+        if sc.cost(model, example).macs <= target:
+            model.zero_grad()
+            return model
+    raise BudgetError(f"Torch-Pruning's {importance} does not come down to {share:g} of the MACs")
+
+
+def _of_mean(model: nn.Module, _: Any, data: list[tuple[Tensor, Tensor]]) -> None:
+    """The gradient of the mean loss."""
+    model.zero_grad()
+    for x, y in data:
+        (functional.cross_entropy(model(x), y, reduction="sum") / sum(len(y) for _, y in data)).backward()
+
+
+def _of_samples(model: nn.Module, scorer: Any, data: list[tuple[Tensor, Tensor]]) -> None:
+    """The gradient of each sample's loss."""
+    for x, y in data:
+        for image, label in zip(x.split(1), y.split(1), strict=True):
+            model.zero_grad()
+            functional.cross_entropy(model(image), label).backward()
+            scorer.accumulate_grad(model)
+
+
+def _summing(tp: Any) -> Any:
+    """The Hessian importance with the squares of all samples: 1.6.1 keeps those of the last sample alone."""
+
+    class Summing(tp.importance.HessianImportance):
+        def accumulate_grad(self, model: nn.Module) -> None:
+            for p in model.parameters():
+                assert p.grad is not None, "all of them take part"
+                self._accu_grad[p] = self._accu_grad.get(p, 0) + p.grad.square()
+                self._counter[p] = self._counter.get(p, 0) + 1
+
+    return Summing()
+
+
+IMPORTANCES = {
+    "l1": lambda tp: (tp.importance.MagnitudeImportance(p=1), None),
+    "l2": lambda tp: (tp.importance.MagnitudeImportance(p=2), None),
+    "taylor": lambda tp: (tp.importance.TaylorImportance(), _of_mean),
+    "hessian": lambda tp: (tp.importance.HessianImportance(), _of_samples),
+    "hessian-summed": lambda tp: (_summing(tp), _of_samples),
+}
+"""By name: the importance, and how it comes to its gradients."""

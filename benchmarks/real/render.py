@@ -1,0 +1,58 @@
+"""`python -m benchmarks.real.render` (`make results`) writes benchmarks/RESULTS.md from what was measured."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from benchmarks.real import NAMES
+from benchmarks.real.experiment import RECIPES, Experiment, experiment
+from benchmarks.real.record import RESULTS, latest, path_of
+from benchmarks.real.tables import common
+
+BENCHMARKS = Path(__file__).parents[1]
+PAGE = BENCHMARKS / "RESULTS.md"
+
+HEAD = """\
+# Results
+
+Rendered by `make results` from `benchmarks/results`; no figure is typed by hand. Accuracies are per cent, of the last
+epoch, on test images by which nothing was chosen; mean ± standard deviation over the seeds that the last column counts.
+"""
+
+
+def page() -> str:
+    """All experiments of which something was measured, and the tables of the older benchmarks."""
+    return "\n".join([HEAD, *filter(None, (section(experiment(name)) for name in NAMES)), _others()])
+
+
+def section(its: Experiment) -> str:
+    """One experiment; nothing where nothing was measured."""
+    cells = [cell for recipe in RECIPES for cell in its.cells(recipe)]
+    lines = latest(path_of(its.name), cells)
+    if not lines:
+        return ""
+    shared = ", ".join(f"{name} {value}" for name, value in common([line.settings for line in lines]).items())
+    settings = f"The same in all: {shared}. " if shared else ""
+    commits = ", ".join(dict.fromkeys(line.commit for line in lines))
+    versions = ", ".join(dict.fromkeys(f"torch {line.versions['torch']}" for line in lines))
+    hours = sum(line.seconds for line in lines) / 3600
+    command = f"python -m benchmarks.real {its.name}"
+    return (
+        f"## {its.title}\n\n{its.about.strip()}\n\n`{command}`: {len(lines)} of {len(cells)} cells measured, in "
+        f"{hours:.1f} hours. {settings}Commits {commits}; {versions}.\n\n{its.tables(lines)}"
+    )
+
+
+def _others() -> str:
+    pages = sorted(path for path in RESULTS.parent.rglob("*.md"))
+    links = [f"- [{_title(path)}]({path.relative_to(BENCHMARKS).as_posix()})\n" for path in pages]
+    return "## Other benchmarks\n\n" + "".join(links)
+
+
+def _title(path: Path) -> str:
+    first = path.read_text(encoding="utf-8").splitlines()[0]
+    return first.removeprefix("# ").strip()
+
+
+if __name__ == "__main__":
+    PAGE.write_text(page(), encoding="utf-8")

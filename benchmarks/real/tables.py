@@ -1,0 +1,47 @@
+"""Tables of lines: those that differ in their seed alone make one row, mean ± standard deviation."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from benchmarks.real.record import Line, key
+from secateurs.tables import markdown, spread
+
+Column = Callable[[Sequence[Line]], str]
+"""The text of one cell, from the lines of its row."""
+
+
+def mean(figure: str, digits: int = 1, scale: float = 100.0) -> Column:
+    """Of a figure, over the seeds for which it was measured; by default as per cent."""
+    return lambda lines: spread([its.figures[figure] for its in lines if figure in its.figures], digits, scale)
+
+
+def setting(name: str) -> Column:
+    """What all lines of the row were set to."""
+    return lambda lines: str(lines[0].settings[name])
+
+
+def seeds(lines: Sequence[Line]) -> str:
+    """How many lines there are."""
+    return str(len(lines))
+
+
+def rows(lines: Sequence[Line]) -> list[list[Line]]:
+    """The lines of each row, in the order of the first."""
+    found: dict[str, list[Line]] = defaultdict(list)
+    for line in lines:
+        found[key({name: its for name, its in line.settings.items() if name != "seed"})].append(line)
+    return list(found.values())
+
+
+def table(lines: Sequence[Line], columns: Mapping[str, Column]) -> str:
+    """Markdown; the last column says how many seeds there are."""
+    columns = {**columns, "seeds": seeds}
+    return markdown(list(columns), [[column(its) for column in columns.values()] for its in rows(lines)])
+
+
+def common(cells: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """The settings that all cells share."""
+    return {name: its for name, its in cells[0].items() if all(cell.get(name) == its for cell in cells)}

@@ -1,0 +1,70 @@
+"""The frame of the benchmarks on real networks: what was measured is kept, and shown as it was measured."""
+
+import json
+
+import pytest
+
+from benchmarks.real import NAMES, render
+from benchmarks.real.__main__ import main
+from benchmarks.real.experiment import RECIPES, Experiment, experiment
+from benchmarks.real.record import Line, append, key, latest
+from benchmarks.real.tables import mean, table
+
+
+def line(value, **settings):
+    return Line(settings, {"accuracy": value}, 1.0, {"torch": "2"}, "abc", "2026")
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_cells_are_plain_data_that_differ(name):
+    for recipe in RECIPES:
+        cells = experiment(name).cells(recipe)
+        assert [json.loads(json.dumps(cell)) for cell in cells] == list(cells)
+        assert len({key(cell) for cell in cells}) == len(cells)
+
+
+def test_the_last_line_of_a_cell_counts(tmp_path):
+    path = tmp_path / "new" / "lines.jsonl"
+    for its in (line(0.1, a=1, seed=0), line(0.2, a=2, seed=0), line(0.3, seed=0, a=1)):
+        append(path, its)
+    found = latest(path, [{"a": 1, "seed": 0}, {"a": 3, "seed": 0}])
+    assert [its.figures["accuracy"] for its in found] == [0.3]
+    assert latest(tmp_path / "none.jsonl", [{"a": 1}]) == []
+
+
+def test_a_broken_line_is_named(tmp_path):
+    path = tmp_path / "lines.jsonl"
+    append(path, line(0.1, a=1))
+    path.write_text(path.read_text() + '{"settings": \n')
+    with pytest.raises(ValueError, match=r"lines\.jsonl, line 2"):
+        latest(path, [])
+
+
+def test_seeds_make_one_row():
+    lines = [line(0.5, a=1, seed=0), line(0.7, a=2, seed=0), line(0.6, a=1, seed=1)]
+    assert table(lines, {"accuracy": mean("accuracy")}).splitlines()[2:] == ["| 55.0 ± 7.1 | 2 |", "| 70.0 | 1 |"]
+
+
+def test_what_fails_is_told_and_tried_again(tmp_path, monkeypatch, capsys):
+    cells = [{"a": 1}, {"a": 2}]
+    its = Experiment("mine", "Mine", "", lambda recipe: cells, lambda cell: {}, lambda lines: "")
+    asked = []
+
+    def measured(_, wanted, workers):
+        asked.append(wanted)
+        return ((cell, line(1.0, **cell) if cell["a"] == 1 else "it broke") for cell in wanted)
+
+    for name, value in {
+        "NAMES": ("mine",), "experiment": lambda _: its, "path_of": lambda _: tmp_path / "lines", "measured": measured,
+    }.items():  # fmt: skip
+        monkeypatch.setattr(f"benchmarks.real.__main__.{name}", value)
+    for _ in range(2):
+        with pytest.raises(SystemExit, match="1"):
+            main("mine", only="a=*")
+    assert asked == [cells, [{"a": 2}]]
+    assert "FAILED a=2: it broke" in capsys.readouterr().err
+
+
+def test_results_are_rendered():
+    """If this fails, run `make results`."""
+    assert render.PAGE.read_text(encoding="utf-8") == render.page()
