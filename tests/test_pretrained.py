@@ -19,6 +19,7 @@ UNIFORM = sc.Limits(uniform=True)
 BODY = {"vocab_size": 128, "hidden_size": 64, "num_hidden_layers": 2, "intermediate_size": 96, "num_attention_heads": 8,
         "num_key_value_heads": 4, "max_position_embeddings": 64, "tie_word_embeddings": False}  # fmt: skip
 HEADS = ("head", "kv_group")
+EIGHT = {**BODY, "num_key_value_heads": 8}
 
 
 def build(name, **options):
@@ -116,12 +117,12 @@ def test_widths_that_differ_are_refused_by_name_with_the_cure(tmp_path):
 
 
 def test_heads_that_do_not_divide_the_hidden_size_are_refused_in_the_words_of_the_class(tmp_path):
-    result, _ = pruned("LlamaForCausalLM", HEADS, budget="keep:0.75", **{**BODY, "num_key_value_heads": 8})
+    uneven = sc.Limits(uniform=False)  # with uniform widths these are never chosen
+    result, _ = pruned("LlamaForCausalLM", HEADS, budget="keep:0.75", limits=uneven, **EIGHT)
     message = refusal(result, tmp_path)
     assert "hidden size (64) is not a multiple of the number of attention heads (6)" in message
-    assert "keep=['model.layers.*.self_attn.q_proj'], or come to numbers that it takes with Limits(multiple" in message
-    four = sc.Limits(uniform=True, multiple=4)
-    again, _ = pruned("LlamaForCausalLM", HEADS, budget="keep:0.7", limits=four, **{**BODY, "num_key_value_heads": 8})
+    assert "keep=['model.layers.*.self_attn.q_proj'], or come to numbers that it takes with Limits(uniform" in message
+    again, _ = pruned("LlamaForCausalLM", HEADS, budget="keep:0.7", **EIGHT)
     again.save_pretrained(tmp_path / "four")
 
 
@@ -132,7 +133,7 @@ def test_what_no_field_tells_is_refused_with_what_to_keep_and_the_rest_is_not_bl
     assert "keep=['bert.encoder.layer.*.attention.self.query']" in message
     assert "keep=['bert.pooler.dense']" in message
     assert "intermediate" not in message
-    assert "multiple" not in message
+    assert "uniform" not in message
 
 
 def test_after_the_cure_in_the_message_it_works(tmp_path):

@@ -12,7 +12,7 @@ from typing import Any
 from torch import nn
 from torch.optim import Optimizer
 
-from secateurs.budgets import Limits
+from secateurs.budgets import Limits, Takes
 from secateurs.compensate import compensate
 from secateurs.costs import cost
 from secateurs.criteria import AnyCriterion, score
@@ -23,7 +23,7 @@ from secateurs.recover import Fit, Recovery, randomness, recalibrate, recover, t
 from secateurs.schedule import Schedule
 from secateurs.state import Measure, Round, State
 from secateurs.structure import Structure, trace
-from secateurs.surgery import cut_further, merged
+from secateurs.surgery import cut_further, merged, taken
 from secateurs.together import agree
 from secateurs.training import GradualPruner, gradual
 
@@ -53,7 +53,7 @@ class Procedure:
     compensate: bool
     keep: Sequence[str]
     kinds: Sequence[str] | str | None
-    limits: Limits | None
+    limits: Limits
     scope: str
     schedule: Schedule
     between: Recovery | Fit | None
@@ -94,6 +94,11 @@ class Procedure:
         """Of the dense model."""
         return self._traced(self.dense)
 
+    @cached_property
+    def _takes(self) -> Takes | None:
+        """Which widths the model's class takes, where they are uniform, so that its configuration can tell them."""
+        return taken(self.dense, self.structure) if self.limits.uniform else None
+
     def _traced(self, model: nn.Module) -> Structure:
         structure = trace(model, self.examples, self.keep, self.kinds)
         return structure.per_sample() if self.per_sample else structure
@@ -115,6 +120,7 @@ class Procedure:
             put_back=state.put_back,
             limits=self.limits,
             scope=self.scope,
+            takes=self._takes,
         )
         agree(self.data, further.plan.model_dump_json(), "plan")
         plan, cut = further.plan, further.cut

@@ -17,7 +17,7 @@ import torch
 
 from secateurs.budgets.budget import EFFECTIVE, Budget
 from secateurs.budgets.effective import certificate, effective_count
-from secateurs.budgets.ladder import Ladder, alike
+from secateurs.budgets.ladder import Ladder, Takes, alike
 from secateurs.budgets.limits import Limits, settled
 from secateurs.certificate import Certificate
 from secateurs.errors import BudgetError, CriterionError, InfeasibleBudgetError
@@ -32,6 +32,7 @@ def allocate(
     limits: Limits | None = None,
     scope: str = "global",
     left: Mapping[str, Sequence[int]] | None = None,
+    takes: Takes | None = None,
 ) -> Plan:
     """Choose the units to keep.
 
@@ -48,6 +49,8 @@ def allocate(
         left: for a model that was cut before: per group, the units of the dense model that it still has (see
             `Plan.keep`), in the order of the scores. The structure, the budget, the limits and the plan are about the
             dense model then, and what is gone stays gone.
+        takes: whether groups that get the same width, by their names, may get this one; by default all may. They get
+            the next above it then.
 
     Returns:
         The plan; ties between equal scores are broken in favour of the lower index.
@@ -74,7 +77,7 @@ def allocate(
     if scope not in ("global", "local"):
         raise BudgetError(f"scope {scope!r} is neither 'global' nor 'local'")
     ranked = {name: np.argsort(-its, kind="stable") for name, its in values.items()}  # best first
-    ladder = Ladder(structure, roles, values, {name: len(its) for name, its in units.items()}, limits, scope)
+    ladder = Ladder(structure, roles, values, {name: len(its) for name, its in units.items()}, limits, scope, takes)
     certificates: dict[str, Certificate] = {}
     if goal.quantity == EFFECTIVE:
         widths, certificates = _effective(ladder, values, goal.fraction, scope)

@@ -6,7 +6,7 @@ What takes a step is a role: one group, or several that have the same width, of 
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 
 import numpy as np
 
@@ -18,6 +18,9 @@ from secateurs.structure.pricing import Pricing
 
 Role = tuple[str, ...]
 """The names of groups that have the same width."""
+
+Takes = Callable[[Role, int], bool]
+"""Whether a role may have a width; it may have its own."""
 
 
 def alike(structure: Structure, scored: Iterable[str]) -> tuple[list[Role], dict[str, str]]:
@@ -62,8 +65,9 @@ class Ladder:
         left: Mapping[str, int],
         limits: Limits,
         scope: str,
+        takes: Takes | None = None,
     ):
-        self.roles = roles
+        self.roles, self._takes = roles, takes or (lambda role, width: True)
         self._structure, self.limits, self._left = structure, limits, dict(left)
         self._units = {name: structure.group(name).size for name in left}
         self._there = {role: min(left[name] for name in role) for role in roles}
@@ -77,9 +81,20 @@ class Ladder:
     def _bounds_of(self, role: Role) -> tuple[int, int]:
         least = max(self._structure.group(name).least for name in role)
         try:
-            return self.limits.bounds(self._units[role[0]], least)
+            low, high = self.limits.bounds(self._units[role[0]], least)
         except BudgetError as error:
             raise InfeasibleBudgetError(f"group {role[0]!r}: {error}") from None
+        highest = next((width for width in range(high, low - 1, -1) if self._may(role, width)), 0)
+        if not highest:
+            raise InfeasibleBudgetError(f"group {role[0]!r}: the model's class takes no width from {low} to {high}")
+        return self._above(role, low), highest
+
+    def _above(self, role: Role, width: int) -> int:
+        """The least width from this one up that the role may have."""
+        return next(its for its in range(width, self._units[role[0]] + 1) if self._may(role, its))
+
+    def _may(self, role: Role, width: int) -> bool:
+        return self.limits.width(width, self._units[role[0]]) == width and self._takes(role, width)
 
     def _worst_first(self, role: Role, values: Mapping[str, np.ndarray], scope: str) -> np.ndarray:
         """What each step of a role is ranked by: the mean of the scores of the units that go with it."""
@@ -112,7 +127,7 @@ class Ladder:
     def allowed(self, role: Role, width: int) -> int:
         """The width that a role gets where this one is wanted."""
         low, high = self._bounds[role]
-        return min(max(self.limits.width(width, self._units[role[0]]), low), high, self._there[role])
+        return min(max(self._above(role, width), low), high, self._there[role])
 
     def fill(self, goal: Budget, target: float, widths: dict[str, int]) -> dict[str, int]:
         """Undo steps, best first, for as long as some fit under the target."""
@@ -121,8 +136,8 @@ class Ladder:
             units = sum(widths.values())
             fitting: list[tuple[float, dict[str, int]]] = []
             for role in self.roles:
-                now, wider = widths[role[0]], self.limits.width(widths[role[0]] + 1, self._units[role[0]])
-                if now < wider <= min(self._bounds[role][1], self._there[role]):
+                now, most = widths[role[0]], min(self._bounds[role][1], self._there[role])
+                if now < most and (wider := self._above(role, now + 1)) <= most:
                     undone = dict.fromkeys(role, wider)
                     if goal.amount(pricing.at(undone), units + (wider - now) * len(role)) <= target:
                         fitting.append((self._keys[role][self._there[role] - now - 1], undone))

@@ -34,12 +34,10 @@ class Fitted(NamedTuple):
     Attributes:
         changes: dotted attribute to value, such as "config.intermediate_size".
         failure: why these shapes cannot be had, if they cannot; the changes are those that come closest then.
-        refused: whether the class refuses the values that would give them, as it may not refuse others.
     """
 
     changes: dict[str, int]
     failure: str | None
-    refused: bool
 
 
 def config_changes(small: nn.Module, structure: Structure, widths: Mapping[str, int], call: Call) -> dict[str, int]:
@@ -51,7 +49,7 @@ def config_changes(small: nn.Module, structure: Structure, widths: Mapping[str, 
     """
     if not configured(small):
         return {}
-    changes, failure, _ = fitted(small, structure, widths)
+    changes, failure = fitted(small, structure, widths)
     return changes if changes and not failure and _same(small, changes, call) else {}
 
 
@@ -69,24 +67,28 @@ def fitted(model: nn.Module, structure: Structure, widths: Mapping[str, int]) ->
         structure: of the dense model.
         widths: of groups; the others are whole.
     """
-    sizes, left = _sizes(structure, widths), structure.by_variable(widths)
-    shapes = {name: tuple(size_of(axis, left) for axis in structure.axes[name]) for name in model.state_dict()}
+    sizes, shapes = _sizes(structure, widths), shaped(model, structure, widths)
     changes: dict[str, int] = {}
     refusals: list[str] = []
-    with rng():
-        best = mismatches(model, changes, shapes)
-        for path, value in [*fields(getattr(model, ROOT), ROOT)] * 2:  # some fields are right only once others are
-            if value is not None and type(value) is not int:
-                continue
-            wanted = best.wanted if value is None else sizes.get(value, set())
-            for new in sorted(wanted - {value}) if best.number else ():
-                found = mismatches(model, {**changes, path: new}, shapes)
-                if found.number == float("inf") and value is not None:  # a field left open may be for something else
-                    refusals.append(found.example)
-                if found.number < best.number:
-                    changes, best = {**changes, path: new}, found
+    best = mismatches(model, changes, shapes)
+    for path, value in [*fields(getattr(model, ROOT), ROOT)] * 2:  # some fields are right only once others are
+        if value is not None and type(value) is not int:
+            continue
+        wanted = best.wanted if value is None else sizes.get(value, set())
+        for new in sorted(wanted - {value}) if best.number else ():
+            found = mismatches(model, {**changes, path: new}, shapes)
+            if found.number == float("inf") and value is not None:  # a field left open may be for something else
+                refusals.append(found.example)
+            if found.number < best.number:
+                changes, best = {**changes, path: new}, found
     failure = (refusals or [best.example])[0] if best.number else None
-    return Fitted(changes, failure, refused=bool(failure and refusals))
+    return Fitted(changes, failure)
+
+
+def shaped(model: nn.Module, structure: Structure, widths: Mapping[str, int]) -> Shapes:
+    """The shapes that the tensors of a model's state have when its groups have these widths."""
+    left = structure.by_variable(widths)
+    return {name: tuple(size_of(axis, left) for axis in structure.axes[name]) for name in model.state_dict()}
 
 
 def _sizes(structure: Structure, widths: Mapping[str, int]) -> dict[int, set[int]]:
@@ -107,14 +109,14 @@ def fields(config: Any, path: str) -> Iterator[tuple[str, Any]]:
             yield f"{path}.{name}", value
 
 
-def _built(model: nn.Module, changes: Mapping[str, Any]) -> nn.Module:
+def skeleton(model: nn.Module, changes: Mapping[str, Any]) -> nn.Module:
     """A model of the same class, without weights, from the configuration with these changes."""
     holder = nn.Module()
     setattr(holder, ROOT, copy.deepcopy(getattr(model, ROOT)))
     assign(holder, {"": dict(changes)})
     config: Any = getattr(holder, ROOT)
     type(config).from_dict(config.to_dict())  # raises what reading it from a file would
-    with torch.device("meta"):
+    with rng(), torch.device("meta"):
         return type(model)(config).train(model.training)  # type: ignore[call-arg]
 
 
@@ -137,7 +139,7 @@ def mismatches(model: nn.Module, changes: Mapping[str, Any], shapes: Shapes | No
     config = type(getattr(model, ROOT)).__name__
     shapes = _shapes(model) if shapes is None else shapes
     try:
-        built = _shapes(_built(model, changes))
+        built = _shapes(skeleton(model, changes))
     except Exception as error:  # a library's class may raise anything
         asked = ", ".join(f"{path.removeprefix(ROOT + '.')}={value}" for path, value in changes.items())
         why = str(error).strip().splitlines()[-1].strip().rstrip(".")
@@ -157,7 +159,7 @@ def _shapes(model: nn.Module) -> Shapes:
 
 def filled(small: nn.Module, changes: Mapping[str, Any]) -> nn.Module:
     """A model of the same class, built from the configuration with these changes, with the tensors of `small`."""
-    built = _built(small, changes)
+    built = skeleton(small, changes)
     built.load_state_dict(small.state_dict(), assign=True)
     buffers = dict(small.named_buffers())
     for name, buffer in list(built.named_buffers()):

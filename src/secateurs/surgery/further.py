@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 from torch import Tensor, nn
 
-from secateurs.budgets import Limits, allocate
+from secateurs.budgets import Limits, Takes, allocate
 from secateurs.plan import Plan
 from secateurs.structure import Structure
 from secateurs.surgery.apply import Cut, operate
@@ -39,6 +39,7 @@ def cut_further(
     put_back: Mapping[str, str],
     limits: Limits | None = None,
     scope: str = "global",
+    takes: Takes | None = None,
 ) -> Further:
     """Cut a model that may have been cut before to a budget of the dense model.
 
@@ -53,7 +54,7 @@ def cut_further(
         dense: the structure of the dense model.
         earlier: what was left of the dense model, if that is not the model itself.
         put_back: groups to leave alone because they failed before, and how.
-        limits, scope: see `allocate`.
+        limits, scope, takes: see `allocate`.
 
     Raises:
         SecateursError: of the kind that `allocate` or `apply` raise.
@@ -61,7 +62,7 @@ def cut_further(
     put_back = dict(put_back)
     while True:
         candidates = {name: its for name, its in scores.items() if name in dense.groups and name not in put_back}
-        plan = allocate(dense, candidates, budget, limits, scope, earlier.keep if earlier else None)
+        plan = allocate(dense, candidates, budget, limits, scope, earlier.keep if earlier else None, takes)
         cut = operate(model, plan.since(earlier) if earlier else plan, example_inputs, structure)
         if not cut.put_back:
             return Further(plan.model_copy(update={"frozen": {**plan.frozen, **put_back}}), cut, put_back)

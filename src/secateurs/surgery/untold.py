@@ -9,6 +9,7 @@ from torch import nn
 
 from secateurs.structure import Structure
 from secateurs.surgery.config import fitted, mismatches
+from secateurs.surgery.widths import told
 
 
 def untold(model: nn.Module, structure: Structure, widths: Mapping[str, int]) -> list[str]:
@@ -47,7 +48,7 @@ def _reason(model: nn.Module, structure: Structure, widths: Mapping[str, int]) -
     even = dict.fromkeys(peers, max(widths.values()))
     if len(set(left)) > 1 and not fitted(model, structure, even).failure:
         return f"{what}, for which it has one number: prune with Limits(uniform=True)"
-    other = ", or come to numbers that it takes with Limits(multiple=...)" if fit.refused else ""
+    other = ", or come to numbers that it takes with Limits(uniform=True)" if told(model, structure, peers) else ""
     return f"{what}, but {fit.failure}: leave them whole with keep={_patterns(peers)}{other}"
 
 

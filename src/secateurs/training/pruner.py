@@ -20,7 +20,7 @@ from secateurs.persist import save
 from secateurs.plan import Plan
 from secateurs.preserve import rng
 from secateurs.structure import Structure, trace
-from secateurs.surgery import Attributes, Cut, check_bare, cut_further, merged, operate
+from secateurs.surgery import Attributes, Cut, check_bare, cut_further, merged, operate, taken
 from secateurs.together import agree
 from secateurs.training.carry import check_optimizer, put_in_place
 from secateurs.training.ramp import Ramp
@@ -45,7 +45,7 @@ class Terms:
     seed: int
     keep: Sequence[str]
     kinds: Sequence[str] | str | None
-    limits: Limits | None
+    limits: Limits
     scope: str
 
 
@@ -68,7 +68,8 @@ class GradualPruner:
         self._check()
         self._dense = self._traced().per_sample()
         # What cannot be scored, or reached, is said now and not after hours of training.
-        allocate(self._dense, self._scored(self._dense), ramp.budget, terms.limits, terms.scope)
+        self._takes = taken(model, self._dense) if terms.limits.uniform else None
+        allocate(self._dense, self._scored(self._dense), ramp.budget, terms.limits, terms.scope, takes=self._takes)
 
     @property
     def plan(self) -> Plan | None:
@@ -104,6 +105,7 @@ class GradualPruner:
             further = cut_further(
                 self._model, structure, self._scored(structure), self._ramp.at(step), its.examples,
                 dense=self._dense, earlier=self.plan, put_back=self.left_alone, limits=its.limits, scope=its.scope,
+                takes=self._takes,
             )  # fmt: skip
             agree(its.data, further.plan.model_dump_json(), "plan")
             self._take(further.cut, structure)
