@@ -11,6 +11,7 @@ from torch.utils._pytree import tree_flatten, tree_unflatten
 from secateurs.data import as_call, device_of, need_values
 from secateurs.depth.blocks import Layers, find_layers
 from secateurs.depth.config import adopt, depth_changes
+from secateurs.depth.dropped import Dropped, drop
 from secateurs.depth.lists import containers, without
 from secateurs.depth.stream import following
 from secateurs.errors import NoMatchError, PlanError, VerificationError
@@ -31,7 +32,8 @@ def drop_layers(model: nn.Module, names: Sequence[str], example_inputs: Any) -> 
         example_inputs: a tensor, a tuple, or a dict of keyword arguments.
 
     Returns:
-        A new module of the same class, which can be trained and pruned like any other.
+        A new module of the same class, which can be trained and pruned like any other. It holds what was dropped, so
+        that `Result.save` and `load` know it.
 
     Raises:
         ModelError: the model has no layers, or is on the meta device.
@@ -58,9 +60,7 @@ def drop_layers(model: nn.Module, names: Sequence[str], example_inputs: Any) -> 
             f"without {', '.join(names)} the model does not compute what it would if they did nothing: {failure}; "
             "drop others"
         )
-    small = without(model, names)
-    adopt(small, changes)
-    return small
+    return drop(model, Dropped(tuple(names), changes))
 
 
 def _check(model: nn.Module, layers: Layers, names: Sequence[str]) -> None:

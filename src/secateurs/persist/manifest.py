@@ -7,9 +7,10 @@ from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
+from secateurs.depth import Dropped
 from secateurs.errors import PersistError
 
-FORMAT = 1
+FORMAT = 2
 WEIGHTS, PLAN, MANIFEST, PAGE = "model.safetensors", "plan.json", "manifest.json", "report.html"
 
 
@@ -21,6 +22,7 @@ class Manifest(BaseModel):
         secateurs, torch: versions that wrote it.
         model: the class of the model, for messages.
         criterion: what scored the units.
+        dropped: whole layers that were dropped before, see `secateurs.depth.drop_layers`.
         attributes: attributes of modules that differ from the dense model's, per module name.
         aliases: tensors that are another one under a second name, and that one's name.
         training: the modules in training mode.
@@ -35,6 +37,7 @@ class Manifest(BaseModel):
     torch: str
     model: str
     criterion: str
+    dropped: tuple[Dropped, ...]
     attributes: dict[str, dict[str, int | list[int]]]
     aliases: dict[str, str]
     training: list[str]

@@ -13,7 +13,8 @@ from torch import Tensor, nn
 from torch.utils._pytree import tree_leaves
 
 from secateurs.data import named_tensors
-from secateurs.errors import PersistError
+from secateurs.depth import drop_again
+from secateurs.errors import PersistError, PlanError
 from secateurs.persist.manifest import WEIGHTS, read_manifest
 from secateurs.preserve import rng
 from secateurs.surgery import adapt, assign
@@ -24,7 +25,8 @@ def load(directory: str | Path, model: Callable[[], nn.Module]) -> nn.Module:
 
     Args:
         directory: where `save` wrote it.
-        model: builds the dense model, with any weights; called with nothing.
+        model: builds the dense model, with any weights; called with nothing. Layers that were dropped before may be
+            gone already.
 
     Returns:
         The pruned model, on the CPU, its modules in the modes they were saved in.
@@ -36,7 +38,10 @@ def load(directory: str | Path, model: Callable[[], nn.Module]) -> nn.Module:
     directory = Path(directory)
     tensors = safetensors.torch.load_file(directory / WEIGHTS)
     tensors.update({alias: tensors[name] for alias, name in manifest.aliases.items()})
-    skeleton = _skeleton(model)
+    try:
+        skeleton = drop_again(_skeleton(model), manifest.dropped)
+    except PlanError as error:
+        raise PersistError(f"{directory} is of another model than `model` builds: {error}") from error
     _fill(skeleton, tensors, directory)
     adapt(skeleton)
     try:

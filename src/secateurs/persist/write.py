@@ -17,6 +17,7 @@ from safetensors import SafetensorError
 from torch import Tensor, nn
 
 from secateurs.data import named_tensors
+from secateurs.depth import dropped
 from secateurs.errors import PersistError, PlanError
 from secateurs.persist.manifest import FORMAT, MANIFEST, PAGE, PLAN, WEIGHTS, Manifest, digest, read_manifest, seal
 from secateurs.plan import Plan
@@ -49,6 +50,7 @@ def save(
             torch=str(torch.__version__),
             model=type(model).__qualname__,
             criterion=criterion,
+            dropped=dropped(model),
             attributes={m: {k: _plain(v) for k, v in its.items()} for m, its in attributes.items()},
             aliases=aliases,
             training=[name for name, module in model.named_modules() if module.training],
