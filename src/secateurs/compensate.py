@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from math import prod
-from typing import Any, NamedTuple
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -15,11 +15,11 @@ from torch.nn.modules.conv import _ConvNd
 
 from secateurs.data import first_batch, named_tensors
 from secateurs.errors import PlanError
-from secateurs.observe import Moments, observe
+from secateurs.least_squares import Layer
+from secateurs.observe import Moments, Observations, observe
 from secateurs.plan import Plan
 from secateurs.progress import Progress, silent
 from secateurs.structure import Contraction, Structure, trace
-from secateurs.structure.axis import Var
 from secateurs.structure.indexing import sliced
 from secateurs.tables import render
 
@@ -88,33 +88,64 @@ def compensate(
     if structure is None:
         structure = trace(dense, first_batch(data).sample(2), kinds="all")
     plan.check(structure)
-    units = structure.unit_masks(plan.keep)
-    losers, skipped = _losers(structure, plan, units, mean_only)
+    losers, skipped = losers_of(structure, plan, mean_only)
     wanted = {c.operand: (Moments,) for its in losers.values() for c in its}
     observations = observe(dense, data, wanted, progress, "observing, to compensate") if wanted else {}
     tensors, targets = dict(named_tensors(dense)), dict(named_tensors(small))
-    masks = structure.keep_masks(plan.keep)
-    before: dict[str, float] = {}
-    after: dict[str, float] = {}
+    errors = take_over(losers, targets, dense, tensors, plan, structure, observations, mean_only)
+    before, after = ({name: its[number] for name, its in errors.items()} for number in (0, 1))
+    return Compensation(before, after, skipped)
+
+
+Losers = Mapping[str, Sequence[Contraction]]
+"""The contractions of weights that lose inputs, by the names of these weights."""
+
+
+def take_over(
+    losers: Losers,
+    targets: Mapping[str, Tensor],
+    dense: nn.Module,
+    tensors: Mapping[str, Tensor],
+    plan: Plan,
+    structure: Structure,
+    observations: Observations,
+    mean_only: bool = False,
+) -> dict[str, tuple[float, float]]:
+    """Let what is left of these weights, and of their layers' biases, do the work of all; see `compensate`.
+
+    Args:
+        losers: of the weights.
+        targets: what is left of the tensors, by name; changed in place.
+        dense: the model before.
+        tensors: its tensors.
+        plan, structure: what was removed.
+        observations: moments of what the weights are multiplied with.
+        mean_only: see `compensate`.
+
+    Returns:
+        The errors of each weight before and after.
+    """
+    units, masks = structure.unit_masks(plan.keep), structure.keep_masks(plan.keep)
+    errors: dict[str, tuple[float, float]] = {}
     for name, contractions in losers.items():
         bias = structure.bias_of(contractions[0])
         moments = observations[contractions[0].operand, Moments]
         for other in contractions[1:]:
             moments = moments.merge(observations[other.operand, Moments])
-        layer = _Layer(contractions[0], tensors[name].detach(), contractions[0].kept(units), moments.mean)
+        weight = tensors[name].detach()
+        layer = Layer(contractions[0], weight, contractions[0].kept(units), moments.mean)
         solution = layer.solve(moments.rows, bias is not None, mean_only)
-        before[name], after[name] = solution.before, solution.after
-        _write(targets, name, tensors[name], solution.weight, masks[name])
+        errors[name] = solution.before, solution.after
+        _write(targets, name, weight, solution.weight, masks[name])
         if bias is not None:
-            shift = _shift(dense, contractions[0], tensors[name].detach(), solution.constant)
+            shift = _shift(dense, contractions[0], weight, solution.constant)
             _write(targets, bias, tensors[bias], tensors[bias].detach() + shift, masks[bias])
-    return Compensation(before, after, skipped)
+    return errors
 
 
-def _losers(
-    structure: Structure, plan: Plan, units: Mapping[Var, Tensor], mean_only: bool
-) -> tuple[dict[str, list[Contraction]], dict[str, str]]:
-    """The contractions of the weights that lose inputs, per weight; and those that cannot be compensated, and why."""
+def losers_of(structure: Structure, plan: Plan, mean_only: bool = False) -> tuple[Losers, dict[str, str]]:
+    """The weights that lose inputs; and those that cannot be compensated, and why."""
+    units = structure.unit_masks(plan.keep)
     found: dict[str, list[Contraction]] = defaultdict(list)
     for contraction in (c.alike for c in structure.contractions):
         kept = contraction.kept(units)
@@ -137,80 +168,6 @@ def _losers(
             skipped[name] = reason
             del found[name]
     return found, skipped
-
-
-class _Solution(NamedTuple):
-    """A weight of the dense shape whose kept features do the work of all; what they miss on average, per feature."""
-
-    weight: Tensor
-    constant: Tensor
-    before: float
-    after: float
-
-
-class _Layer:
-    """One weight [features, outputs] in float64, with the second moments of its features and of the constant 1."""
-
-    def __init__(self, contraction: Contraction, weight: Tensor, kept: Tensor, moments: Tensor):
-        self._contraction, self._like = contraction, weight
-        self._weight = contraction.matrix(weight).double()
-        self._mean, self._products = moments[:-1, -1], moments[:-1, :-1]
-        self._blocks = kept.to(weight.device).reshape(contraction.blocks, -1)
-
-    def solve(self, rows: int, centre: bool, mean_only: bool) -> _Solution:
-        """Let kept features take over; each block of a grouped convolution has its own."""
-        weight, constant = self._weight.clone(), torch.zeros_like(self._mean)
-        lost = left = whole = 0.0
-        products = self._products - torch.outer(self._mean, self._mean) if centre else self._products
-        start = 0
-        for kept in self._blocks:
-            stay, go = (start + mask.nonzero().flatten() for mask in (kept, ~kept))
-            start += len(kept)
-            if not len(stay):  # the block goes whole, with all that it puts out
-                continue
-            its = torch.cat([stay, go])
-            whole += _energy(self._weight[its], self._products[its[:, None], its])
-            lost += _energy(self._weight[go], self._products[go[:, None], go])
-            share = torch.zeros(len(stay), len(go), dtype=weight.dtype, device=weight.device)
-            if not mean_only:
-                parts = (products[stay[:, None], stay], products[stay[:, None], go], products[go[:, None], go])
-                share = _shares(*parts, self._weight[go], rows - centre)  # the mean takes a degree of freedom
-            weight[stay] += share @ self._weight[go]
-            if centre:
-                constant[go] = self._mean[go] - share.T @ self._mean[stay]
-            miss = torch.cat([-share, torch.eye(len(go), dtype=weight.dtype, device=weight.device)])
-            left += _energy(miss @ self._weight[go], products[its[:, None], its])
-        folded = self._contraction.fold(weight, self._like)
-        before, after = ((energy / whole) ** 0.5 if whole else 0.0 for energy in (lost, left))
-        return _Solution(folded, constant, before, after)
-
-
-def _energy(weight: Tensor, products: Tensor) -> float:
-    return float((weight * (products @ weight)).sum().clamp(min=0))
-
-
-def _shares(stay: Tensor, cross: Tensor, whole: Tensor, weight: Tensor, rows: int) -> Tensor:
-    """How much of each removed feature falls to each that stays: (C_SS + λI)⁻¹ C_SR, [stay, go].
-
-    λ minimises the generalised cross-validation error (Golub, Heath & Wahba 1979) of what the removed features gave
-    to the outputs: the unexplained energy by the square of the share of degrees of freedom left.
-    """
-    values, vectors = torch.linalg.eigh(stay)
-    floor = len(values) * torch.finfo(values.dtype).eps * values[-1]
-    values = torch.where(values > floor, values, 0)
-    if values[-1] == 0:
-        return torch.zeros_like(cross)
-    rotated = vectors.T @ cross
-    explicable = (rotated @ weight).square().sum(1) / values.clamp(min=floor)  # per direction, with λ = 0
-    unexplained = (_energy(weight, whole) - explicable.sum()).clamp(min=0)
-    ridges = torch.logspace(-14, 1, 61, dtype=values.dtype, device=values.device) * values.mean()
-    ridges = ridges.clamp(min=floor)[:, None]
-    kept_back = ridges / (values + ridges)
-    error = unexplained + (explicable * kept_back.square()).sum(1)
-    determined = values > 0
-    freedom = (rows - determined.sum()).clamp(min=0) + (kept_back * determined).sum(1)
-    best = (error / freedom.square()).argmin()
-    return vectors @ (rotated / (values[:, None] + ridges[best]))
 
 
 def _shift(dense: nn.Module, contraction: Contraction, weight: Tensor, constant: Tensor) -> Tensor:

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import importlib
-from collections.abc import Callable, Iterator
+import logging
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from torch import nn
+from accelerate.hooks import remove_hook_from_module
+from torch import Tensor, nn
 
 from secateurs.errors import ModelError, UsageError
 from secateurs.quantised import refuse_quantised_config
@@ -61,14 +63,30 @@ class Pretrained:
         Raises:
             ModelError: it cannot be loaded, or the weights are not all there.
         """
-        model, told = self._read(self._whole, "model")
-        lacking = sorted({*told["missing_keys"], *(name for name, *_ in told["mismatched_keys"])})
-        if lacking:
-            raise ModelError(
-                f"{self.path} has no weights of the right shape for {', '.join(lacking[:5])} of "
-                f"{type(model).__name__}, which would be random: give the model whole"
-            )
-        return model
+        return self._whole()
+
+    def hollow(self, folder: Path) -> tuple[nn.Module, Mapping[str, Tensor]]:
+        """The model without its parameters, which are on the meta device, and what they are, read when asked for.
+
+        Args:
+            folder: an empty directory, for weights that the files hold in another form than the model does, such as
+                experts one by one; it is needed as long as the weights are.
+
+        Returns:
+            The model, its buffers whole; and its parameters by name, those that are tied under one of their names.
+
+        Raises:
+            ModelError: see `model`.
+        """
+        model = self._whole(device_map={"": "disk"}, offload_folder=str(folder))
+        hooks = (getattr(module, "_hf_hook", None) for module in model.modules())
+        weights: Any = next(its for hook in hooks if (its := getattr(hook, "weights_map", None)) is not None)
+        while hasattr(weights, "dataset"):
+            weights = weights.dataset
+        remove_hook_from_module(model, recurse=True)
+        for module in model.modules():
+            vars(module).pop("forward", None)  # which stays behind, bound to the module
+        return model, weights
 
     def tokenizer(self) -> Any:
         """The tokenizer beside the model.
@@ -85,9 +103,21 @@ class Pretrained:
         except ModelError:
             return None
 
-    def _whole(self, path: str, **how: Any) -> Any:
+    def _whole(self, **how: Any) -> nn.Module:
+        """The model, with a word on weights that are not there."""
         how |= {"output_loading_info": True, "ignore_mismatched_sizes": True}  # it tells, and we refuse
-        return self._class.from_pretrained(path, config=self.config, **how)
+
+        def read(path: str, **trust: Any) -> Any:
+            return self._class.from_pretrained(path, config=self.config, **trust, **how)
+
+        model, told = self._read(read, "model")
+        lacking = sorted({*told["missing_keys"], *(name for name, *_ in told["mismatched_keys"])})
+        if lacking:
+            raise ModelError(
+                f"{self.path} has no weights of the right shape for {', '.join(lacking[:5])} of "
+                f"{type(model).__name__}, which would be random: give the model whole"
+            )
+        return model
 
     @property
     def _class(self) -> Any:
@@ -110,7 +140,7 @@ class Pretrained:
         if not local and (self.path.startswith((".", "/")) or self.path.count("/") > 1):
             raise ModelError(f"there is no directory {self.path!r}, and it is no name on the hub (org/model)")
         try:
-            with without_bars():
+            with without_bars(), _unannounced():
                 return read(self.path, trust_remote_code=self.trust_remote_code)
         except ModelError:
             raise
@@ -128,6 +158,18 @@ def _transformers() -> Any:
         return importlib.import_module("transformers")
     except ImportError as error:
         raise UsageError(f"hf: models need transformers: pip install secateurs[hf] ({error})") from error
+
+
+@contextmanager
+def _unannounced() -> Iterator[None]:
+    """Without what accelerate has to say of weights that stay in their files, as they are to."""
+    logger = logging.getLogger("accelerate.big_modeling")
+    level = logger.level
+    logger.setLevel(logging.ERROR)
+    try:
+        yield
+    finally:
+        logger.setLevel(level)
 
 
 @contextmanager

@@ -62,10 +62,15 @@ def collect(
     return Sources(
         structure=structure,
         tensors=dict(named_tensors(model)),
-        norms=frozenset(name for name, module in model.named_modules() if "Norm" in type(module).__name__),
+        norms=norms_of(model),
         observations=observations,
         gradients=_gradients(model, data, kinds, structure, loss, seed, progress),
     )
+
+
+def norms_of(model: nn.Module) -> frozenset[str]:
+    """The names of the normalisations of a model, going by their classes."""
+    return frozenset(name for name, module in model.named_modules() if "Norm" in type(module).__name__)
 
 
 def wanted_by(criteria: Sequence[Criterion], structure: Structure) -> Wanted:

@@ -95,7 +95,7 @@ def score_many(
     leaves = list(dict.fromkeys(leaf for its in chosen for leaf in its.leaves))
     sources = gather(model, data, leaves, structure, loss, seed, progress)
     found = {leaf: _scored(leaf, sources, aggregate, seed) for leaf in leaves}
-    return {its.name: _joined(its, found, structure) for its in chosen}
+    return {its.name: joined(its, found, structure) for its in chosen}
 
 
 def _tuned(
@@ -129,20 +129,43 @@ def _check_needs(chosen: list[AnyCriterion], data: Any, loss: Any) -> None:
         raise DataError(f"criterion {names} reads the data {passes} times; give a list or a DataLoader")
 
 
-def _scored(criterion: Criterion, sources: Sources, aggregate: str, seed: int) -> dict[str, Tensor]:
-    generator = torch.Generator().manual_seed(seed)
-    scores: dict[str, Tensor] = {}
-    unscored: dict[str, str] = {}
-    for name, group in sources.structure.groups.items():
+class Scoring:
+    """What one criterion says of groups, one after the other.
+
+    Attributes:
+        scores: of each group that it can score.
+        unscored: the others, and why.
+    """
+
+    def __init__(self, criterion: Criterion, aggregate: str, seed: int):
+        self._criterion, self._aggregate = criterion, aggregate
+        self._generator = torch.Generator().manual_seed(seed)
+        self.scores: dict[str, Tensor] = {}
+        self.unscored: dict[str, str] = {}
+
+    def add(self, group: Group, sources: Sources) -> None:
+        """Score a group."""
+        evidence = Evidence(group, self._generator, sources, self._aggregate)
         try:
-            scores[name] = _checked(criterion, Evidence(group, generator, sources, aggregate))
+            self.scores[group.name] = _checked(self._criterion, evidence)
         except UnscorableError as error:
-            unscored[name] = str(error)
-    _report(criterion.name, scores, unscored)
-    return scores
+            self.unscored[group.name] = str(error)
 
 
-def _report(criterion: str, scores: Mapping[str, Any], unscored: Mapping[str, str]) -> None:
+def _scored(criterion: Criterion, sources: Sources, aggregate: str, seed: int) -> dict[str, Tensor]:
+    scoring = Scoring(criterion, aggregate, seed)
+    for group in sources.structure.groups.values():
+        scoring.add(group, sources)
+    report(criterion.name, scoring.scores, scoring.unscored)
+    return scoring.scores
+
+
+def report(criterion: str, scores: Mapping[str, Any], unscored: Mapping[str, str]) -> None:
+    """Warn of groups that a criterion cannot score.
+
+    Raises:
+        CriterionError: it can score none.
+    """
     if not unscored:
         return
     if not scores:
@@ -154,15 +177,16 @@ def _report(criterion: str, scores: Mapping[str, Any], unscored: Mapping[str, st
     )
 
 
-def _joined(criterion: AnyCriterion, found: Mapping[Criterion, GroupScores], structure: Structure) -> dict[str, Tensor]:
+def joined(criterion: AnyCriterion, found: Mapping[Criterion, GroupScores], structure: Structure) -> dict[str, Tensor]:
+    """The scores of a criterion from those of the criteria that it is made of in the end."""
     if isinstance(criterion, Criterion):
         return dict(found[criterion])
-    parts = {part.name: _joined(part, found, structure) for part in criterion.parts}
+    parts = {part.name: joined(part, found, structure) for part in criterion.parts}
     common = [name for name in structure.groups if all(name in its for its in parts.values())]
     if structure.groups and not common:
         raise CriterionError(f"no group can be scored by all parts of criterion {criterion.name!r}")
-    joined = criterion.join({part: {name: its[name] for name in common} for part, its in parts.items()})
-    return {name: _finite(criterion.name, structure.groups[name], joined[name]) for name in common}
+    scores = criterion.join({part: {name: its[name] for name in common} for part, its in parts.items()})
+    return {name: _finite(criterion.name, structure.groups[name], scores[name]) for name in common}
 
 
 def _checked(criterion: Criterion, evidence: Evidence) -> Tensor:
