@@ -26,7 +26,7 @@ class Line:
         figures: that were measured.
         seconds: that it took.
         versions: of what it was measured with.
-        commit: of this repository; "-dirty" if files differed from it.
+        commit: of the code; "-dirty" if files of Python differed from it.
         date: when it was finished, UTC.
     """
 
@@ -83,9 +83,12 @@ def latest(path: Path, cells: Iterable[Settings]) -> list[Line]:
 
 
 def commit() -> str:
-    """Of the working tree."""
-    described = subprocess.run(
-        ["git", "describe", "--always", "--dirty", "--exclude=*"],
-        cwd=Path(__file__).parent, capture_output=True, text=True, env={**os.environ, "GIT_OPTIONAL_LOCKS": "0"},
-    )  # fmt: skip
-    return described.stdout.strip() or "unknown"
+    """Of the code in the working tree."""
+    changed = _git("status", "--porcelain", "--untracked-files=no", "--", ":/*.py")
+    return (_git("rev-parse", "--short=10", "HEAD") or "unknown") + ("-dirty" if changed else "")
+
+
+def _git(*command: str) -> str:
+    environment = {**os.environ, "GIT_OPTIONAL_LOCKS": "0"}  # others may be committing
+    done = subprocess.run(["git", *command], cwd=RESULTS.parents[1], capture_output=True, text=True, env=environment)
+    return done.stdout.strip()
