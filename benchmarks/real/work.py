@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import multiprocessing
+import os
+import threading
 import time
 import traceback
 import warnings
@@ -39,8 +41,17 @@ def measured(its: Experiment, cells: Sequence[Settings], workers: int) -> Iterat
 
 
 def _prepare() -> None:
+    threading.Thread(target=_end_with_parent, daemon=True).start()
     torch.set_num_threads(1)
     warnings.simplefilter("ignore")
+
+
+def _end_with_parent() -> None:
+    """However the parent ends, a cell that nobody waits for ends too."""
+    parent = multiprocessing.parent_process()
+    assert parent is not None, "this is a worker"
+    parent.join()
+    os._exit(1)
 
 
 def _measure(name: str, settings: Settings, at: str) -> Line | str:
