@@ -13,6 +13,13 @@ from torch import nn
 from torch.nn.modules.module import register_module_forward_hook, register_module_forward_pre_hook
 from torch.utils._python_dispatch import TorchDispatchMode
 
+ALIKE = {"aten::_unsafe_view": "aten::view", "aten::_reshape_alias": "aten::view", "aten::reshape": "aten::view"}
+"""Which of these `reshape` runs goes by how its input lies in memory, which may be otherwise in another batch, or once
+an axis has but one index: they are one operator."""
+
+COPY = "aten::clone"
+"""So does whether it copies first."""
+
 
 class Site(NamedTuple):
     """One place where an operator runs: `call` counts the operator's earlier runs in that module."""
@@ -33,7 +40,7 @@ class Watcher(TorchDispatchMode):
         self._names = {id(module): name for name, module in model.named_modules()}
         self._hooks: list[Any] = []
         self._stack: list[str] = []
-        self._calls: Counter[tuple[str, Any]] = Counter()
+        self._calls: Counter[tuple[str, str]] = Counter()
 
     def visit(self, site: Site, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         """Run `func` and return its result."""
@@ -53,10 +60,11 @@ class Watcher(TorchDispatchMode):
         super().__exit__(*exc)
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        module = self._stack[-1]
-        call = self._calls[module, func]
-        self._calls[module, func] = call + 1
-        return self.visit(Site(module, func.name(), call), func, args, kwargs or {})
+        module, name = self._stack[-1], str(func.name())
+        operator = ALIKE.get(name, name)
+        call = self._calls[module, operator]
+        self._calls[module, operator] = call + 1
+        return self.visit(Site(module, operator, call), func, args, kwargs or {})
 
     def _enter_module(self, module: nn.Module, args: Any) -> None:
         self._stack.append(self._names.get(id(module), self._stack[-1]))

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 from torch import Tensor, nn
 
 from secateurs.structure import Structure
-from secateurs.structure.sites import Site, Watcher
+from secateurs.structure.sites import COPY, Site, Watcher
 from secateurs.structure.structure import Change
 from secateurs.structure.tensors import tensors_in
 
@@ -44,7 +44,10 @@ class Survey(Watcher):
         adapted = {
             name for name, module in model.named_modules() if type(module) is not type(dense.get_submodule(name))
         }
-        self._changes = {site: c for site, c in structure.changes(widths).items() if site.module not in adapted}
+        changes = structure.changes(widths).items()
+        self._changes = {
+            site: change for site, change in changes if site.module not in adapted and site.operator != COPY
+        }
         self._unused = {
             id(p): name
             for name, p in model.named_parameters()
