@@ -144,3 +144,21 @@ def test_real_models_write_and_are_left_as_they_were():
     with pytest.raises(ModelError, match="no method generate"):
         sc.tokens_per_second([dense, nn.Linear(2, 2)], ids)
     assert dense.training
+
+
+@pytest.mark.parametrize("name", ["GPT2LMHeadModel", "BertForMaskedLM", "T5ForConditionalGeneration"])
+def test_mean_loss_counts_each_label_once_however_batches_are_cut(name):
+    model = languages.model(name)
+    ids = torch.randint(4, len(languages.VOCABULARY), (5, 10), generator=torch.Generator().manual_seed(1))
+    lengths = torch.tensor([10, 3, 7, 2, 5])
+    has = torch.arange(10) < lengths[:, None]
+    data = {"input_ids": ids, "attention_mask": has.long(), "labels": ids.masked_fill(~has, -100)}
+    whole, parted = (
+        [{key: its[part] for key, its in data.items()} for part in torch.arange(5).split(size)] for size in (5, 2)
+    )
+    nothing = {**parted[0], "labels": torch.full_like(parted[0]["labels"], -100)}
+    found = sc.mean_loss(model, [*parted, nothing])
+    assert found == pytest.approx(sc.mean_loss(model, whole), rel=1e-5)
+    assert found == pytest.approx(math.log(sc.perplexity(model, whole)), rel=1e-5)
+    with pytest.raises(DataError, match="all labels are −100"):
+        sc.mean_loss(model, [nothing])

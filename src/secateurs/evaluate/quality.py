@@ -8,11 +8,13 @@ from typing import Any
 from torch import Tensor, nn
 from torch.func import functional_call
 
-from secateurs.data import batches, device_of
+from secateurs.data import Batch, batches, device_of
 from secateurs.errors import DataError
 from secateurs.losses import Loss, logits_of, loss_of
 from secateurs.preserve import evaluating
 from secateurs.progress import Progress, silent
+from secateurs.tasks import task_of
+from secateurs.text.sequences import IGNORED
 from secateurs.together import summed, together
 
 
@@ -51,19 +53,19 @@ def mean_loss(
     parameters: Mapping[str, Tensor] | None = None,
     progress: Progress = silent,
 ) -> float:
-    """The mean loss over all samples.
+    """The mean loss over all samples; where a sample has several labels, over all labels but −100.
 
     Args:
         model: evaluated, not changed.
         data: batches with targets, or dicts with labels; of a shard, all ranks' count.
-        loss: see `secateurs.losses.loss_of`; a mean over samples.
+        loss: see `secateurs.losses.loss_of`. One of your own is taken for a mean over samples, whatever they hold.
         parameters: run the model with these in the place of its own, by name.
         progress: wraps the iteration over the data.
 
     Raises:
-        DataError: the data is empty or has no targets, or the model refuses a batch.
+        DataError: the data is empty or has no targets, or all of them are −100, or the model refuses a batch.
     """
-    total, samples = 0.0, 0
+    total, count = 0.0, 0
     with together(data), evaluating(model):
         for batch in progress(batches(data), "evaluating"):
             batch = batch.to(device_of(model))
@@ -72,6 +74,20 @@ def mean_loss(
                 outputs = functional_call(model, dict(parameters or {}), call.args, call.kwargs)
             except Exception as error:
                 raise batch.refused(error) from error
-            total += float(loss_of(outputs, batch, loss)) * batch.size
-            samples += batch.size
-    return summed(data, total) / summed(data, samples)
+            value = float(loss_of(outputs, batch, loss))
+            if terms := _terms(model, batch) if loss is None else batch.size:
+                total += value * terms
+                count += terms
+    total, count = summed(data, total), summed(data, count)
+    if not count:
+        raise DataError("nothing in the data is to be predicted: all labels are −100")
+    return total / count
+
+
+def _terms(model: nn.Module, batch: Batch) -> int:
+    """Of how many terms the loss of a batch is the mean; a causal model of transformers leaves out first tokens."""
+    labels = batch.labels
+    if not isinstance(labels, Tensor) or labels.is_floating_point():
+        return batch.size
+    shift = batch.targets is None and labels.ndim == 2 and task_of(type(model).__name__) == "causal"
+    return int((labels[:, 1:] if shift else labels).ne(IGNORED).sum())
