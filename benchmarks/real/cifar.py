@@ -12,9 +12,9 @@ prunes whatever it would but the classifier. It goes step by step until the budg
 network. `hessian` is its Hessian importance as published, which keeps the last sample's gradient alone; in
 `hessian-summed` we let it sum over all samples.
 
-Where scores of different layers do not compare by their papers, the criterion was also run locally, with the same share
-of every layer. With the budget `effective` (EMP) the MACs are whatever the scores say. SSI cuts in rounds, scoring anew
-after each.
+All units of the network compete with each other; or (*local*) only those of a layer do, and every layer keeps about the
+same share, which is how criteria are meant whose scores do not compare across layers. With the budget `effective` (EMP)
+the MACs are whatever the scores say. SSI cuts in rounds, scoring anew after each.
 """
 
 from __future__ import annotations
@@ -32,11 +32,15 @@ from secateurs.recover import Recovery
 DEPTHS = (56, 20)
 SEEDS = (0, 1, 2)
 CRITERIA = (
-    "obs", "l2", "nexp", "0.5*nexp+0.5*l1", "l1", "random", "taylor-gate", "fisher", "ndi", "flap", "taylor",
-    "bn-scale", "fpgm", "fpgm, local", "chip", "chip, local", "ssi, 5 rounds", "reversed-ssi, 5 rounds",
+    "obs", "l2", "l2, local", "nexp", "0.5*nexp+0.5*l1", "l1", "random", "taylor-gate", "fisher", "obs, local",
+    "nexp, local", "random, local", "ndi", "flap", "flap, local", "taylor", "bn-scale", "fpgm", "fpgm, local", "chip",
+    "chip, local", "ssi, 5 rounds", "reversed-ssi, 5 rounds",
 )  # fmt: skip
-PEERS = tuple(cifar_cell.PEER + name for name in ("l2", "l1", "taylor", "hessian-summed", "hessian"))
-WHOLE = tuple(cifar_cell.PEER + name + cifar_cell.WHOLE for name in ("l1", "taylor", "hessian"))
+PEERS = tuple(
+    cifar_cell.PEER + name
+    for name in ("l2", "l2, local", "l1", "taylor", "hessian-summed", "l1, local", "taylor, local", "hessian")
+)
+WHOLE = tuple(f"{cifar_cell.PEER}{name}, {cifar_cell.WHOLE}" for name in ("l1", "taylor", "hessian"))
 EFFECTIVE = ("l2", "taylor")
 BOTH = ("obs", "l2")
 """Recovered without compensation as well."""
@@ -47,7 +51,7 @@ TEST = {20: 2000, 56: 1000}
 """Test images of the cheap stages."""
 TRAINED = {20: 25_600, 56: 12_800}
 """Images of the quick recipe's recovery."""
-MAIN = (*CRITERIA[:8], *PEERS[:4])
+MAIN = (*CRITERIA[:9], *PEERS[:5])
 """What is recovered first, and of ResNet-56 alone."""
 
 

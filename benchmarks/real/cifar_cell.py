@@ -16,8 +16,8 @@ from benchmarks.real.record import Figures, Settings
 from benchmarks.zoo.measure import wrong
 
 BATCH = 128
-PEER, WHOLE = "torch-pruning ", ", as it comes"
-"""How the names of Torch-Pruning's methods begin, and end where it prunes residual streams as well."""
+PEER, WHOLE = "torch-pruning ", "as it comes"
+"""How the names of Torch-Pruning's methods begin, and what they say where it prunes residual streams as well."""
 
 
 def measure(settings: Settings) -> Figures:
@@ -55,9 +55,10 @@ def _recovered(model: nn.Module, settings: Settings, images: Batches, test: Batc
 
 
 def _by_peer(model: nn.Module, settings: Settings, images: Batches) -> nn.Module:
-    importance = settings["method"].removeprefix(PEER).removesuffix(WHOLE)
-    keep = ("linear",) if settings["method"].endswith(WHOLE) else _streams(model)
-    return peer.pruned(model, importance, images, float(settings["budget"].removeprefix("macs:")), keep)
+    importance, *how = settings["method"].removeprefix(PEER).split(", ")
+    keep = ("linear",) if WHOLE in how else _streams(model)
+    share = float(settings["budget"].removeprefix("macs:"))
+    return peer.pruned(model, importance, images, share, keep, "local" not in how)
 
 
 def _streams(model: nn.Module) -> list[str]:
@@ -99,7 +100,7 @@ def _dense(model: nn.Module, settings: Settings) -> Figures:
 
     def error(keep: list[str]) -> Any:
         batch = [(inputs[0].double(), torch.zeros(4, dtype=torch.long))]
-        return wrong(model, inputs, lambda twin, _: peer.pruned(twin, "l1", batch, 0.8, keep))
+        return wrong(model, inputs, lambda twin, _: peer.pruned(twin, "l1", batch, 0.8, keep, True))
 
     return {
         **_costs(model),

@@ -17,9 +17,14 @@ STEPS = 400
 
 
 def pruned(
-    model: nn.Module, importance: str, data: Iterable[tuple[Tensor, Tensor]], share: float, keep: Iterable[str]
+    model: nn.Module,
+    importance: str,
+    data: Iterable[tuple[Tensor, Tensor]],
+    share: float,
+    keep: Iterable[str],
+    everywhere: bool,
 ) -> nn.Module:
-    """A copy pruned globally, step by step until at most this share of the MACs is left.
+    """A copy pruned step by step until at most this share of the MACs is left.
 
     Gradients are taken once, of the dense model; Torch-Pruning cuts them along with the weights.
 
@@ -29,6 +34,7 @@ def pruned(
         data: for gradients.
         share: of the MACs.
         keep: names of layers that keep all that they put out.
+        everywhere: whether all units compete, or only those of each layer.
 
     Raises:
         BudgetError: it stopped before.
@@ -42,7 +48,7 @@ def pruned(
         model,
         example,
         importance=scorer,
-        global_pruning=True,
+        global_pruning=everywhere,
         pruning_ratio=1.0,
         iterative_steps=STEPS,
         ignored_layers=[model.get_submodule(name) for name in keep],
