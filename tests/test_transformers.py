@@ -270,3 +270,22 @@ def test_one_group_of_keys_and_values_is_enough(attention, texts):
     model, batch = transformer("llama", attn_implementation=attention), batch_of(texts[:4], 12)
     result = sc.prune(model, [batch], "random", "keep:0.25", kinds="kv_group", compensate=False)
     assert set(result.plan.widths.values()) == {1}
+
+
+@pytest.mark.parametrize("left", [False, True])
+def test_labels_alone_say_what_of_the_decoder_is_padding(left, texts):
+    """The padded batch is as the pairs one by one, and as with the decoder's inputs and mask given by name."""
+    model, texts = transformer("t5").double(), texts[:8]
+    targets = sentences([3, 5, 9, 2, 4, 6, 7, 8])
+    labels = torch.stack([torch.cat([its[0], torch.full((11 - its.shape[1],), -100)]) for its in targets])
+    alone = {**batch_of(texts, 14, left), "labels": labels}
+    told = {**alone, "decoder_input_ids": model._shift_right(labels), "decoder_attention_mask": (labels >= 0).long()}
+    singles = [{"input_ids": text, "labels": target} for text, target in zip(texts, targets, strict=True)]
+    structures = [sc.trace(model, {key: its[:2] for key, its in batch.items()}) for batch in (alone, told)]
+    assert structures[0].groups.keys() == structures[1].groups.keys()
+    expected = sc.score_many(model, singles, SEEING, structures[1])
+    for batch, structure in ((alone, structures[0]), (alone, structures[1]), (told, structures[0])):
+        for criterion, scores in sc.score_many(model, split(batch, 3, 5), SEEING, structure).items():
+            torch.testing.assert_close(scores, expected[criterion], rtol=1e-6, atol=1e-6)
+    deep = transformer("t5", num_layers=3).double()
+    assert sc.rank_layers(deep, [alone]).scores == pytest.approx(sc.rank_layers(deep, singles).scores)

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from secateurs.data import Batch, Call, batches, device_of
 from secateurs.depth.stream import feature_dim, following, tensors
 from secateurs.errors import DataError
+from secateurs.feeding import fed
 from secateurs.preserve import evaluating
 from secateurs.progress import Progress
 from secateurs.together import agree_on_weights, summed, together
@@ -63,9 +64,9 @@ class _Angles:
 
     def see(self, batch: Batch, model: nn.Module) -> None:
         """Run the model on one batch."""
-        self._call = batch.call
+        self._call = fed(model, batch.call)
         try:
-            batch.call.copy().run(model)
+            self._call.copy().run(model)
         except DataError:
             raise
         except Exception as error:

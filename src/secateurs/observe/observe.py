@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any, NamedTuple
 
 import torch
@@ -11,6 +12,7 @@ from torch import Tensor, nn
 
 from secateurs.data import Batch, batches, device_of
 from secateurs.errors import DataError
+from secateurs.feeding import fed
 from secateurs.observe.padding import without_padding
 from secateurs.observe.statistics import Statistic, merged
 from secateurs.preserve import evaluating
@@ -100,6 +102,7 @@ class _Observer(Watcher):
 
     def see(self, batch: Batch) -> None:
         """Run the model on one batch."""
+        batch = replace(batch, call=fed(self._model, batch.call))
         named = batch.call.named(self._model)
         taken = {place.tap.arguments for place in self.places}
         self._frames = {its: its.frame(named, batch.size) for its in taken}

@@ -14,6 +14,7 @@ from torch.utils._pytree import tree_leaves
 
 from secateurs.data import Call, as_call, device_of, named_tensors
 from secateurs.errors import DataError, ModelError, NoMatchError, TraceError
+from secateurs.feeding import fed
 from secateurs.preserve import evaluating
 from secateurs.quantised import refuse_quantised
 from secateurs.structure import axis as ax
@@ -54,7 +55,7 @@ def trace(
         raise ModelError(f"{type(model).__name__} has lazy modules; run it once on real inputs first")
     wanted = parse(kinds)
     kept = matching(model, [keep] if isinstance(keep, str) else keep)
-    call = as_call(example_inputs)
+    call = fed(model, as_call(example_inputs))
     flow = _run(model, call, device)
     for name, axes in flow.home.items():
         first = flow.first_name[name]

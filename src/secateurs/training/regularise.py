@@ -15,6 +15,7 @@ from typing_extensions import Self
 
 from secateurs.data import Call
 from secateurs.errors import DataError, ModelError, UsageError
+from secateurs.feeding import fed
 from secateurs.observe import Pooled
 from secateurs.observe.padding import without_padding
 from secateurs.structure import Contraction, Structure
@@ -74,7 +75,7 @@ class DifferentiationLoss:
         return self._weight * torch.stack([torch.stack(its).mean() for its in self._seen.values()]).mean()
 
     def _begin(self, model: nn.Module, args: Any, kwargs: Any) -> None:
-        call = Call(args, kwargs)
+        call = fed(model, Call(args, kwargs))
         self._frame = self._arguments.frame(call.named(model), call.samples())
         if self._frame.samples < 2:
             raise DataError("one sample shows no correlation: give batches of more (DataLoader has drop_last=True)")
