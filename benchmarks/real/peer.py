@@ -24,7 +24,7 @@ def pruned(
     keep: Iterable[str],
     everywhere: bool,
 ) -> nn.Module:
-    """A copy pruned step by step until at most this share of the MACs is left.
+    """A copy pruned step by step, and layer by layer in each, until at most this share of the MACs is left.
 
     Gradients are taken once, of the dense model; Torch-Pruning cuts them along with the weights.
 
@@ -44,7 +44,7 @@ def pruned(
     model, data = copy.deepcopy(model), list(data)
     example = data[0][0][:1]
     scorer, gradients = IMPORTANCES[importance](tp)
-    pruner = tp.pruner.BasePruner(
+    pruner: Any = tp.pruner.BasePruner(
         model,
         example,
         importance=scorer,
@@ -57,10 +57,11 @@ def pruned(
         gradients(model, scorer, data)
     target = share * sc.cost(model, example).macs
     for _ in range(STEPS):
-        pruner.step()
-        if sc.cost(model, example).macs <= target:
-            model.zero_grad()
-            return model
+        for group in pruner.step(interactive=True):
+            group.prune()
+            if sc.cost(model, example).macs <= target:
+                model.zero_grad()
+                return model
     raise BudgetError(f"Torch-Pruning's {importance} does not come down to {share:g} of the MACs")
 
 
