@@ -2,6 +2,7 @@
 
 import json
 import sys
+import time
 
 import languages
 import pytest
@@ -11,6 +12,7 @@ import torch
 import secateurs as sc
 from secateurs.cli import main
 from secateurs.errors import ModelError
+from secateurs.pretrained import Pretrained
 from secateurs.report import Comparison
 from secateurs.sources import build, read_data
 from secateurs.text import TextOptions
@@ -128,3 +130,30 @@ def test_the_command_says_what_is_wrong(monkeypatch, place, tmp_path, capsys):
     study = ["study", "samples", f"hf:{place / 'bert'}", "--data", spec, "--out", tmp_path / "study"]
     command(monkeypatch, *study, code=3)
     assert "draws inputs that are one tensor each" in " ".join(capsys.readouterr().err.split())
+
+
+def test_what_is_no_name_of_the_hub_is_refused_before_anyone_is_asked(monkeypatch, tmp_path):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "weights.bin").touch()
+
+    def ask(*_, **__):
+        raise AssertionError("the network was asked")
+
+    monkeypatch.setattr("secateurs.pretrained.create_connection", ask)
+    for path in ("./absent", "/absent", "models/small/absent", "weights.bin", "org/two words", "org/"):
+        with pytest.raises(ModelError, match=r"there is no directory .* no name on the hub"):
+            Pretrained(path).model()
+
+
+def test_without_a_network_a_name_of_the_hub_fails_soon(monkeypatch):
+    def silent(address, timeout):
+        assert address[1] in (80, 443)
+        assert timeout <= 5
+        raise TimeoutError
+
+    monkeypatch.setattr("secateurs.pretrained.create_connection", silent)
+    monkeypatch.setattr("secateurs.pretrained.getproxies", dict)
+    begin = time.monotonic()
+    with pytest.raises(ModelError, match="the hub, which cannot be reached"):
+        Pretrained("nobody/nothing-of-this-name").model()
+    assert time.monotonic() - begin < 10

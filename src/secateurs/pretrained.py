@@ -9,9 +9,14 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
+from socket import create_connection
 from typing import Any
+from urllib.parse import urlsplit
+from urllib.request import getproxies
 
 from accelerate.hooks import remove_hook_from_module
+from huggingface_hub import constants
+from huggingface_hub.utils import HFValidationError, validate_repo_id
 from torch import Tensor, nn
 
 from secateurs.errors import ModelError, UsageError
@@ -19,6 +24,9 @@ from secateurs.quantised import refuse_quantised_config
 from secateurs.tasks import Task, task_of
 
 UNTRUSTED = "; code that comes with a model is run only where --trust-remote-code says so"
+
+PROCESSORS = ("tokenizer_config.json", "tokenizer.json", "processor_config.json", "preprocessor_config.json")
+"""Of these files, one at least tells what makes inputs for a model."""
 
 
 @dataclass(frozen=True)
@@ -86,6 +94,7 @@ class Pretrained:
         remove_hook_from_module(model, recurse=True)
         for module in model.modules():
             vars(module).pop("forward", None)  # which stays behind, bound to the module
+        model.tie_weights()  # type: ignore[operator]
         return model, weights
 
     def tokenizer(self) -> Any:
@@ -98,6 +107,9 @@ class Pretrained:
 
     def processor(self) -> Any | None:
         """What makes inputs for the model: a tokenizer, or a processor of images; None if none can be loaded."""
+        local = Path(self.path)
+        if local.is_dir() and not any((local / name).is_file() for name in PROCESSORS):
+            return None  # lest transformers make one up
         try:
             return self._read(_transformers().AutoProcessor.from_pretrained, "processor")
         except ModelError:
@@ -137,20 +149,43 @@ class Pretrained:
 
     def _read(self, read: Callable[..., Any], what: str) -> Any:
         local = Path(self.path).is_dir()
-        if not local and (self.path.startswith((".", "/")) or self.path.count("/") > 1):
+        if not local and (Path(self.path).exists() or not _is_name(self.path)):
             raise ModelError(f"there is no directory {self.path!r}, and it is no name on the hub (org/model)")
+        how = {} if local or _reachable() else {"local_files_only": True}
         try:
             with without_bars(), _unannounced():
-                return read(self.path, trust_remote_code=self.trust_remote_code)
+                return read(self.path, trust_remote_code=self.trust_remote_code, **how)
         except ModelError:
             raise
         except Exception as error:
             hint = "" if self.trust_remote_code or "trust_remote_code" not in str(error) else UNTRUSTED
             reason = (isinstance(error, ImportError) and error.__cause__) or error
-            where = self.path if local else f"{self.path} (no directory here, so a name on the hub)"
+            hub = "the hub, which cannot be reached" if how else "the hub"
+            where = self.path if local else f"{self.path} (no directory here, so a name on {hub})"
             raise ModelError(
                 f"the {what} of {where} cannot be loaded: {type(reason).__name__}: {reason}{hint}"
             ) from error
+
+
+def _is_name(path: str) -> bool:
+    """Whether a model of the hub may be called so."""
+    try:
+        validate_repo_id(path)
+    except HFValidationError:
+        return False
+    return True
+
+
+def _reachable() -> bool:
+    """Whether the hub answers, or a proxy is there to ask; if not, transformers would try for half a minute."""
+    hub = urlsplit(constants.ENDPOINT)
+    if hub.scheme in getproxies():
+        return True
+    try:
+        create_connection((hub.hostname or "", hub.port or {"http": 80}.get(hub.scheme, 443)), timeout=3).close()
+    except OSError:
+        return False
+    return True
 
 
 def _transformers() -> Any:
