@@ -13,6 +13,7 @@ from secateurs.errors import SecateursError, SecateursWarning
 from secateurs.evaluate import accuracy, harness, mean_loss, perplexity, tokens_per_second
 from secateurs.features import FeatureRanking, rank_features
 from secateurs.inputs import random_inputs
+from secateurs.layerwise import Layerwise
 from secateurs.masking import Masked, mask
 from secateurs.persist import load
 from secateurs.pipeline import Result, prune
@@ -28,10 +29,10 @@ from secateurs.training import apply_, carry_optimizer, check_optimizer, differe
 __version__ = version("secateurs")
 
 __all__ = [
-    "Compensation", "Cost", "FeatureRanking", "Hybrid", "LayerRanking", "Limits", "Masked", "Plan", "Preflight",
-    "Recovery", "Result", "Schedule", "SecateursError", "SecateursWarning", "Structure", "accuracy", "allocate",
-    "apply", "apply_", "carry_optimizer", "check", "check_optimizer", "compensate", "cost", "criterion",
-    "differentiation_loss", "drop_layers", "finetune", "gradual", "harness", "load", "mask", "mean_loss", "ndi_report",
-    "perplexity", "prune", "random_inputs", "rank_features", "rank_layers", "recalibrate", "score", "score_many",
-    "shard", "text_data", "tokens_per_second", "trace", "track",
+    "Compensation", "Cost", "FeatureRanking", "Hybrid", "LayerRanking", "Layerwise", "Limits", "Masked", "Plan",
+    "Preflight", "Recovery", "Result", "Schedule", "SecateursError", "SecateursWarning", "Structure", "accuracy",
+    "allocate", "apply", "apply_", "carry_optimizer", "check", "check_optimizer", "compensate", "cost", "criterion",
+    "differentiation_loss", "drop_layers", "finetune", "gradual", "harness", "load", "mask", "mean_loss",
+    "ndi_report", "perplexity", "prune", "random_inputs", "rank_features", "rank_layers", "recalibrate", "score",
+    "score_many", "shard", "text_data", "tokens_per_second", "trace", "track",
 ]  # fmt: skip

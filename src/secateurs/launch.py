@@ -17,7 +17,7 @@ def processes(device: str = "") -> Iterator[None]:
     Args:
         device: "cuda" means that of this process, within.
     """
-    if int(os.environ.get("WORLD_SIZE", "1")) == 1 or distributed.is_initialized():
+    if alone() or distributed.is_initialized():
         yield
         return
     if device == "cuda":
@@ -27,6 +27,11 @@ def processes(device: str = "") -> Iterator[None]:
         yield
     finally:
         distributed.destroy_process_group()
+
+
+def alone() -> bool:
+    """Whether `torchrun` started no other process."""
+    return int(os.environ.get("WORLD_SIZE", "1")) == 1
 
 
 def first() -> bool:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from secateurs.cli.job import with_job
+from secateurs.cli.layerwise import prune_layerwise
 from secateurs.cli.options import Keep, Kinds, Model, Seed, Shape, shape_of
 from secateurs.cli.output import Json, Quiet, print_json, print_table, progress
 from secateurs.cli.resume import Resume, resumable, typed, where
@@ -55,6 +56,12 @@ def prune(
     criterion: Annotated[str, typer.Option(help="See: secateurs list criteria; or a sum: 0.7*nexp+0.3*l1.")] = "nexp",
     budget: Annotated[str, typer.Option(help="What is kept: macs:F, params:F, keep:F or effective.")] = "macs:0.5",
     seed: Seed = 0,
+    layerwise: Annotated[
+        bool, typer.Option("--layerwise", help="One layer of an hf: model in memory at a time; --out is the model's.")
+    ] = False,
+    scratch: Annotated[
+        Path | None, typer.Option(help="With --layerwise: keep what layers return in files in this directory.")
+    ] = None,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace the run that is in --out.")] = False,
     quiet: Quiet = False,
     as_json: Json = False,
@@ -65,6 +72,11 @@ def prune(
     from secateurs.run import Run
 
     out, going_on = where(ctx, out, resume)
+    if scratch is not None and not layerwise:
+        raise typer.BadParameter("it is for --layerwise", param_hint="--scratch")
+    if layerwise:
+        chosen = dataclasses.replace(job(), criterion=criterion, budget=budget, seed=seed)
+        return prune_layerwise(chosen, out, scratch, overwrite, quiet, as_json)
     if going_on:
         command, chosen = Job.begun(out)
     else:

@@ -22,6 +22,7 @@ class Hollow(Mapping[str, Tensor]):
 
     Attributes:
         model: runs right where all that it uses is loaded.
+        first: of each name, that under which the tensor is kept in the files.
     """
 
     def __init__(
@@ -46,13 +47,13 @@ class Hollow(Mapping[str, Tensor]):
             model.get_submodule(path)._buffers[key] = change(name, buffer.to(device))
         self._tensors = dict(named_tensors(model))
         names: dict[int, str] = {id(its): name for name, its in self._tensors.items() if name in files}
-        self._file = {name: names.get(id(its), name) for name, its in self._tensors.items()}
+        self.first = {name: names.get(id(its), name) for name, its in self._tensors.items()}
         self._loaded: set[int] = set()
 
     @property
     def parameters(self) -> list[str]:
-        """The names of all parameters, one for each: that under which it is kept in the files."""
-        return list(dict.fromkeys(self._file[name] for name, _ in self.model.named_parameters()))
+        """The names of all parameters, one for each, as in the files."""
+        return list(dict.fromkeys(self.first[name] for name, _ in self.model.named_parameters()))
 
     @contextmanager
     def loaded(self, names: Iterable[str]) -> Iterator[None]:
@@ -74,7 +75,7 @@ class Hollow(Mapping[str, Tensor]):
         if id(place) in self._loaded or not isinstance(place, nn.Parameter):
             return place.detach()
         # A copy, as what is read may be the file itself, mapped into memory.
-        return self._change(name, self._files[self._file[name]].to(self._device, copy=True))
+        return self._change(name, self._files[self.first[name]].to(self._device, copy=True))
 
     def __iter__(self) -> Iterator[str]:
         return iter(self._tensors)
@@ -86,7 +87,8 @@ class Hollow(Mapping[str, Tensor]):
 def _empty(model: nn.Module, device: torch.device) -> None:
     """Put zeros, all in the same memory, in the place of parameters; those that were tied still are."""
     sizes: dict[torch.dtype, int] = {}
-    for its in model.parameters():
+    parameters = list(model.parameters())  # held, as they are told apart by identity
+    for its in parameters:
         sizes[its.dtype] = max(sizes.get(its.dtype, 0), its.numel())
     zeros = {dtype: torch.zeros(size, dtype=dtype, device=device) for dtype, size in sizes.items()}
     made: dict[int, nn.Parameter] = {}
@@ -95,4 +97,3 @@ def _empty(model: nn.Module, device: torch.device) -> None:
             if its is not None:
                 zero = zeros[its.dtype][: its.numel()].view(its.shape)
                 module._parameters[key] = made.setdefault(id(its), nn.Parameter(zero, its.requires_grad))
-    model.tie_weights()  # type: ignore[operator]

@@ -57,11 +57,6 @@ class Stages:
                 stack.enter_context(_forward(self.model, _stopping(self.model.forward)))
             yield _Turn(self, self.names[turn - 1] if turn else None)
 
-    def of(self, module: str) -> str:
-        """The stage in which a module runs, by their names."""
-        inside = (name for name in self.names if name and f"{module}.".startswith(f"{name}."))
-        return next(inside, OUTSIDE)
-
     def items(self, before: str | None) -> Iterator[Any]:
         """The data, while it is known which batch it is; what only the layer after `before` uses is let go."""
         for number, item in enumerate(self._items):

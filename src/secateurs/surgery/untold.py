@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 
 from torch import nn
 
+from secateurs.budgets.ladder import alike
 from secateurs.structure import Structure
 from secateurs.surgery.config import fitted, mismatches
 from secateurs.surgery.widths import told
@@ -33,6 +34,17 @@ def untold(model: nn.Module, structure: Structure, widths: Mapping[str, int]) ->
             alike[group.kind, group.size].append(name)
     reasons = [_reason(model, structure, {name: widths[name] for name in names}) for names in alike.values()]
     return [reason for reason in reasons if reason] or [wrong.example]
+
+
+def untellable(model: nn.Module, structure: Structure) -> list[str]:
+    """Why the class of a dense model builds groups alike in no width but their own, whatever its configuration says.
+
+    Returns:
+        One reason for each kind and size of groups of which that is so, with what to do about it.
+    """
+    roles, _ = alike(structure, structure.groups)
+    reasons = (_reason(model, structure, dict.fromkeys(its, 1)) for its in roles if told(model, structure, its) is None)
+    return [reason for reason in reasons if reason]
 
 
 def _reason(model: nn.Module, structure: Structure, widths: Mapping[str, int]) -> str | None:
