@@ -100,7 +100,7 @@ def _dense(model: nn.Module, settings: Settings) -> Figures:
 
     def error(keep: list[str]) -> Any:
         batch = [(inputs[0].double(), torch.zeros(4, dtype=torch.long))]
-        return wrong(model, inputs, lambda twin, _: peer.pruned(twin, "l1", batch, 0.8, keep, True))
+        return wrong(model, inputs, lambda twin, _: peer.pruned(twin, "l1", batch, 0.5, keep, True))
 
     return {
         **_costs(model),
