@@ -164,3 +164,30 @@ def test_a_tokenizer_must_fit_and_have_what_is_needed():
         data("GPT2LMHeadModel", TEXTS[0])
     with pytest.raises(DataError, match="3 texts but 2 labels"):
         data("BertForSequenceClassification", TEXTS, [0, 1])
+
+
+def test_objects_of_datasets_by_the_names_of_their_columns():
+    datasets = pytest.importorskip("datasets", reason="datasets is not installed")
+    rows = datasets.Dataset.from_dict({"sentence": TEXTS, "mood": [1, 0, 1], "label": ["good", "bad", "bad"]})
+    name = "BertForSequenceClassification"
+    (expected,), (mood,) = data(name, TEXTS, ["good", "bad", "bad"]), data(name, TEXTS, [1, 0, 1])
+    for its in (rows, rows.to_iterable_dataset()):
+        (batch,) = data(name, its, column="sentence")
+        (other,) = data(name, its, "mood", column="sentence")
+        assert all(torch.equal(batch[key], expected[key]) for key in expected)
+        assert other["labels"].tolist() == mood["labels"].tolist() == [1, 0, 1]
+    plain = datasets.Dataset.from_dict({"text": TEXTS})
+    assert "labels" not in next(iter(data(name, plain)))
+    (tokens,) = data("GPT2LMHeadModel", plain, length=10)
+    assert torch.equal(tokens["input_ids"], next(iter(data("GPT2LMHeadModel", length=10)))["input_ids"])
+    for its, labels, column, message in (
+        (datasets.DatasetDict(train=rows, test=rows), None, "text", "holds the splits 'train', 'test': give one"),
+        (rows, None, "text", "has no column 'text', only 'sentence', 'mood', 'label'"),
+        (rows, "moods", "sentence", "has no column 'moods'"),
+        (rows, [1, 0, 1], "sentence", "name the column of the labels"),
+        (rows.select([]), None, "sentence", "is empty"),
+        (rows, None, "mood", "text 1 is a int"),
+        (TEXTS, "label", "text", "give a list of texts"),
+    ):
+        with pytest.raises(DataError, match=message):
+            data(name, its, labels, column=column)

@@ -15,7 +15,8 @@ from secateurs.errors import DataError, ModelError, UsageError
 from secateurs.pretrained import Pretrained
 from secateurs.tasks import task_of
 from secateurs.text.encode import Encoder
-from secateurs.text.files import FORMATS, Texts
+from secateurs.text.files import FORMATS, TEXT, Texts
+from secateurs.text.rows import has_columns, read_rows
 from secateurs.text.sequences import loader
 
 
@@ -71,9 +72,10 @@ def read_text_dataset(kind: str, path: Path, options: TextOptions, overlap: bool
 def text_data(
     model: nn.Module,
     tokenizer: Any,
-    texts: Iterable[str],
-    labels: Iterable[Any] | None = None,
+    texts: Iterable[str] | Any,
+    labels: Iterable[Any] | str | None = None,
     *,
+    column: str = TEXT,
     length: int | None = None,
     overlap: bool = False,
     batch_size: int = 8,
@@ -90,8 +92,10 @@ def text_data(
     Args:
         model: tells what is to be learnt, and how many tokens and classes there are.
         tokenizer: its own.
-        texts: a list, or a column of a `datasets` object.
-        labels: one for each text: a number or a name of a class; or a text.
+        texts: a list; or a `datasets` object, of which one split is taken.
+        labels: one for each text: a number or a name of a class; or a text. Of a `datasets` object, the column that
+            holds them; by default "label" if there is one.
+        column: of a `datasets` object, the one that holds the texts.
         length: tokens per sequence; by default the most that the model takes, at most 1024.
         overlap: for causal models: sequences overlap by half, and each token is to be predicted once, as for
             `secateurs.perplexity`.
@@ -101,15 +105,23 @@ def text_data(
 
     Raises:
         ModelError: the model is none of the transformers library.
-        DataError: there is no text, less than one sequence of it, or a token or a label is none of the model's.
+        DataError: there is no text, less than one sequence of it, a token or a label is none of the model's, or there
+            is no such column.
         UsageError: the length is none that the model takes.
     """
     config = getattr(model, "config", None)
     if not hasattr(config, "get_text_config"):
         raise ModelError(f"a {type(model).__name__} is no model of the transformers library; make batches of your own")
     task = task_of(type(model).__name__, bool(getattr(config, "is_encoder_decoder", False)))
-    if isinstance(texts, str):
-        raise DataError("give a list of texts, even of one")
-    found = Texts("texts", list(texts), None if labels is None else list(labels))
-    dataset = Encoder(tokenizer, task, config, length).dataset(found, overlap)
+    dataset = Encoder(tokenizer, task, config, length).dataset(_texts(texts, labels, column), overlap)
     return loader(dataset, batch_size, torch.Generator().manual_seed(seed) if shuffle else None)
+
+
+def _texts(texts: Any, labels: Any, column: str) -> Texts:
+    if has_columns(texts):
+        if labels is not None and not isinstance(labels, str):
+            raise DataError("name the column of the labels: those of a datasets object lie in one")
+        return read_rows(texts, column, labels)
+    if isinstance(texts, str) or isinstance(labels, str):
+        raise DataError("give a list of texts, even of one, and a list of labels")
+    return Texts("texts", list(texts), None if labels is None else list(labels))
