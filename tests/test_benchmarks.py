@@ -56,6 +56,7 @@ def test_what_fails_is_told_and_tried_again(tmp_path, monkeypatch, capsys):
 
     for name, value in {
         "NAMES": ("mine",), "experiment": lambda _: its, "path_of": lambda _: tmp_path / "lines", "measured": measured,
+        "check": lambda: None,
     }.items():  # fmt: skip
         monkeypatch.setattr(f"benchmarks.real.__main__.{name}", value)
     for _ in range(2):

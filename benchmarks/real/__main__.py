@@ -9,10 +9,12 @@ from typing import Annotated, Literal
 import typer
 
 from benchmarks.real import NAMES
+from benchmarks.real.data import check
 from benchmarks.real.experiment import experiment
 from benchmarks.real.record import Line, append, key, latest, path_of, text
 from benchmarks.real.work import measured
 from secateurs.cli.output import errors, progress
+from secateurs.errors import DataError
 
 
 def main(
@@ -33,6 +35,10 @@ def main(
     if show:
         print(*map(text, cells), sep="\n")
         return
+    try:
+        check()
+    except DataError as error:
+        raise typer.BadParameter(str(error)) from error
     failed = 0
     for _, (cell, outcome) in zip(progress(False)(range(len(cells)), name), measured(its, cells, workers), strict=True):
         if isinstance(outcome, Line):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from functools import cache
 
 import torch
@@ -30,9 +31,6 @@ def check() -> None:
 @cache
 def _pixels(split: str) -> tuple[Tensor, Tensor]:
     """Images uint8 [N, 32, 32, 3] and labels [N]."""
-    check()
-    import sys
-
     sys.path.insert(0, str(SHARED))
     import load  # type: ignore[import-not-found]
 
