@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 from models import FAMILIES, build
 
 import secateurs as sc
+from secateurs.budgets import SCOPES
 from secateurs.errors import BudgetError, CriterionError, InfeasibleBudgetError, PlanError
 
 
@@ -30,7 +31,7 @@ QUANTITY = {
 
 
 @settings(max_examples=60, deadline=None)
-@given(st.sampled_from(["macs", "params", "keep"]), st.floats(0.15, 1), st.sampled_from(["global", "local"]),
+@given(st.sampled_from(["macs", "params", "keep"]), st.floats(0.15, 1), st.sampled_from(SCOPES),
        st.integers(0, 99))  # fmt: skip
 def test_targets_are_not_exceeded_and_not_one_unit_more_would_fit(structure, quantity, fraction, scope, seed):
     plan = sc.allocate(structure, scores_of(structure, seed), f"{quantity}:{fraction}", scope=scope)
@@ -53,7 +54,7 @@ def test_predicted_cost_is_the_measured_cost(name, quantity):
     assert sc.cost(sc.apply(model, plan, inputs, s), inputs) == plan.pruned
 
 
-@pytest.mark.parametrize("scope", ["global", "local"])
+@pytest.mark.parametrize("scope", SCOPES)
 def test_the_best_units_of_each_group_stay(structure, scope):
     scores = scores_of(structure)
     plan = sc.allocate(structure, scores, "keep:0.6", scope=scope)
@@ -76,6 +77,28 @@ def test_global_scope_ranks_all_units_together(structure):
     assert widths[0] == 1  # the floor: no group is emptied
     assert widths[-1] == 12
     assert sum(widths) == 20
+
+
+@pytest.mark.parametrize("quantity", ["macs", "params"])
+def test_units_compete_by_what_is_lost_for_what_is_saved(structure, quantity):
+    measure, rates = QUANTITY[quantity], scores_of(structure)
+    saved = {n: measure(structure, {}) - measure(structure, {n: g.size - 1}) for n, g in structure.groups.items()}
+    scores = {name: its.double() * saved[name] for name, its in rates.items()}
+    per_cost = sc.allocate(structure, scores, f"{quantity}:0.5", scope="per-cost")
+    assert len(set(saved.values())) > 1
+    assert per_cost.keep == sc.allocate(structure, rates, f"{quantity}:0.5").keep
+    assert per_cost.keep != sc.allocate(structure, scores, f"{quantity}:0.5").keep
+    for budget in ("keep:0.5", "effective"):
+        assert (
+            sc.allocate(structure, scores, budget, scope="per-cost").keep == sc.allocate(structure, scores, budget).keep
+        )
+
+
+def test_what_saves_nothing_goes_last_and_signed_scores_have_no_rates(structure):
+    scores = scores_of(structure)
+    name = next(iter(scores))
+    with pytest.raises(CriterionError, match=f"group '{name}': a score is -0.5, but scope 'per-cost'"):
+        sc.allocate(structure, {**scores, name: torch.full_like(scores[name], -0.5)}, "macs:0.5", scope="per-cost")
 
 
 def test_local_scope_keeps_the_same_share_of_each_group(structure):
@@ -166,7 +189,7 @@ def test_groups_without_scores_stay_whole(structure):
 
 
 @settings(max_examples=30, deadline=None)
-@given(st.sampled_from(["macs", "params", "keep"]), st.sampled_from(["global", "local"]), st.integers(0, 99),
+@given(st.sampled_from(["macs", "params", "keep"]), st.sampled_from(SCOPES), st.integers(0, 99),
        st.floats(0.5, 0.9), st.floats(0.2, 0.5), st.integers(1, 3))  # fmt: skip
 def test_what_is_gone_stays_gone_and_budgets_are_of_the_dense_model(structure, quantity, scope, seed, f1, f2, multiple):
     limits = sc.Limits(floor=0.15, multiple=multiple)

@@ -42,7 +42,7 @@ class Plan(BaseModel):
     Attributes:
         groups: per group name, its size and the units that stay. Groups not named stay whole.
         budget: the budget that was asked for, such as "macs:0.5".
-        scope: "global" or "local".
+        scope: how units competed; see `allocate`.
         dense: cost of the model before.
         pruned: cost of the model after, which the cut model has exactly.
         frozen: groups that could not be pruned, and why (see `Structure.frozen`).

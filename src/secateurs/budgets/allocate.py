@@ -23,6 +23,10 @@ from secateurs.certificate import Certificate
 from secateurs.errors import BudgetError, CriterionError, InfeasibleBudgetError
 from secateurs.plan import GroupPlan, Plan
 from secateurs.structure import Structure
+from secateurs.structure.pricing import Pricing
+
+SCOPES = ("global", "per-cost", "local")
+"""All units of the model compete, or all for what they cost, or those of each group."""
 
 
 def allocate(
@@ -44,8 +48,9 @@ def allocate(
             exceeding it. "effective" or "effective:B": as many units as the scores' effective sample size (times B)
             says, with a certificate in the plan.
         limits: bounds for each group, and whether groups alike get the same width.
-        scope: "global" ranks the units of all groups together; "local" ranks each group by itself, so that all
-            keep about the same share.
+        scope: how units compete, see `SCOPES`: "global" ranks those of all groups together; "per-cost" too, but by
+            score over how much of what the budget limits the unit's removal from the dense model saves; "local" ranks
+            each group by itself, so that all keep about the same share.
         left: for a model that was cut before: per group, the units of the dense model that it still has (see
             `Plan.keep`), in the order of the scores. The structure, the budget, the limits and the plan are about the
             dense model then, and what is gone stays gone.
@@ -74,10 +79,11 @@ def allocate(
             "there is nothing to prune: no group has scores (see the structure's frozen list for reasons)"
             + "".join(f"; {name}: {why}" for name, why in held.items())
         )
-    if scope not in ("global", "local"):
-        raise BudgetError(f"scope {scope!r} is neither 'global' nor 'local'")
+    if scope not in SCOPES:
+        raise BudgetError(f"scope {scope!r} is none of {', '.join(SCOPES)}")
     ranked = {name: np.argsort(-its, kind="stable") for name, its in values.items()}  # best first
-    ladder = Ladder(structure, roles, values, {name: len(its) for name, its in units.items()}, limits, scope, takes)
+    rates = _rates(structure, values, goal) if scope == "per-cost" else values
+    ladder = Ladder(structure, roles, rates, {name: len(its) for name, its in units.items()}, limits, scope, takes)
     certificates: dict[str, Certificate] = {}
     if goal.quantity == EFFECTIVE:
         widths, certificates = _effective(ladder, values, goal.fraction, scope)
@@ -117,10 +123,12 @@ def _effective(
 ) -> tuple[dict[str, int], dict[str, Certificate]]:
     """The effective number of units: of all groups together, or of each by itself; limits have the last word.
 
+    This number is about scores and no cost, so those are ranked as they are.
+
     Groups that have the same width get the mean of their numbers.
     """
     tensors = {name: torch.from_numpy(its) for name, its in values.items()}
-    if scope == "global":
+    if scope != "local":
         everything = torch.cat(list(tensors.values()))
         where = "all groups"
         widths = ladder.widths(ladder.steps_to(effective_count(everything, beta, where)))
@@ -132,6 +140,24 @@ def _effective(
     for name, its in tensors.items():
         certificates[name] = certificate(its, beta, widths[name], f"group {name!r}")
     return widths, certificates
+
+
+def _rates(structure: Structure, values: Mapping[str, np.ndarray], goal: Budget) -> dict[str, np.ndarray]:
+    """Scores for each unit of cost that is saved when one unit goes; what saves nothing goes last."""
+    if goal.quantity in (EFFECTIVE, "keep"):  # every unit saves the same
+        return dict(values)
+    dense = structure.cost()
+    pricing, rates = Pricing(structure, {name: structure.group(name).size for name in structure.groups}), {}
+    for name, its in values.items():
+        if (its < 0).any():
+            raise CriterionError(
+                f"group {name!r}: a score is {its.min():g}, but scope 'per-cost' is for scores that say how much is "
+                "lost, which are 0 or more; choose 'global' or 'local'"
+            )
+        fewer = pricing.at({name: structure.group(name).size - 1})
+        saved = goal.amount(dense, 0) - goal.amount(fewer, 0)
+        rates[name] = its / saved if saved else np.full(len(its), np.inf)
+    return rates
 
 
 def _checked(name: str, scores: Any, units: int) -> np.ndarray:

@@ -36,7 +36,7 @@ def job_of(
     ] = False,
     keep: Keep = [],  # noqa: B006 (typer reads it)
     kinds: Kinds = [],  # noqa: B006
-    scope: Annotated[str, typer.Option(help="global or local; by default what suits the criterion.")] = "",
+    scope: Annotated[str, typer.Option(help="global, per-cost or local; by default what suits the criterion.")] = "",
     aggregate: Annotated[str, typer.Option(help="Scores of a unit in several layers: mean, max or sum.")] = "mean",
     compensate: Annotated[bool, typer.Option(help="Let the units that stay take over what they can.")] = True,
     floor: Annotated[str, typer.Option(help="Least kept per group: a fraction (0.1) or a number (4).")] = "1",

@@ -35,6 +35,7 @@ class Criterion:
         entry_gradients: the gradients that `entries` needs, where they are others.
         summary: one line about it.
         limits: what it cannot see or do, in a few words.
+        additive: whether scores are what is lost with each unit, which adds up over units and groups.
     """
 
     name: str
@@ -47,6 +48,12 @@ class Criterion:
     entry_gradients: tuple[str, ...] | None = None
     summary: str = ""
     limits: str = ""
+    additive: bool = False
+
+    @property
+    def scope(self) -> str:
+        """How units compete unless somebody says otherwise; see `secateurs.allocate`."""
+        return "per-cost" if self.additive else "global" if self.comparable else "local"
 
     @property
     def needs(self) -> str:
@@ -102,6 +109,11 @@ class Composite:
     untuned: Hybrid | None = None
 
     @property
+    def scope(self) -> str:
+        """How units compete unless somebody says otherwise; see `secateurs.allocate`."""
+        return "global" if self.comparable else "local"
+
+    @property
     def needs(self) -> str:
         """What its parts look at."""
         found = dict.fromkeys(what for part in self.parts for what in part.needs.split(" and "))
@@ -130,7 +142,7 @@ AnyCriterion = Criterion | Composite
 
 def described(criterion: AnyCriterion) -> dict[str, Any]:
     """What there is to know about a criterion, as plain data."""
-    names = ("needs", "comparable", "scores_entries", "summary", "limits", "source")
+    names = ("needs", "comparable", "scope", "scores_entries", "summary", "limits", "source")
     return {name: getattr(criterion, name) for name in names}
 
 
@@ -163,6 +175,7 @@ def criterion(
     entries: Entries | None = None,
     entry_gradients: tuple[str, ...] | None = None,
     limits: str = "",
+    additive: bool = False,
 ) -> Callable[[Score], Score]:
     """Make a function a criterion that can be used by name; its docstring's first line is its summary.
 
@@ -175,6 +188,8 @@ def criterion(
         entries: scores the single entries of a weight (see `mask`).
         entry_gradients: the gradients that `entries` needs, where they are others.
         limits: what it cannot see or do.
+        additive: whether scores are what is lost with each unit, which adds up over units and groups: then units
+            compete by what is lost for what is saved.
 
     Raises:
         CriterionError: the name is taken, there is no docstring, or something that it needs does not exist.
@@ -191,7 +206,7 @@ def criterion(
             raise CriterionError(f"criterion {name!r} needs a docstring, whose first line is its summary")
         summary = score.__doc__.strip().splitlines()[0]
         needs = (requests, gradients, entries, entry_gradients)
-        add(Criterion(name, score, source, comparable, *needs, summary, limits))
+        add(Criterion(name, score, source, comparable, *needs, summary, limits, additive))
         return score
 
     return register

@@ -63,7 +63,7 @@ def gradual(
         keep: names or patterns of modules whose units stay; see `trace`.
         kinds: which kinds of units may go; see `trace`.
         limits: bounds for each group, and whether groups alike get the same width; see `prune`.
-        scope: "global" or "local"; by default global if the criterion's scores compare across groups.
+        scope: how units compete; see `prune`.
         seed: for criteria that draw random numbers.
 
     Raises:
@@ -84,6 +84,6 @@ def gradual(
     data = held(data)
     terms = Terms(
         data, first_batch(data).sample(2), chosen, loss, aggregate, seed, keep, kinds, settled(limits, model),
-        scope or ("global" if chosen.comparable else "local"),
+        scope or chosen.scope,
     )  # fmt: skip
     return GradualPruner(model, optimizer, steps, terms)

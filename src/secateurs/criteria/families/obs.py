@@ -37,6 +37,7 @@ def _entries(weight: Weight) -> Tensor:
     requests=(MOMENTS,),
     entries=_entries,
     limits="needs more samples × positions than units; looks at the next layer alone",
+    additive=True,
 )
 def obs(evidence: Evidence) -> Tensor:
     """Error of the next layers when the unit goes, after those worse than it, and the remaining ones take over.
