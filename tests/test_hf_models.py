@@ -1,6 +1,7 @@
 """Transformers by the name of their directory, and what the command line does with them."""
 
 import json
+import subprocess
 import sys
 import time
 
@@ -157,3 +158,24 @@ def test_without_a_network_a_name_of_the_hub_fails_soon(monkeypatch):
     with pytest.raises(ModelError, match="the hub, which cannot be reached"):
         Pretrained("nobody/nothing-of-this-name").model()
     assert time.monotonic() - begin < 10
+
+
+def test_a_run_on_text_that_is_killed_goes_on_to_the_same_end(monkeypatch, place, tmp_path):
+    of = [f"hf:{place / 'gpt'}", "--data", f"text:{place / 'plain.txt'}", "--length", "8", "--batch-size", "8"]
+    how = ["--budget", "params:0.9", "--kinds", "neuron", "--epochs", "4", "--validation", "0.2", "--quiet"]
+    command(monkeypatch, "prune", *of, *how, "--out", tmp_path / "whole")
+    start = "import benchmarks.torchvision_ops, sys; from secateurs.cli import main; main()"
+    arguments = [*map(str, ["prune", *of, *how, "--out", tmp_path / "killed"])]
+    process = subprocess.Popen([sys.executable, "-c", start, *arguments], stderr=subprocess.DEVNULL)
+    begin = time.monotonic()
+    while not list(tmp_path.glob("killed/**/checkpoint*")):
+        assert process.poll() is None, "it ended before it could be killed"
+        assert time.monotonic() - begin < 100
+        time.sleep(0.01)
+    process.kill()
+    process.wait()
+    assert not (tmp_path / "killed" / "report.json").exists()
+    command(monkeypatch, "prune", "--resume", tmp_path / "killed", "--quiet")
+    whole, killed = (tmp_path / name / "model" for name in ("whole", "killed"))
+    assert (killed / "model.safetensors").read_bytes() == (whole / "model.safetensors").read_bytes()
+    assert (killed / "plan.json").read_bytes() == (whole / "plan.json").read_bytes()
