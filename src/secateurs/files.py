@@ -15,7 +15,7 @@ def whole(path: Path) -> Iterator[Path]:
     """A temporary path beside `path` for a file or a directory; it takes the place of `path` once it is complete.
 
     Whatever goes wrong, `path` stays as it was, and nothing is left beside it. Killed in between, at most a hidden
-    file or directory is left over. A directory replaces only an empty one.
+    directory is left over; where a directory replaces another, it may hold that one.
 
     Args:
         path: where the file or directory is to be; its parents are made.
@@ -27,9 +27,22 @@ def whole(path: Path) -> Iterator[Path]:
     home = Path(tempfile.mkdtemp(prefix=f".{path.name}.", dir=path.parent))
     try:
         yield home / path.name
-        os.replace(home / path.name, path)
+        _put(home / path.name, path)
     finally:
         shutil.rmtree(home, ignore_errors=True)
+
+
+def _put(new: Path, path: Path) -> None:
+    """Rename `new` to `path`; a directory that is there is set aside for it, and put back if that fails."""
+    old = new.with_name(f"{new.name}.old")
+    if path.is_dir():
+        os.rename(path, old)
+    try:
+        os.replace(new, path)
+    except OSError:
+        if old.exists():
+            os.rename(old, path)
+        raise
 
 
 def write_whole(path: Path, text: str) -> None:

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import shutil
-import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from importlib.metadata import version
@@ -19,6 +16,7 @@ from torch import Tensor, nn
 from secateurs.data import named_tensors
 from secateurs.depth import dropped
 from secateurs.errors import PersistError, PlanError
+from secateurs.files import whole
 from secateurs.persist.manifest import FORMAT, MANIFEST, PAGE, PLAN, WEIGHTS, Manifest, digest, read_manifest, seal
 from secateurs.plan import Plan
 from secateurs.surgery import Attributes
@@ -69,14 +67,9 @@ def written(directory: Path) -> Iterator[Path]:
         PersistError: something cannot be written.
     """
     try:
-        directory.parent.mkdir(parents=True, exist_ok=True)
-        work = Path(tempfile.mkdtemp(prefix=f".{directory.name}.", dir=directory.parent))
-        try:
-            work.chmod(0o755)
+        with whole(directory) as work:
+            work.mkdir()
             yield work
-            _move(work, directory)
-        finally:
-            shutil.rmtree(work, ignore_errors=True)
     except (OSError, PlanError, SafetensorError, KeyError, RuntimeError) as error:
         raise PersistError(f"the model cannot be saved to {directory}: {error}") from error
 
@@ -110,21 +103,6 @@ def _tensors(model: nn.Module) -> tuple[dict[str, Tensor], dict[str, str]]:
             first[id(tensor)] = name
             tensors[name] = tensor.detach().cpu().contiguous()
     return tensors, aliases
-
-
-def _move(work: Path, directory: Path) -> None:
-    """Rename `work` to `directory`; a directory that is there is set aside first and removed last."""
-    old = work.with_name(work.name + ".old")
-    if directory.exists():
-        os.rename(directory, old)
-    try:
-        os.rename(work, directory)
-    except OSError:
-        if old.exists() and not directory.exists():
-            os.rename(old, directory)
-        raise
-    finally:
-        shutil.rmtree(old, ignore_errors=True)
 
 
 def _plain(value: Any) -> Any:
