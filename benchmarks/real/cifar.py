@@ -6,11 +6,11 @@ with batch norm recalibrated. *Recovered* is fine-tuned as well, by the same rec
 all. Criteria, compensation, recalibration and Torch-Pruning's gradients all see the same training images, other ones
 for each seed.
 
-The shortcuts between stages pad with a fixed number of channels, so the widths of the residual streams are fixed, and
-what can go is the inner channels of each block. Torch-Pruning is told to leave the streams alone; or (*as it comes*) it
-prunes whatever it would but the classifier. It goes step by step until the budget is met, with gradients of the dense
-network. `hessian` is its Hessian importance as published, which keeps the last sample's gradient alone; in
-`hessian-summed` we let it sum over all samples.
+The shortcuts between stages pad the residual stream with channels of zeros. Secateurs leaves the padding as it is, and
+can prune the inner channels of each block and the channels with which the stream begins; or (*streams kept*) the inner
+channels alone. Torch-Pruning is told to keep the streams; or (*as it comes*) it prunes whatever it would but the
+classifier. It goes step by step until the budget is met, with gradients of the dense network. `hessian` is its Hessian
+importance as published, which keeps the last sample's gradient alone; in `hessian-summed` we let it sum over all.
 
 All units of the network compete with each other; or (*local*) only those of a layer do, and every layer keeps about the
 same share, which is how criteria are meant whose scores do not compare across layers. With the budget `effective` (EMP)
@@ -32,10 +32,14 @@ from secateurs.recover import Recovery
 DEPTHS = (56, 20)
 SEEDS = (0, 1, 2)
 CRITERIA = (
-    "obs", "l2", "l2, local", "nexp", "0.5*nexp+0.5*l1", "l1", "random", "taylor-gate", "fisher", "obs, local",
-    "nexp, local", "random, local", "ndi", "flap", "flap, local", "taylor", "bn-scale", "fpgm", "fpgm, local", "chip",
-    "chip, local", "ssi, 5 rounds", "reversed-ssi, 5 rounds",
+    "obs", "l2", "nexp", "0.5*nexp+0.5*l1", "l1", "random", "taylor-gate", "fisher", "ndi", "flap", "taylor",
+    "bn-scale", "fpgm", "chip", "ssi, 5 rounds", "reversed-ssi, 5 rounds",
+    *(f"{name}, local" for name in ("obs", "l2", "flap", "nexp", "random", "fpgm", "chip")),
 )  # fmt: skip
+KEPT = tuple(
+    f"{name}, streams kept"
+    for name in ("obs", "l2", "obs, local", "l2, local", "flap", "taylor-gate", "nexp", "random")
+)
 PEERS = tuple(
     cifar_cell.PEER + name
     for name in ("l2", "l2, local", "l1", "taylor", "hessian-summed", "l1, local", "taylor, local", "hessian")
@@ -51,7 +55,7 @@ TEST = {20: 2000, 56: 1000}
 """Test images of the cheap stages."""
 TRAINED = {20: 25_600, 56: 12_800}
 """Images of the quick recipe's recovery."""
-MAIN = (*CRITERIA[:9], *PEERS[:5])
+MAIN = (*CRITERIA[:8], *KEPT[:2], *PEERS[:5])
 """What is recovered first, and of ResNet-56 alone."""
 
 
@@ -68,12 +72,12 @@ def cells(recipe: str) -> list[Settings]:
         found += [cell for depth in DEPTHS for cell in _quick(MAIN, depth, seed) if seed == 0]
     found += [cell for seed in SEEDS for cell in _cheap("macs:0.4", seed)]
     found += [cell for seed in SEEDS[1:] for depth in DEPTHS for cell in _quick(MAIN, depth, seed)]
-    others = [name for name in (*CRITERIA, *PEERS) if name not in MAIN]
+    others = [name for name in (*CRITERIA, *KEPT, *PEERS) if name not in MAIN]
     return found + [cell for seed in SEEDS for cell in _quick(others, 20, seed)]
 
 
 def _cheap(budget: str, seed: int) -> Iterator[Settings]:
-    methods = [(name, budget) for name in (*CRITERIA, *PEERS)]
+    methods = [(name, budget) for name in (*CRITERIA, *KEPT, *PEERS)]
     if budget == "macs:0.5":
         methods += [(name, "effective") for name in EFFECTIVE]
         methods += [(name, budget) for name in WHOLE if seed == 0]
@@ -133,8 +137,8 @@ def _dense(line: Line) -> str:
     )
     if its["streams left alone"] is None and its["as it comes"]:
         text += (
-            "What Torch-Pruning leaves computes what the dense network does without the removed units if it leaves the "
-            f"streams alone; as it comes, it does not (largest error of an output {its['as it comes']}, relative). "
+            "What Torch-Pruning leaves computes what the dense network does without the removed units if it keeps the "
+            f"streams; as it comes, it does not (largest error of an output {its['as it comes']}, relative). "
         )
     return text + "\n\n"
 

@@ -67,7 +67,7 @@ def _streams(model: nn.Module) -> list[str]:
 
 
 def _by_us(model: nn.Module, settings: Settings, images: Batches, compensate: bool = False) -> sc.Result:
-    """By a method such as "l2", "chip, local" or "ssi, 5 rounds"."""
+    """By a method such as "l2", "obs, local, streams kept" or "ssi, 5 rounds"."""
     criterion, *how = settings["method"].split(", ")
     rounds = next((int(word.removesuffix(" rounds")) for word in how if word.endswith("rounds")), 1)
     return sc.prune(
@@ -76,6 +76,7 @@ def _by_us(model: nn.Module, settings: Settings, images: Batches, compensate: bo
         criterion,
         settings["budget"],
         seed=settings["seed"],
+        keep=_streams(model) if "streams kept" in how else (),
         scope="local" if "local" in how else "global",
         schedule=sc.Schedule(rounds),
         compensate=compensate,
