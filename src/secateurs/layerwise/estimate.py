@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from math import prod
 
 from secateurs.criteria import AnyCriterion
 from secateurs.data import Batch, Call
@@ -87,11 +86,16 @@ def estimate(
     between = sizes.between
     kept = {"what layers return, for those after them": sizes.largest_between if in_files else between}
     batches = sum(sum(t.nbytes for t in batch.call.tensors()) for batch in data)
-    weights = {"weights outside of the layers, and zeros": sizes.outside, "weights of the largest layer": sizes.layer}
+    weights = {
+        "weights outside of the layers": sizes.outside,
+        "weights of the largest layer": sizes.layer,
+        "zeros in the place of all others": sizes.zeros,
+    }
     running = {"activations of a batch": sizes.activations, "data": batches}
     scoring, compensating = needs_of(criterion, structure), _to_compensate(structure) if compensate else {}
-    matrix = max((prod(axis.size for axis in structure.axes[name]) for name in structure.parameters), default=0)
-    widest = max((_entries(structure, name) for name in structure.groups), default=0)
+    cut = [{member.tensor for member in group.members} for group in structure.groups.values()]
+    matrix = max((structure.size(name) for names in cut for name in names), default=0)
+    widest = max((sum(map(structure.size, names)) for names in cut), default=0)
 
     def step(needs: Needs, work: int) -> dict[str, int]:
         if not needs:
@@ -125,7 +129,8 @@ class _Sizes:
         self.weights = sum(self._of.values())
         self.layer = max(self._sum(names) for names in passage.inside.values())
         buffers = sum(its.nbytes for its in hollow.model.buffers())
-        self.outside = self._sum(passage.outside) + buffers + max(self._of.values())
+        self.outside = self._sum(passage.outside) + buffers
+        self.zeros = max(self._of.values())
         self.largest = max(map(self.ratio, data))
         self.activations = int(self.largest * max(passage.peaks.values()))
 
@@ -173,9 +178,10 @@ class _Sizes:
         wider = DOUBLE // self._width or 1
         returned = sum(self._passage.returned.values())
         return {
-            "weights outside of the layers, and zeros": wider * self.outside,
+            "weights outside of the layers": wider * self.outside,
             "weights of the largest layer": wider * self.layer,
-            "matrices in float64": COPIES * DOUBLE * matrix,
+            "zeros in the place of all others": self.zeros,
+            "weights that are compared": 2 * self.zeros + 2 * DOUBLE * matrix,
             "activations of a few samples": wider * (max(self._passage.peaks.values()) + 3 * returned),
         }
 
@@ -185,11 +191,6 @@ class _Sizes:
 
 def _largest(wanted: Wanted, samples: int) -> int:
     return max(kind.size(samples, tap.size, tap.positions) for tap, kinds in wanted.items() for kind in kinds)
-
-
-def _entries(structure: Structure, group: str) -> int:
-    """Of all weights in which the units of a group lie."""
-    return sum(map(structure.size, {member.tensor for member in structure.group(group).members}))
 
 
 def _to_compensate(structure: Structure) -> Needs:

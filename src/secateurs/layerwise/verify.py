@@ -24,13 +24,16 @@ CLOSE = {**TOLERANCE, torch.float64: 1e-6}
 """As norms compute in 32 bits, what differs in the last of 64 may come to differ in the last of 32."""
 
 
+CURE = "leave groups of some kind whole (keep=..., kinds=...), or prune the whole model, which finds out which"
+
+
 def verify(
     source: Pretrained,
     small: Pretrained,
     passage: Passage,
     structure: Structure,
     plan: Plan,
-    call: Call,
+    given: Call,
     device: torch.device,
 ) -> None:
     """Compare a cut model, as it lies in its directory, with the dense one, layer by layer in float64.
@@ -45,7 +48,7 @@ def verify(
         small: the cut model, not compensated.
         passage, structure: of the dense model.
         plan: what was removed.
-        call: to compare on.
+        given: to compare on.
         device: where to run.
 
     Raises:
@@ -54,20 +57,27 @@ def verify(
     exact = not any(gone and structure.group(name).inexact for name, gone in plan.removed().items())
     with tempfile.TemporaryDirectory() as folder:
         pair = _Pair(source, small, structure.keep_masks(plan.keep), device, Path(folder))
+        call, dtype = given.map(lambda t: t.double() if t.is_floating_point() else t), torch.float64
         try:
-            expected, found = pair.returned(passage, call, torch.float64)
+            expected = pair.of_dense(passage, call, dtype)
+        except Exception:  # code that asks for float32 by name, for example
+            call, dtype = given, None
+            expected = pair.of_dense(passage, call, dtype)
+        try:
+            found = pair.of_cut(passage, call, dtype)
         except VerificationError:
             raise
-        except Exception:  # code that asks for float32 by name, for example
-            expected, found = pair.returned(passage, call, None)
+        except Exception as error:
+            raise VerificationError(
+                f"what was cut does not run: {error}; {CURE}, or come to other numbers with Limits(multiple=...)"
+            ) from error
     for name in found if exact else [OUTSIDE]:
         ours, theirs = found[name], expected[name]
         if not exact:
             ours, theirs = [t.isfinite() for t in ours], [t.isfinite() for t in theirs]
         if why := difference(ours, theirs, CLOSE):
             raise VerificationError(
-                f"what was cut does not compute what it should in {name or 'what follows the layers'}: {why}; leave "
-                "groups of some kind whole (keep=..., kinds=...), or prune the whole model, which finds out which"
+                f"what was cut does not compute what it should in {name or 'what follows the layers'}: {why}; {CURE}"
             )
 
 
@@ -81,24 +91,31 @@ class _Pair:
         self._dense = self._hollow(source, lambda name, tensor: tensor)
         self._parameters = {name for name, _ in self._dense.model.named_parameters(remove_duplicate=False)}
 
-    def returned(self, passage: Passage, call: Call, dtype: torch.dtype | None) -> list[dict[str, list[Tensor]]]:
-        """What each layer of the two returns first, and what each model returns, in this precision."""
-        call = call.map(lambda t: t.to(dtype or t.dtype) if t.is_floating_point() else t)
+    def of_dense(self, passage: Passage, call: Call, dtype: torch.dtype | None) -> dict[str, list[Tensor]]:
+        """What each layer of the dense model, with these units set to zero, and the model return in this precision."""
 
         def masked(name: str, tensor: Tensor) -> Tensor:
             wide = self._wide(name, tensor, dtype)
-            return zeroed(wide, self._masks[name]) if name in self._parameters else wide
+            left = self._masks[name]
+            return wide if name not in self._parameters or _all(left) else zeroed(wide, left)
+
+        return _returned(self._hollow(self._source, masked), passage, call)
+
+    def of_cut(self, passage: Passage, call: Call, dtype: torch.dtype | None) -> dict[str, list[Tensor]]:
+        """The same of the cut model.
+
+        Raises:
+            VerificationError: its weights are not those that are planned.
+        """
 
         def cut(name: str, tensor: Tensor) -> Tensor:
             dense, left = self._dense[name], self._masks[name]
-            if tensor.dtype != dense.dtype or not torch.equal(tensor, sliced(dense, left)):
+            if tensor.dtype != dense.dtype or not torch.equal(tensor, dense if _all(left) else sliced(dense, left)):
                 raise VerificationError(f"{name!r} was written, or is made by the model's class, other than planned")
-            return sliced(self._wide(name, dense, dtype), left)
+            wide = self._wide(name, dense, dtype)
+            return wide if _all(left) else sliced(wide, left)
 
-        return [
-            _returned(self._hollow(source, change), passage, call)
-            for source, change in ((self._source, masked), (self._small, cut))
-        ]
+        return _returned(self._hollow(self._small, cut), passage, call)
 
     def _hollow(self, source: Pretrained, change: Change) -> Hollow:
         return Hollow(*source.hollow(Path(tempfile.mkdtemp(dir=self._folder))), self._device, change)
@@ -110,6 +127,11 @@ class _Pair:
             return wide
         generator = torch.Generator().manual_seed(zlib.crc32(name.encode()))
         return wide + 0.1 * torch.randn(wide.shape, generator=generator).to(wide)
+
+
+def _all(masks: list[Tensor]) -> bool:
+    """Whether all of a tensor stays, which need not be copied then."""
+    return all(mask.all() for mask in masks)
 
 
 def _returned(hollow: Hollow, passage: Passage, call: Call) -> dict[str, list[Tensor]]:
