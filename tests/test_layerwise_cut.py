@@ -39,7 +39,7 @@ UNIFORM = sc.Limits(uniform=True)
 )
 def test_what_is_written_is_what_pruning_the_whole_model_gives(name, options, tmp_path):
     torch.manual_seed(0)
-    dense = BY_NAME[name].build().eval()
+    dense = BY_NAME[name].build().eval().to(torch.bfloat16 if name.startswith("T5") else torch.float32)
     dense.save_pretrained(tmp_path / "dense")
     tokenizer().save_pretrained(tmp_path / "dense")
     data = [BY_NAME[name].inputs() for _ in range(2)]
@@ -53,6 +53,7 @@ def test_what_is_written_is_what_pruning_the_whole_model_gives(name, options, tm
     small, told = type(dense).from_pretrained(tmp_path / "small", output_loading_info=True)
     assert not any(told.values())
     expected = ordinary.model.state_dict()
+    assert {key: its.dtype for key, its in small.state_dict().items()} == {k: its.dtype for k, its in expected.items()}
     assert all(torch.equal(its, expected[key]) for key, its in small.state_dict().items())
     for name in ("config.json", "generation_config.json"):
         one, two = (json.loads((tmp_path / where / name).read_text()) for where in ("small", "ordinary"))
@@ -129,9 +130,11 @@ def test_what_was_written_wrong_is_found_and_nothing_is_left_of_it(where, name, 
     assert [its.name for its in tmp_path.iterdir()] == ["dense"]
 
 
-def test_groups_whose_exactness_cannot_be_had_are_cut_too(tmp_path):
+def test_groups_whose_exactness_cannot_be_had_are_cut_too(tmp_path, capfd):
     path, data = llama(tmp_path)
+    capfd.readouterr()
     result = sc.Layerwise(path, data, "l2", "keep:0.5", kinds=["hidden"], compensate=False).prune(tmp_path / "small")
+    assert capfd.readouterr() == ("", ""), "the library never prints"
     assert transformers.LlamaForCausalLM.from_pretrained(tmp_path / "small").config.hidden_size == 8
     assert result.compensation is None
 
@@ -159,6 +162,12 @@ def test_what_cannot_be_done_is_said(options, error, message, tmp_path):
         sc.Layerwise(path, data, "l2").prune(path)
     with pytest.raises(ModelError, match="nowhere"):
         _ = sc.Layerwise(tmp_path / "nowhere", data, "l2").scores
+
+
+def test_weights_of_two_precisions_are_refused(tmp_path):
+    model("T5ForConditionalGeneration").to(torch.float16).save_pretrained(tmp_path)
+    with pytest.raises(ModelError, match="keeps wo in 32 bits where the others have 16"):
+        _ = sc.Layerwise(tmp_path, [torch.randint(3, 20, (2, 8))], "l2").scores
 
 
 def command(*args):

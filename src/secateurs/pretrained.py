@@ -14,6 +14,7 @@ from typing import Any
 from urllib.parse import urlsplit
 from urllib.request import getproxies
 
+import torch
 from accelerate.hooks import remove_hook_from_module
 from huggingface_hub import constants
 from huggingface_hub.utils import HFValidationError, validate_repo_id
@@ -84,9 +85,14 @@ class Pretrained:
             The model, its buffers whole; and its parameters by name, those that are tied under one of their names.
 
         Raises:
-            ModelError: see `model`.
+            ModelError: see `model`; or its class has some weights in another precision than it says.
         """
-        model = self._whole(device_map={"": "disk"}, offload_folder=str(folder))
+        model: Any = self._whole(device_map={"": "disk"}, offload_folder=str(folder))
+        if wider := _in_32_bits(model):
+            raise ModelError(
+                f"{type(model).__name__} keeps {', '.join(wider)} in 32 bits where the others have 16, which is lost "
+                "where weights stay in files: save the model in one precision, such as bfloat16 or float32"
+            )
         hooks = (getattr(module, "_hf_hook", None) for module in model.modules())
         weights: Any = next(its for hook in hooks if (its := getattr(hook, "weights_map", None)) is not None)
         while hasattr(weights, "dataset"):
@@ -94,7 +100,7 @@ class Pretrained:
         remove_hook_from_module(model, recurse=True)
         for module in model.modules():
             vars(module).pop("forward", None)  # which stays behind, bound to the module
-        model.tie_weights()  # type: ignore[operator]
+        model.tie_weights()
         return model, weights
 
     def tokenizer(self) -> Any:
@@ -186,6 +192,14 @@ def _reachable() -> bool:
     except OSError:
         return False
     return True
+
+
+def _in_32_bits(model: Any) -> list[str]:
+    """The modules that a class keeps in 32 bits, whatever the precision of its weights is."""
+    found = {its.dtype for its in model.parameters()} & {torch.float16, torch.bfloat16}
+    always = getattr(model, "_keep_in_fp32_modules_strict", None) or ()
+    often = getattr(model, "_keep_in_fp32_modules", None) or ()  # transformers does not heed it in bfloat16
+    return sorted({*(always if found else ()), *(often if torch.float16 in found else ())})
 
 
 def _transformers() -> Any:

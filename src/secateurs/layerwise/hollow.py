@@ -22,6 +22,7 @@ class Hollow(Mapping[str, Tensor]):
 
     Attributes:
         model: runs right where all that it uses is loaded.
+        device: where it runs.
         first: of each name, that under which the tensor is kept in the files.
     """
 
@@ -40,7 +41,7 @@ class Hollow(Mapping[str, Tensor]):
             device: where the model is to run.
             change: is made of all tensors.
         """
-        self.model, self._files, self._device, self._change = model, files, device, change
+        self.model, self.device, self._files, self._change = model, device, files, change
         _empty(model, device)
         for name, buffer in list(model.named_buffers()):
             path, _, key = name.rpartition(".")
@@ -74,8 +75,8 @@ class Hollow(Mapping[str, Tensor]):
         place = self._tensors[name]
         if id(place) in self._loaded or not isinstance(place, nn.Parameter):
             return place.detach()
-        # A copy, as what is read may be the file itself, mapped into memory.
-        return self._change(name, self._files[self.first[name]].to(self._device, copy=True))
+        # A copy, as what is read may be the file itself, mapped into memory; a model may want another precision.
+        return self._change(name, self._files[self.first[name]].to(self.device, place.dtype, copy=True))
 
     def __iter__(self) -> Iterator[str]:
         return iter(self._tensors)

@@ -89,7 +89,7 @@ class Layerwise:
     criterion: Named = "nexp"
     budget: str = "macs:0.5"
     seed: int = 0
-    aggregate: str = "mean"
+    aggregate: str = "auto"
     compensate: bool = True
     keep: Sequence[str] = ()
     kinds: Sequence[str] | str | None = None
@@ -192,11 +192,15 @@ class Layerwise:
         Raises:
             PersistError: the model's class builds some groups in no width but their own.
         """
-        if reasons := untellable(self._hollow.model, self.structure):
+        if self._untellable:
             raise PersistError(
                 f"layer by layer, models are written for from_pretrained, and {type(self._hollow.model).__name__} has "
-                f"no way to tell of {'; '.join(reasons)}"
+                f"no way to tell of {'; '.join(self._untellable)}"
             )
+
+    @cached_property
+    def _untellable(self) -> list[str]:
+        return untellable(self._hollow.model, self.structure)
 
     @cached_property
     def _source(self) -> Pretrained:

@@ -15,7 +15,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import torch
 from torch import nn
 
 from secateurs.depth.stream import tensors
@@ -101,14 +100,13 @@ def staged(hollow: Hollow, passage: Passage, items: Sequence[Any], folder: Path 
         items: batches; see `secateurs.data.batches`.
         folder: where what layers return is kept, in files that are gone in the end; by default, in memory.
     """
-    device = next((its.device for its in hollow.model.parameters()), torch.device("cpu"))
     with ExitStack() as stack:
         stack.enter_context(hollow.loaded(passage.outside))
         files = None
         if folder is not None:
             folder.mkdir(parents=True, exist_ok=True)
             files = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="layers-", dir=folder)))
-        yield Stages(hollow, passage, items, Kept(passage, device, files))
+        yield Stages(hollow, passage, items, Kept(passage, hollow.device, files))
 
 
 class _ReachedError(Exception):
@@ -133,8 +131,11 @@ def _stopping(forward: Callable[..., Any]) -> Callable[..., Any]:
 @contextmanager
 def _forward(module: nn.Module, function: Callable[..., Any]) -> Iterator[None]:
     """Let a module run this in the place of its own code."""
+    own = vars(module).get("forward")
     module.forward = function
     try:
         yield
     finally:
         del module.forward
+        if own is not None:
+            module.forward = own

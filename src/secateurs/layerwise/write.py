@@ -67,7 +67,7 @@ class Shards:
         size = 0
         for file in progress(list(dict.fromkeys(self.place.values())), "writing"):
             names = [name for name, its in self.place.items() if its == file]
-            tensors = {name: sliced(self._hollow[name], masks[name]).cpu().contiguous() for name in names}
+            tensors = {name: sliced(self._hollow[name], masks[name]) for name in names}
             size += sum(tensor.nbytes for tensor in tensors.values())
             self._save(file, tensors)
         index = {"metadata": {"total_size": size}, "weight_map": self.place}
@@ -77,12 +77,14 @@ class Shards:
     def changed(self, file: str) -> Iterator[dict[str, Tensor]]:
         """The tensors in a file, under every name that they have; what is changed in place is written back."""
         read = safetensors.torch.load_file(self._directory / file)
-        tensors = {name: tensor.clone() for name, tensor in read.items()}  # not the file itself, mapped into memory
+        # Copies, as what is read may be the file itself, mapped into memory.
+        tensors = {name: tensor.to(self._hollow.device, copy=True) for name, tensor in read.items()}
         del read
         yield {name: tensors[first] for name, first in self._hollow.first.items() if first in tensors}
         self._save(file, tensors)
 
     def _save(self, file: str, tensors: dict[str, Tensor]) -> None:
+        tensors = {name: tensor.cpu().contiguous() for name, tensor in tensors.items()}
         safetensors.torch.save_file(tensors, self._directory / file, metadata={"format": "pt"})
 
 
