@@ -155,6 +155,52 @@ def test_the_new_weights_are_the_least_squares_solution(bias):
     assert report.after["2.weight"] == pytest.approx((error / energy) ** 0.5, rel=1e-6)
 
 
+CONVOLUTIONS = {
+    "padded": (lambda: nn.Conv2d(8, 5, 3, padding=1), 2),
+    "strided, without bias": (lambda: nn.Conv2d(8, 5, (3, 2), stride=2, padding=(1, 0), bias=False), 2),
+    "dilated": (lambda: nn.Conv2d(8, 5, 2, dilation=2), 2),
+    "of sequences": (lambda: nn.Conv1d(8, 5, 3, padding=1), 1),
+    "of volumes": (lambda: nn.Conv3d(8, 5, (1, 2, 2)), 3),
+}
+
+
+@pytest.mark.parametrize("name", CONVOLUTIONS)
+def test_a_convolution_is_solved_anew_tap_by_tap(name):
+    make, dims = CONVOLUTIONS[name]
+    first = (nn.Conv1d, nn.Conv2d, nn.Conv3d)[dims - 1](3, 8, 1)
+    model = nn.Sequential(first, nn.Tanh(), make()).double()
+    x = torch.randn(60, 3, *[7, 6, 3][:dims], dtype=torch.float64)
+    s = sc.trace(model, x[:2])
+    keep = list(without(8, 1, 5, 6))
+    plan = plan_for(s, {"0": keep})
+    small = sc.apply(model, plan, x[:2], s)
+    sc.compensate(small, model, plan, list(x.split(20)), s)
+    # What the convolution makes of one entry of a kernel set to 1 is a column of the design.
+    kernels, bias = small[2].weight.detach(), small[2].bias
+    basis = torch.eye(kernels[0].numel(), dtype=torch.float64).reshape(-1, *kernels.shape[1:])
+    with torch.no_grad():
+        design = small[2]._conv_forward(torch.tanh(model[0](x))[:, keep], basis, None).movedim(1, -1).flatten(0, -2)
+        outputs, ours = (its.movedim(1, -1).flatten(0, -2) for its in (model(x), small(x)))
+    design = design if bias is None else torch.cat([design, torch.ones(len(design), 1, dtype=torch.float64)], 1)
+    best = design @ torch.linalg.lstsq(design, outputs).solution
+    left, least = (float((its - outputs).square().mean()) for its in (ours, best))
+    assert least <= left * (1 + 1e-9)
+    assert left <= 1.02 * least  # the ridge shrinks a little
+
+
+def test_a_layer_on_a_flattened_map_shifts_its_bias_by_what_was_lost_on_average():
+    model = nn.Sequential(nn.Conv2d(3, 6, 3), nn.ReLU(), nn.Flatten(), nn.Linear(6 * 9, 5)).double()
+    x = torch.randn(100, 3, 5, 5, dtype=torch.float64)
+    s = sc.trace(model, x[:2])
+    plan = plan_for(s, {"0": without(6, 2)})
+    small = sc.apply(model, plan, x[:2], s)
+    sc.compensate(small, model, plan, [x], s, mean_only=True)
+    with torch.no_grad():
+        maps = model[:2](x)
+        lost = maps[:, 2].mean() * model[3].weight[:, 2 * 9 : 3 * 9].sum(1)
+    torch.testing.assert_close(small[3].bias - model[3].bias, lost)
+
+
 GROUPED = {
     "convolution": lambda: nn.Conv2d(8, 6, 3, groups=2),
     "transposed": lambda: nn.ConvTranspose2d(8, 6, 3, 2, groups=2),

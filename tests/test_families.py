@@ -1,5 +1,6 @@
 """Every criterion against its formula, written out in loops over a forward pass in plain sight, and their laws."""
 
+import math
 import warnings
 from collections import defaultdict
 from collections.abc import Callable
@@ -501,7 +502,7 @@ class Use:
         return error
 
 
-def greedy(uses, size, step=1, aggregate="mean"):
+def greedy(uses, size, step=1, aggregate="sum"):
     """Scores by brute force: one least squares problem per unit, layer and step."""
     scores, gone, worst = [0.0] * size, [], 0.0
     everything = [use.error(range(size)) for use in uses]
@@ -524,14 +525,26 @@ def greedy(uses, size, step=1, aggregate="mean"):
     return torch.tensor(scores, dtype=torch.float64)
 
 
+GEOMETRY = {f"{name}.weight": (1, 1) for name in ("1.conv1", "1.conv2", "2.conv2")}
+GEOMETRY |= {"2.conv1.weight": (1, 2), "2.down.weight": (0, 2)}
+"""Padding and stride of the residual network's convolutions."""
+
+
 def uses_of(its, group):
     found = []
     for name in its.groups[group].used:
-        x = its.notes.read[name].movedim(1, 2).flatten(0, 1).numpy()
+        x, taps = its.notes.read[name], 1
+        if its.tensors[name].ndim == 4:
+            padding, stride = GEOMETRY[name]
+            taps = its.tensors[name][0, 0].numel()
+            maps = x.unflatten(2, (math.isqrt(x.shape[2]), -1))
+            x = F.unfold(maps, math.isqrt(taps), padding=padding, stride=stride)
+        x = x.movedim(1, 2).flatten(0, 1).numpy()
         if name.replace("weight", "bias") in its.tensors:  # which takes up the mean
             x = x - x.mean(0)
-        w = its.tensors[name].movedim(1, 0).flatten(1).numpy()
-        found.append(Use([(x, w)], lambda unit: [(0, j) for j in its.groups[group].columns(unit)]))
+        w = its.tensors[name].flatten(1).T.numpy()
+        columns = its.groups[group].columns
+        found.append(Use([(x, w)], lambda u, n=taps, its=columns: [(0, n * j + t) for j in its(u) for t in range(n)]))
     return found
 
 
@@ -573,17 +586,14 @@ def test_obs_lets_only_peers_of_the_same_block_take_over(outputs, monkeypatch):
     monkeypatch.setattr(obs, "RIDGE", 1e-14)
     model = nn.Sequential(nn.Conv2d(3, 8, 1), nn.ReLU(), nn.Conv2d(8, outputs, 3, groups=2), nn.ReLU(),
                           nn.Conv2d(outputs, 2, 1)).double()  # fmt: skip
-    x = torch.randn(6, 3, 4, 4).double()
+    x = torch.randn(20, 3, 5, 5).double()
     s = sc.trace(model, x[:2])
     with torch.no_grad():
-        hidden = model[:2](x).movedim(1, 3).flatten(0, 2).numpy()
+        hidden = F.unfold(model[:2](x), 3).movedim(1, 2).flatten(0, 1).numpy()
         hidden = hidden - hidden.mean(0)
-        weight = model[2].weight.numpy()  # [2 blocks × outputs, 4 inputs, 3, 3]
-    blocks = [
-        (hidden[:, 4 * b : 4 * b + 4], np.moveaxis(part, 1, 0).reshape(4, -1))
-        for b, part in enumerate(np.split(weight, 2))
-    ]
-    use = Use(blocks, lambda unit: [(0, unit), (1, unit)])
+        weight = model[2].weight.flatten(1).numpy()  # [2 blocks × outputs, 4 inputs × 9 taps]
+    blocks = [(hidden[:, 36 * b : 36 * b + 36], part.T) for b, part in enumerate(np.split(weight, 2))]
+    use = Use(blocks, lambda unit: [(block, 9 * unit + tap) for block in (0, 1) for tap in range(9)])
     found = sc.score(model, [x], "obs", s)["0:1"]
     torch.testing.assert_close(found, greedy([use], 4), rtol=1e-6, atol=1e-9)
 

@@ -173,14 +173,17 @@ def losers_of(structure: Structure, plan: Plan, mean_only: bool = False) -> tupl
 def _shift(dense: nn.Module, contraction: Contraction, weight: Tensor, constant: Tensor) -> Tensor:
     """What a constant per feature adds to each output [outputs], on average over positions."""
     module = dense.get_submodule(contraction.weight.rpartition(".")[0])
-    if isinstance(module, _ConvNd):  # which may pad with something else
+    if isinstance(module, _ConvNd) and not contraction.by_tap:  # which may pad with something else
         positions = [axis.size for axis in contraction.operand.axes[2:]]
         plane = constant.to(weight)[:, None].expand(-1, prod(positions)).reshape(1, -1, *positions)
         with torch.no_grad():
             out = functional_call(module, {"weight": weight}, (plane,)).flatten(2).mean((0, 2))
             return out if module.bias is None else out - module.bias
-    matrix = contraction.matrix(weight).double()
-    return (constant @ matrix).reshape(weight.numel() // contraction.axis.size, -1).sum(1).to(weight)
+    blocks = contraction.blocks
+    matrix = contraction.matrix(weight).double().unflatten(0, (blocks, -1))
+    outputs = blocks * weight.numel() // contraction.axis.size
+    added = torch.einsum("bf,bfo->bo", constant.unflatten(0, (blocks, -1)), matrix)
+    return added.reshape(-1, outputs).sum(0).to(weight)  # for several positions of a flattened map, or one
 
 
 def _write(targets: Mapping[str, Tensor], name: str, dense: Tensor, new: Tensor, masks: list[Tensor]) -> None:

@@ -55,7 +55,7 @@ class Job:
     keep: tuple[str, ...] = ()
     kinds: tuple[str, ...] | None = None
     scope: str | None = None
-    aggregate: str = "mean"
+    aggregate: str = "auto"
     compensate: bool = True
     limits: Limits = field(default_factory=Limits)
     schedule: Schedule = field(default_factory=Schedule)

@@ -103,7 +103,7 @@ def prune(
     seed: int = 0,
     *,
     loss: Loss | None = None,
-    aggregate: str = "mean",
+    aggregate: str = "auto",
     compensate: bool = True,
     keep: Sequence[str] = (),
     kinds: Sequence[str] | str | None = None,

@@ -37,7 +37,9 @@ def job_of(
     keep: Keep = [],  # noqa: B006 (typer reads it)
     kinds: Kinds = [],  # noqa: B006
     scope: Annotated[str, typer.Option(help="global, per-cost or local; by default what suits the criterion.")] = "",
-    aggregate: Annotated[str, typer.Option(help="Scores of a unit in several layers: mean, max or sum.")] = "mean",
+    aggregate: Annotated[
+        str, typer.Option(help="Of scores in several layers: mean, max, sum; auto: what suits.")
+    ] = "auto",
     compensate: Annotated[bool, typer.Option(help="Let the units that stay take over what they can.")] = True,
     floor: Annotated[str, typer.Option(help="Least kept per group: a fraction (0.1) or a number (4).")] = "1",
     cap: Annotated[str, typer.Option(help="Most kept per group: a fraction or a number.")] = "1.0",

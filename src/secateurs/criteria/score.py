@@ -23,6 +23,9 @@ from secateurs.shard import spread
 from secateurs.structure import Group, Structure, trace
 from secateurs.tables import listed
 
+AUTO = "auto"
+"""Aggregate as suits the criterion."""
+
 
 def score(
     model: nn.Module,
@@ -31,7 +34,7 @@ def score(
     structure: Structure | None = None,
     loss: Loss | None = None,
     *,
-    aggregate: str = "mean",
+    aggregate: str = AUTO,
     seed: int = 0,
     progress: Progress = silent,
 ) -> dict[str, Tensor]:
@@ -51,7 +54,7 @@ def score_many(
     structure: Structure | None = None,
     loss: Loss | None = None,
     *,
-    aggregate: str = "mean",
+    aggregate: str = AUTO,
     seed: int = 0,
     progress: Progress = silent,
 ) -> dict[str, dict[str, Tensor]]:
@@ -66,7 +69,8 @@ def score_many(
         structure: from `trace`; by default the model is traced on the first samples of the data.
         loss: maps (outputs, targets) to the mean loss of a batch, for criteria that need gradients; by default
             cross-entropy, or the model's own loss. Giving one where none is needed is an error.
-        aggregate: how the scores of a unit that lies in several layers become one: "mean", "max" or "sum".
+        aggregate: how the scores of a unit that lies in several layers become one: "mean", "max" or "sum"; by default
+            the sum where scores are what is lost (see `Criterion.additive`), else the mean.
         seed: for criteria that draw random numbers.
         progress: wraps the iteration over the data.
 
@@ -83,7 +87,7 @@ def score_many(
     need_values(model, "scoring")
     if isinstance(criteria, str) or not isinstance(criteria, Sequence) or not criteria:
         raise CriterionError(f"give a list of criteria, not {criteria!r}")
-    if aggregate not in AGGREGATES:
+    if aggregate not in (AUTO, *AGGREGATES):
         raise CriterionError(f"aggregate {aggregate!r} is none of {', '.join(AGGREGATES)}")
     chosen = [find(name) for name in criteria]
     _check_needs(chosen, data, loss)
@@ -138,7 +142,8 @@ class Scoring:
     """
 
     def __init__(self, criterion: Criterion, aggregate: str, seed: int):
-        self._criterion, self._aggregate = criterion, aggregate
+        self._criterion = criterion
+        self._aggregate = ("sum" if criterion.additive else "mean") if aggregate == AUTO else aggregate
         self._generator = torch.Generator().manual_seed(seed)
         self.scores: dict[str, Tensor] = {}
         self.unscored: dict[str, str] = {}

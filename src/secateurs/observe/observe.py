@@ -23,6 +23,7 @@ from secateurs.structure.groups import Seen
 from secateurs.structure.records import OUTPUT
 from secateurs.structure.sites import Site, Watcher
 from secateurs.structure.trace import outputs_of
+from secateurs.structure.window import Window
 from secateurs.together import agree_on_weights, together
 
 Wanted = Mapping[Tap, Iterable[type[Statistic]]]
@@ -164,16 +165,17 @@ class _Observer(Watcher):
         except ValueError as error:
             raise DataError(f"{tap.owner}: {tap.site} does not fit what was traced: {error}") from error
         self._reached.add(tap)
-        units, lengths = self._prepare(x, seen)
+        units, lengths = self._prepare(x, seen, tap.window)
         for statistic in place.statistics:
             if statistic.shareable:
                 statistic.add(self._once(type(statistic), units, lengths))
             else:
                 statistic.update(units, lengths)
 
-    def _prepare(self, x: Tensor, seen: Seen) -> tuple[Tensor, Tensor | None]:
+    def _prepare(self, x: Tensor, seen: Seen, window: Window | None) -> tuple[Tensor, Tensor | None]:
         """The units without padding; a place that sees the same tensor right after another gets the same ones."""
-        layout = x._version, seen.units.shape, seen.units.stride(), seen.units.storage_offset(), seen.counted is None
+        view = seen.units.shape, seen.units.stride(), seen.units.storage_offset()
+        layout = x._version, *view, seen.counted is None, window
         if self._prepared is None or self._latest is not x or self._layout != layout:
             self._latest, self._layout, self._prepared, self._parts = x, layout, without_padding(seen), {}
         return self._prepared

@@ -10,9 +10,13 @@ from math import prod
 
 from torch import Tensor
 
-from secateurs.structure.axis import Axis, Product, Var
+from secateurs.structure.axis import Axis, Product, Var, new, product
 from secateurs.structure.groups import Tap
 from secateurs.structure.indexing import indices_of_units, keep_mask
+from secateurs.structure.window import MOST, Window
+
+LARGEST = 4608
+"""Taps are told apart only where that makes no more features than these (512 channels of a 3 × 3 kernel)."""
 
 
 def shared(axis: Axis) -> int:
@@ -33,7 +37,7 @@ class Contraction:
 
     A *feature* is one index of what is summed over: an input channel of a convolution, of each of its groups; an input
     of a linear layer. A unit may own several features (a head owns as many as it is wide). Of `alike`, the
-    positions of a flattened map are one feature (`operand.shared` of them).
+    positions of a flattened map are one feature (`operand.shared` of them), and a kernel's taps are one each.
 
     Attributes:
         weight: name of the parameter.
@@ -42,6 +46,7 @@ class Contraction:
         axis: what the features stand for.
         blocks: groups of the convolution, each of which sums over its own features; 1 elsewhere.
         convolution: whether the operator is a convolution.
+        window: what its kernel looks at, unless it is transposed.
     """
 
     weight: str
@@ -50,12 +55,27 @@ class Contraction:
     axis: Axis
     blocks: int
     convolution: bool
+    window: Window | None = None
 
     @cached_property
     def alike(self) -> Contraction:
-        """The same, in which the positions of a flattened map are one feature."""
+        """The same with the features that least squares works with.
+
+        The positions of a flattened map are one feature; each tap of a convolution's kernel is one of its own, unless
+        there would be more than `LARGEST`.
+        """
+        if self.window is not None and self.window.taps <= LARGEST // self.axis.size:
+            samples, places = self.operand.axes[0], prod(axis.size for axis in self.operand.axes[2:])
+            axis = product([self.axis, new(self.window.taps, "kernel tap")])
+            seen = samples, axis, new(min(places, MOST), "position")
+            return replace(self, operand=replace(self.operand, axes=seen, window=self.window), axis=axis)
         count = shared(self.axis)
         return self if count == 1 else replace(self, operand=replace(self.operand, shared=count))
+
+    @property
+    def by_tap(self) -> bool:
+        """Whether each tap of a kernel is a feature."""
+        return self.operand.window is not None
 
     def units(self, var: Var) -> Tensor:
         """The features of each unit of a group: int64 [units, features per unit]."""
@@ -73,6 +93,7 @@ class Contraction:
             rows = weight
         else:  # [groups × outputs, inputs, taps]
             rows = weight.unflatten(0, (self.blocks, -1)).movedim(2, 1).flatten(0, 1)
+            rows = rows.flatten(2).transpose(1, 2) if self.by_tap else rows
         return rows.reshape(self.axis.size // self.operand.shared, -1)
 
     def fold(self, matrix: Tensor, like: Tensor) -> Tensor:
@@ -82,5 +103,7 @@ class Contraction:
         if self.dim == 0:
             return matrix.reshape(like.shape)
         outputs, inputs, *taps = like.shape
+        if self.by_tap:
+            matrix = matrix.unflatten(0, (-1, prod(taps))).transpose(1, 2)
         parted = matrix.reshape(self.blocks, inputs, outputs // self.blocks, *taps)
         return parted.movedim(1, 2).reshape(like.shape)

@@ -25,6 +25,7 @@ from secateurs.structure.sites import Site, Watcher
 from secateurs.structure.tensors import tensors_in
 from secateurs.structure.unify import unify
 from secateurs.structure.values import Values
+from secateurs.structure.window import Window
 
 INPUT = "model input"
 CONSTANT = "a tensor that is neither a parameter nor a buffer nor made from one"
@@ -121,19 +122,17 @@ class Flow(Watcher):
         for axis in axes if isinstance(axes, Sequence) else (axes,):
             ax.freeze(axis, reason)
 
-    def contract(self, x: Tensor, dim: int, other: Tensor, axis: Axis, home: Axis | None = None) -> None:
-        """Note that `x` is summed over its dimension `dim` against `axis` of `other`.
-
-        `axis` is, or is part of, the axis `home` of a dimension of `other`. The caller has unified the operands' axes.
-        """
+    def contract(
+        self, x: Tensor, dim: int, other: Tensor, axis: Axis, home: Axis | None = None, window: Window | None = None
+    ) -> None:
+        """Note that `x` is summed over `dim` against `axis` of `other` (a part of its axis `home`), both unified."""
         seen, home = self._look(x), axis if home is None else home
         weight = self._origin.get(home) if self._look(other).constant and isinstance(home, Var) else None
         if weight is not None:
             self.contracted.add(weight)
         if not seen.constant:
-            slot = next(i for i, arg in enumerate(self._args) if arg is x)
-            source = Source(self._site, slot, seen.axes)
-            self.consumptions.append(Consumption(axis, source, dim, seen.passed, weight))
+            source = Source(self._site, next(i for i, arg in enumerate(self._args) if arg is x), seen.axes)
+            self.consumptions.append(Consumption(axis, source, dim, seen.passed, weight, window))
 
     def point(self, tensor: Tensor, axis: Axis, least: int) -> None:
         """Note that the values of `tensor` are indices of `axis`, `least` different ones at once."""

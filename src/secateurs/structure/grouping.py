@@ -139,7 +139,7 @@ def _contractions(
                 blocks = flow.results[use.operand.site][0][1].size // axes[name][1].size
             source, axis = use.operand, its[use.dim]
             tap = Tap(f"weight {name!r}", source.site, source.slot, use.dim, its, None, arguments)
-            yield Contraction(name, dim, tap, axis, blocks, convolution)
+            yield Contraction(name, dim, tap, axis, blocks, convolution, use.window)
 
 
 Taps = tuple[tuple[Tap, ...], tuple[Tap, ...], tuple[tuple[Tap, Tap], ...]]

@@ -15,6 +15,7 @@ from secateurs.structure.axis import Axis, Var, leaves
 from secateurs.structure.indexing import take_units, unit_of
 from secateurs.structure.layout import layout
 from secateurs.structure.sites import Site
+from secateurs.structure.window import Window
 
 
 class Member(NamedTuple):
@@ -58,6 +59,7 @@ class Tap:
         arguments: what the model was traced on.
         shared: where `unit` is None, how many neighbouring indices are one unit.
         order: where rows were sorted in whose order those seen here are, as those that go to experts.
+        window: where units are what a convolution's kernel sees, channel by channel and tap by tap.
     """
 
     owner: str
@@ -69,6 +71,7 @@ class Tap:
     arguments: Arguments
     shared: int = 1
     order: Site | None = None
+    window: Window | None = None
 
     @property
     def size(self) -> int:
@@ -96,6 +99,8 @@ class Tap:
         Raises:
             ValueError: the shape of `x` is not what this batch makes of the shape that was traced.
         """
+        if self.window is not None:
+            x = self.window.patches(x)
         found = layout(self.axes, self.dim, self.arguments.batch, x.shape, frame)
         if self.unit is None:
             units = x.unflatten(self.dim, (-1, self.shared))

@@ -7,6 +7,7 @@ from typing import NamedTuple
 
 from secateurs.structure.axis import Axis
 from secateurs.structure.sites import Site
+from secateurs.structure.window import Window
 
 OUTPUT = -1
 """The slot of an operator's first result; others have those below."""
@@ -56,6 +57,7 @@ class Consumption(NamedTuple):
         dim: the dimension of the operand that holds the axis.
         passed: what the operand has passed.
         weight: (name, dimension) of the parameter that it is multiplied with, if it is one.
+        window: what a convolution's kernel looks at.
     """
 
     axis: Axis
@@ -63,6 +65,7 @@ class Consumption(NamedTuple):
     dim: int
     passed: Passed
     weight: tuple[str, int] | None
+    window: Window | None = None
 
 
 class SizeUse(NamedTuple):

@@ -29,7 +29,7 @@ def gradual(
     every: int = 100,
     ramp: str = "cubic",
     loss: Loss | None = None,
-    aggregate: str = "mean",
+    aggregate: str = "auto",
     keep: Sequence[str] = (),
     kinds: Sequence[str] | str | None = None,
     limits: Limits | None = None,

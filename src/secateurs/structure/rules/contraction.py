@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 from secateurs.structure import axis as ax
 from secateurs.structure.rules.registry import rule
 from secateurs.structure.unify import split, unify
+from secateurs.structure.window import window
 
 if TYPE_CHECKING:
     from secateurs.structure.flow import Flow
@@ -27,7 +28,8 @@ def convolution(
     outputs = ax.product([group, made])
     if bias is not None:
         unify(flow.axes(bias)[0], outputs)
-    flow.contract(x, 1, weight, contracted, weights[0] if transposed else weights[1])
+    seen = None if transposed else window(weight.shape[2:], stride, padding, dilation)
+    flow.contract(x, 1, weight, contracted, weights[0] if transposed else weights[1], seen)
     spatial = ax.positions(out.shape[2:], "spatial dimension of a convolution")
     swept = inputs[2:] if transposed else spatial
     flow.macs.append((inputs[0], *swept, *weights))
