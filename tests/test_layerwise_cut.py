@@ -91,7 +91,7 @@ def test_memory_stays_below_the_estimate_and_far_below_the_model(criterion, comp
     told = work.estimate
     with Held() as held:
         work.prune(tmp_path / "small")
-    assert told.peak / 3 < held.peak < told.peak < 0.7 * told.weights
+    assert told.peak / 3 < held.peak < told.peak < 0.8 * told.weights
     assert told.passes == 1 + compensate
     assert f"peak {told.peak / 2**20:,.1f} MB" in str(told)
 

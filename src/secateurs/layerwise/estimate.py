@@ -21,10 +21,15 @@ DOUBLE = 8
 COPIES = 4
 """Matrices that scoring and compensation have at a time beside the one that they work on."""
 
+SOLVING = 3
+"""As many more of second moments are there where something is solved for."""
+
 
 @dataclass(frozen=True)
 class Estimate:
     """What pruning layer by layer takes at most, by its parts.
+
+    What is in memory are tensors: what the allocator keeps for later, and libraries take, comes on top.
 
     Attributes:
         memory: of each step ("scoring", "verifying", "compensating"), what is in memory, by what it is, in bytes.
@@ -52,7 +57,7 @@ class Estimate:
         text = render("in memory, at most", ("step", "what", "MB"), rows)
         forward = f"about {self.seconds:,.0f} s, as fast as a few samples went" if self.passes else "none"
         return text + (
-            f"\npeak {self.peak / 2**20:,.1f} MB beside Python and its libraries; all weights: "
+            f"\npeak {self.peak / 2**20:,.1f} MB of tensors; all weights: "
             f"{self.weights / 2**20:,.1f} MB; in files meanwhile: {self.disk / 2**20:,.1f} MB\n"
             f"passes of the data through the model: {self.passes} ({forward})\n"
         )
@@ -170,8 +175,13 @@ class _Sizes:
             for tap, kinds in wanted.items():
                 taps[tap] = max(taps.get(tap, 0), _largest({tap: kinds}, samples))
         batch = max(batch.size for batch in self._data)
-        adding = max((COPIES * size + COPIES * 4 * tap.size * tap.positions * batch for tap, size in taps.items()))
-        return {"statistics of activations": due.memory(samples), "adding a batch to them": int(adding)}
+        adding = max(COPIES * (size + 4 * tap.size * tap.positions * batch) for tap, size in taps.items())
+        moments = (tap.size for wanted in needs.values() for tap, kinds in wanted.items() if Moments in kinds)
+        adding += SOLVING * Moments.size(samples, max(moments, default=0), 1)
+        return {
+            "statistics of activations": due.memory(samples),
+            "adding a batch to them, solving for them": int(adding),
+        }
 
     def verifying(self, matrix: int) -> dict[str, int]:
         """All in float64, on a few samples."""
