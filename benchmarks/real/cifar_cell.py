@@ -31,12 +31,12 @@ def measure(settings: Settings) -> Figures:
         return _recovered(model, settings, images, test)
     if settings["method"].startswith(PEER):
         small = _by_peer(model, settings, images)
-        return _costs(small) | _stages(small, images, test, "cut")
+        return _costs(small) | stages(small, images, test, "cut")
     result = _by_us(model, settings, images)
     helped = copy.deepcopy(result.model)
     sc.compensate(helped, model, result.plan, images, result.structure)
     small = result.model
-    return _costs(small) | _stages(small, images, test, "cut") | _stages(helped, images, test, "compensated")
+    return _costs(small) | stages(small, images, test, "cut") | stages(helped, images, test, "compensated")
 
 
 def _recovered(model: nn.Module, settings: Settings, images: Batches, test: Batches) -> Figures:
@@ -83,7 +83,7 @@ def _by_us(model: nn.Module, settings: Settings, images: Batches, compensate: bo
     )
 
 
-def _stages(model: nn.Module, images: Batches, test: Batches, name: str) -> Figures:
+def stages(model: nn.Module, images: Batches, test: Batches, name: str) -> Figures:
     """As it is, and recalibrated."""
     before = sc.accuracy(model, test)
     sc.recalibrate(model, images)
