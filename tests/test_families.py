@@ -490,6 +490,7 @@ class Use:
 
     blocks: list[tuple[np.ndarray, np.ndarray]]  # rows × features, features × outputs
     columns: Callable  # unit -> [(block, feature)]
+    stream: bool = False  # then the features themselves count like what the weight puts out
 
     def error(self, units):
         """What the layer still puts out wrongly when these units go and the others do their best."""
@@ -505,7 +506,7 @@ class Use:
 def greedy(uses, size, step=1, aggregate="sum"):
     """Scores by brute force: one least squares problem per unit, layer and step."""
     scores, gone, worst = [0.0] * size, [], 0.0
-    everything = [use.error(range(size)) for use in uses]
+    everything = [use.error(range(size)) / (1 + use.stream) for use in uses]
     while len(gone) < size:
         left = [unit for unit in range(size) if unit not in gone]
         rises = {
@@ -543,8 +544,15 @@ def uses_of(its, group):
         if name.replace("weight", "bias") in its.tensors:  # which takes up the mean
             x = x - x.mean(0)
         w = its.tensors[name].flatten(1).T.numpy()
+        stream = len(its.groups[group].used) > 1 and len(its.groups[group].made) > 1
+        if stream:
+            w = np.hstack([w / np.linalg.norm(x @ w), np.eye(len(w)) / np.linalg.norm(x)])
         columns = its.groups[group].columns
-        found.append(Use([(x, w)], lambda u, n=taps, its=columns: [(0, n * j + t) for j in its(u) for t in range(n)]))
+
+        def of(unit, n=taps, its=columns):
+            return [(0, n * j + tap) for j in its(unit) for tap in range(n)]
+
+        found.append(Use([(x, w)], of, stream))
     return found
 
 

@@ -50,7 +50,7 @@ class Job:
     validation: str = ""
     test: str = ""
     shape: tuple[int, ...] | None = None
-    criterion: str = "nexp"
+    criterion: str = "obs"
     budget: str = "macs:0.5"
     keep: tuple[str, ...] = ()
     kinds: tuple[str, ...] | None = None

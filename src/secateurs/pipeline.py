@@ -97,7 +97,7 @@ class Result:
 def prune(
     model: nn.Module,
     data: Iterable[Any],
-    criterion: Named = "nexp",
+    criterion: Named = "obs",
     budget: str = "macs:0.5",
     example_inputs: Any = None,
     seed: int = 0,

@@ -53,7 +53,7 @@ def prune(
     ctx: typer.Context,
     out: Annotated[Path | None, typer.Option(help="New directory for the run, its model and its report.")] = None,
     resume: Resume = None,
-    criterion: Annotated[str, typer.Option(help="See: secateurs list criteria; or a sum: 0.7*nexp+0.3*l1.")] = "nexp",
+    criterion: Annotated[str, typer.Option(help="See: secateurs list criteria; or a sum: 0.7*nexp+0.3*l1.")] = "obs",
     budget: Annotated[str, typer.Option(help="What is kept: macs:F, params:F, keep:F or effective.")] = "macs:0.5",
     seed: Seed = 0,
     layerwise: Annotated[

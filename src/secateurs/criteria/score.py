@@ -30,7 +30,7 @@ AUTO = "auto"
 def score(
     model: nn.Module,
     data: Iterable[Any] | None,
-    criterion: Named = "nexp",
+    criterion: Named = "obs",
     structure: Structure | None = None,
     loss: Loss | None = None,
     *,

@@ -86,7 +86,7 @@ class Layerwise:
 
     path: str | Path
     data: Iterable[Any]
-    criterion: Named = "nexp"
+    criterion: Named = "obs"
     budget: str = "macs:0.5"
     seed: int = 0
     aggregate: str = "auto"

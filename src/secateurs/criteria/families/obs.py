@@ -46,8 +46,12 @@ def obs(evidence: Evidence) -> Tensor:
     weights W are multiplied with (about the mean, where there is a bias): ‖W_c‖² / (C⁻¹)_cc for one. The unit with the
     least error goes, P and W are updated, and so on; a score is the largest error so far, relative to all that the
     layer puts out, summed over the layers that use the unit (or their mean, or the largest).
+
+    What several layers write to and several read is a stream, which goes on past each of them: there the error of the
+    features themselves, relative to all of them, is added to that of what the layer puts out.
     """
-    layers = [_Layer(operand, evidence.group.name) for operand in evidence.operands(MOMENTS)]
+    operands = evidence.operands(MOMENTS)
+    layers = [_Layer(operand, evidence.group.name, _is_stream(evidence)) for operand in operands]
     units = evidence.group.size
     scores = torch.zeros(units, dtype=torch.float64)
     left, worst = torch.ones(units, dtype=torch.bool), torch.zeros((), dtype=torch.float64)
@@ -66,10 +70,17 @@ def obs(evidence: Evidence) -> Tensor:
     return scores
 
 
+def _is_stream(evidence: Evidence) -> bool:
+    """Whether several layers write to the units and several read them."""
+    members = [m for m in evidence.group.members if evidence.sources.tensors[m.tensor].ndim > 1]
+    reading = len([m for m in members if m.consumed])
+    return reading > 1 and len(members) - reading > 1
+
+
 class _Layer:
     """One weight that uses the units, as removal goes on."""
 
-    def __init__(self, operand: Operand, group: str):
+    def __init__(self, operand: Operand, group: str, stream: bool):
         moments = _products(operand.contraction, operand.statistic, operand.bias)
         features = len(moments) // operand.contraction.blocks
         if operand.statistic.rows <= features:
@@ -82,19 +93,22 @@ class _Layer:
         self._units = operand.units.to(moments.device)
         self._inverse = torch.linalg.inv(moments)
         weight = operand.weight.to(moments.device)
+        weight = weight / _magnitude(weight, moments)
+        if stream:
+            same = torch.eye(len(weight), dtype=weight.dtype, device=weight.device)
+            weight = torch.cat([weight, same / _magnitude(same, moments)], 1)
         if weight.shape[1] > len(moments):  # only its products with itself matter
             values, vectors = torch.linalg.eigh(weight @ weight.T)
             weight = vectors * values.clamp(min=0).sqrt()
-        self._weight = weight.clone()
-        self._energy = (weight * (moments @ weight)).sum().clamp(min=torch.finfo(weight.dtype).tiny)
+        self._weight = weight
 
     def errors(self) -> Tensor:
         """What removing each unit next would cost, relative to what the layer puts out: [units]."""
         rows = self._weight[self._units]  # [units, features per unit, outputs]
         blocks = self._inverse[self._units[:, :, None], self._units[:, None, :]]
         if blocks.shape[1] == 1:
-            return rows.square().sum((1, 2)) / blocks[:, 0, 0] / self._energy
-        return (rows * torch.linalg.solve(blocks, rows)).sum((1, 2)) / self._energy
+            return rows.square().sum((1, 2)) / blocks[:, 0, 0]
+        return (rows * torch.linalg.solve(blocks, rows)).sum((1, 2))
 
     def remove(self, units: Tensor) -> None:
         """Let the other features take over; those of these units keep the identity's place in the inverse."""
@@ -105,6 +119,11 @@ class _Layer:
         self._weight[gone] = 0
         self._inverse[gone], self._inverse[:, gone] = 0, 0
         self._inverse[gone, gone] = 1
+
+
+def _magnitude(weight: Tensor, moments: Tensor) -> Tensor:
+    """The root of the mean square of what a weight puts out."""
+    return (weight * (moments @ weight)).sum().clamp(min=torch.finfo(weight.dtype).tiny).sqrt()
 
 
 def _products(contraction: Contraction, moments: Moments, bias: bool) -> Tensor:
