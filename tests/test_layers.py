@@ -6,7 +6,8 @@ from pathlib import Path
 import pytest
 
 ORDER = [
-    "errors tables progress preserve shard together data inputs feeding costs files launch tasks quantised pretrained text",
+    "errors tables progress preserve shard together data inputs feeding costs files launch tasks quantised pretrained",
+    "text",
     "structure",
     "losses evaluate",
     "observe",
