@@ -1,0 +1,130 @@
+"""MobileNetV2 on ImageNet, cut in one shot: do depthwise networks and budgets that choose themselves behave?
+
+Weights and images are those of ../shared: 1,000 images, one of each class, of which every second one measures and the
+others (as many as the seed draws) are what criteria and compensation see. They are probably images that the network was
+trained on, so that only differences count. Their middle 224 × 224 pixels are scaled to 160 × 160, which halves the
+work, and costs the dense network some accuracy. Stride-2 convolutions pad as TensorFlow's do, which the weights need.
+Batch norm is folded into the convolutions: there are no statistics to recalibrate, and compensation does that work.
+
+*Cut* is the pruned network as it is; *compensated* is the same with the units that stay taking over for those that went.
+Nothing is trained. *Local*: only the units of a layer compete. With the budget `effective` (EMP) the MACs are whatever
+the scores say.
+"""
+
+from __future__ import annotations
+
+import copy
+import sys
+from collections.abc import Sequence
+from functools import cache
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+from torch.utils.data import TensorDataset
+
+import secateurs as sc
+from benchmarks.cifar_resnet import SHARED
+from benchmarks.real.data import Batches, batches
+from benchmarks.real.experiment import Experiment
+from benchmarks.real.latency import MODELS
+from benchmarks.real.record import Figures, Line, Settings
+from benchmarks.real.tables import Column, mean, setting, table
+
+IMAGES, TEST, SIZE = 64, 250, 160
+CRITERIA = ("l2", "random", "taylor", "l2, local", "obs", "nexp", "obs, local")
+CURVE = ("macs:0.9", "macs:0.7", "macs:0.5", "macs:0.8", "macs:0.6")
+EFFECTIVE = ("l2", "taylor")
+
+
+def cells(recipe: str) -> list[Settings]:
+    """The dense network, whole curves with the ends and the middle first, and EMP; the same by every recipe."""
+    if recipe != "quick":
+        return []
+    first, others = CRITERIA[:5], CRITERIA[5:]
+    methods = [(name, budget) for budget in CURVE[:3] for name in first] + [(name, "effective") for name in EFFECTIVE]
+    methods += [(name, budget) for budget in CURVE[3:] for name in first]
+    methods += [(name, budget) for budget in CURVE for name in others]
+    return [
+        {"method": method, "budget": budget, "size": SIZE, "images": IMAGES, "test": TEST, "seed": 0}
+        for method, budget in [("dense", "macs:1"), *methods]
+    ]
+
+
+def measure(settings: Settings) -> Figures:
+    """Accuracies in [0, 1], and costs."""
+    model, test = _network(), _images(settings["test"])
+    if settings["method"] == "dense":
+        return {**_costs(model), "cut": sc.accuracy(model, test)}
+    images = _images(settings["images"], settings["seed"])
+    criterion, *how = settings["method"].split(", ")
+    scope = "local" if "local" in how else None
+    seed, budget = settings["seed"], settings["budget"]
+    result = sc.prune(model, images, criterion, budget, seed=seed, scope=scope, compensate=False)
+    helped = copy.deepcopy(result.model)
+    sc.compensate(helped, model, result.plan, images, result.structure)
+    accuracies = {"cut": sc.accuracy(result.model, test), "compensated": sc.accuracy(helped, test)}
+    return _costs(result.model) | accuracies
+
+
+def _costs(model: nn.Module) -> Figures:
+    its = sc.cost(model, torch.zeros(1, 3, SIZE, SIZE))
+    return {"macs": its.macs, "params": its.params}
+
+
+def _network() -> nn.Module:
+    """With a row and a column of zeros after the last ones where a convolution has stride 2, and none before."""
+    model = MODELS["MobileNetV2"][0]().eval()
+    for parent in list(model.modules()):
+        for name, layer in list(parent.named_children()):
+            if isinstance(layer, nn.Conv2d) and layer.stride == (2, 2):
+                layer.padding = (0, 0)
+                setattr(parent, name, nn.Sequential(nn.ZeroPad2d((0, 1, 0, 1)), layer))
+    return model
+
+
+@cache
+def _pixels() -> tuple[Tensor, Tensor]:
+    """The middle of each image, uint8 [1000, 3, 224, 224] in channels-last order, and labels."""
+    sys.path.insert(0, str(SHARED))
+    import load  # type: ignore[import-not-found]
+
+    images, labels = load.imagenet_sample()
+    return torch.from_numpy(images[:, 16:240, 16:240].copy()).movedim(-1, 1), torch.from_numpy(labels)
+
+
+def _images(count: int, seed: int | None = None) -> Batches:
+    """The images that measure: of every second image the first, evenly; or of the others those that the seed draws."""
+    images, labels = _pixels()
+    if seed is None:
+        chosen = torch.arange(0, len(images), len(images) // count)
+    else:
+        chosen = 1 + 2 * torch.randperm(len(images) // 2, generator=torch.Generator().manual_seed(seed))[:count]
+    x = functional.interpolate(images[chosen].float(), (SIZE, SIZE), mode="bilinear", antialias=True)
+    x = (x / 127.5 - 1).contiguous(memory_format=torch.channels_last)
+    return batches(TensorDataset(x, labels[chosen]), 32)
+
+
+def tables(lines: Sequence[Line]) -> str:
+    """Costs and accuracies, budget by budget, best first."""
+    dense = [line for line in lines if line.settings["method"] == "dense"]
+    if not dense:
+        return ""
+    its = dense[0].figures
+    text = f"Dense: {100 * its['cut']:.1f}; {its['macs'] / 1e6:.0f} M MACs, {its['params'] / 1e6:.2f} M parameters.\n\n"
+    columns: dict[str, Column] = {
+        "budget": setting("budget"),
+        "criterion": setting("method"),
+        "MACs left, %": mean("macs", 1, 100 / its["macs"]),
+        "parameters left, %": mean("params", 1, 100 / its["params"]),
+        "cut": mean("cut"),
+        "compensated": mean("compensated"),
+    }
+    for budget in (*sorted(CURVE, reverse=True), "effective"):
+        found = [line for line in lines if line.settings["budget"] == budget]
+        if found:
+            text += table(sorted(found, key=lambda line: -line.figures["compensated"]), columns) + "\n"
+    return text
+
+
+EXPERIMENT = Experiment("mobilenet", "ImageNet sample: MobileNetV2", __doc__ or "", cells, measure, tables)
