@@ -5,5 +5,5 @@ What it measures is appended to `benchmarks/results/real/NAME.jsonl`, one line p
 rendered from these lines alone. The data is that of ../shared, or of the folder that SECATEURS_DATA names.
 """
 
-NAMES = ("cifar", "vgg", "initialisation", "latency")
+NAMES = ("cifar", "vgg", "initialisation", "mnist", "mobilenet", "latency")
 """The experiments, in the order of their sections."""

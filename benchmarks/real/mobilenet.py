@@ -6,9 +6,9 @@ trained on, so that only differences count. Their middle 224 × 224 pixels are s
 work, and costs the dense network some accuracy. Stride-2 convolutions pad as TensorFlow's do, which the weights need.
 Batch norm is folded into the convolutions: there are no statistics to recalibrate, and compensation does that work.
 
-*Cut* is the pruned network as it is; *compensated* is the same with the units that stay taking over for those that went.
-Nothing is trained. *Local*: only the units of a layer compete. With the budget `effective` (EMP) the MACs are whatever
-the scores say.
+*Cut* is the pruned network as it is; *compensated* is the same with the units that stay taking over for those that
+went. Nothing is trained. *Local*: only the units of a layer compete. With the budget `effective` (EMP) the MACs are
+whatever the scores say.
 """
 
 from __future__ import annotations
