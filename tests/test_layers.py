@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 ORDER = [
-    "errors tables progress preserve shard together data inputs feeding costs files launch tasks quantised pretrained",
+    "errors tables progress preserve shard together data inputs feeding costs files launch tasks quantised pretrained "
     "text",
     "structure",
     "losses evaluate",

@@ -12,9 +12,10 @@ channels alone. Torch-Pruning is told to keep the streams; or (*as it comes*) it
 classifier. It goes step by step until the budget is met, with gradients of the dense network. `hessian` is its Hessian
 importance as published, which keeps the last sample's gradient alone; in `hessian-summed` we let it sum over all.
 
-All units of the network compete with each other; or (*local*) only those of a layer do, and every layer keeps about the
-same share, which is how criteria are meant whose scores do not compare across layers. With the budget `effective` (EMP)
-the MACs are whatever the scores say. SSI cuts in rounds, scoring anew after each.
+How units compete is what suits the criterion unless it is said: all of the network (*global*), all for the MACs that
+they save (*per-cost*, the default of `obs`), or those of a layer (*local*), so that every layer keeps about the same
+share. With the budget `effective` (EMP) the MACs are whatever the scores say. SSI cuts in rounds, scoring anew after
+each. `obs` without more is what `sc.prune` does if nobody says otherwise.
 """
 
 from __future__ import annotations
@@ -32,14 +33,11 @@ from secateurs.recover import Recovery
 DEPTHS = (56, 20)
 SEEDS = (0, 1, 2)
 CRITERIA = (
-    "obs", "l2", "nexp", "0.5*nexp+0.5*l1", "l1", "random", "taylor-gate", "fisher", "ndi", "flap", "taylor",
-    "bn-scale", "fpgm", "chip", "ssi, 5 rounds", "reversed-ssi, 5 rounds",
-    *(f"{name}, local" for name in ("obs", "l2", "flap", "nexp", "random", "fpgm", "chip")),
+    "obs", "l2", "nexp", "0.5*nexp+0.5*l1", "random", "taylor-gate", "ndi", "ssi, 5 rounds", "reversed-ssi, 5 rounds",
+    "flap", "l1", "fisher", "taylor", "bn-scale", "fpgm", "chip",
+    "obs, local", "obs, global", "flap, per-cost", "taylor-gate, per-cost", "l2, local", "nexp, local", "random, local",
 )  # fmt: skip
-KEPT = tuple(
-    f"{name}, streams kept"
-    for name in ("obs", "l2", "obs, local", "l2, local", "flap", "taylor-gate", "nexp", "random")
-)
+KEPT = tuple(f"{name}, streams kept" for name in ("obs", "l2", "obs, local", "random"))
 PEERS = tuple(
     cifar_cell.PEER + name
     for name in ("l2", "l2, local", "l1", "taylor", "hessian-summed", "l1, local", "taylor, local", "hessian")
@@ -55,7 +53,7 @@ TEST = {20: 2000, 56: 1000}
 """Test images of the cheap stages."""
 TRAINED = {20: 25_600, 56: 12_800}
 """Images of the quick recipe's recovery."""
-MAIN = (*CRITERIA[:8], *KEPT[:2], *PEERS[:5])
+MAIN = (*CRITERIA[:8], *PEERS[:5])
 """What is recovered first, and of ResNet-56 alone."""
 
 

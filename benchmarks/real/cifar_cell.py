@@ -14,6 +14,7 @@ from benchmarks.real import peer
 from benchmarks.real.data import Batches, batches, cifar10, training
 from benchmarks.real.record import Figures, Settings
 from benchmarks.zoo.measure import wrong
+from secateurs.budgets import SCOPES
 
 BATCH = 128
 PEER, WHOLE = "torch-pruning ", "as it comes"
@@ -67,7 +68,7 @@ def _streams(model: nn.Module) -> list[str]:
 
 
 def _by_us(model: nn.Module, settings: Settings, images: Batches, compensate: bool = False) -> sc.Result:
-    """By a method such as "l2", "obs, local, streams kept" or "ssi, 5 rounds"."""
+    """By a method such as "l2", "obs, local, streams kept" or "ssi, 5 rounds"; units compete as suits the criterion."""
     criterion, *how = settings["method"].split(", ")
     rounds = next((int(word.removesuffix(" rounds")) for word in how if word.endswith("rounds")), 1)
     return sc.prune(
@@ -77,7 +78,7 @@ def _by_us(model: nn.Module, settings: Settings, images: Batches, compensate: bo
         settings["budget"],
         seed=settings["seed"],
         keep=_streams(model) if "streams kept" in how else (),
-        scope="local" if "local" in how else "global",
+        scope=next((word for word in how if word in SCOPES), None),
         schedule=sc.Schedule(rounds),
         compensate=compensate,
     )
