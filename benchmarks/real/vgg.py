@@ -7,8 +7,8 @@ compensated and recalibrated network after one short training, the same for all.
 it was not trained to the end, so what the training alone gives is there to compare with.
 
 A mixture is (1 − α)·l1 + α·nexp, each divided by its mean over the layer, as in NEXP's paper; *auto* chooses an α for
-every layer by the loss on every second batch. `l1` and `nexp` by themselves are not divided by anything, so they differ
-from α = 0 and α = 1 where layers compete.
+every layer by the loss on every second batch. `nexp` by itself is not divided by anything, so it differs from α = 1
+where layers compete; `l1` is relative to its layer anyway, and is α = 0.
 
 LeakyReLU lets a little of what is negative through. NEXP binarises at zero, where both activations change sign alike;
 `nexp-median` binarises at the unit's own median.
