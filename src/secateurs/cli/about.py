@@ -51,13 +51,13 @@ def list_(
         print_json({name: everything[name] for name in wanted})
         return
     if "criteria" in wanted:
-        headers = ["name", "needs", "comparable", "single weights", "score", "limits", "source"]
+        headers = ["name", "needs", "scope", "single weights", "score", "limits", "source"]
         yes = {True: "yes", False: "no"}
         print_table(
             "Criteria",
             headers,
             [
-                (c.name, c.needs, yes[c.comparable], yes[c.scores_entries], c.summary, c.limits, c.source)
+                (c.name, c.needs, c.scope, yes[c.scores_entries], c.summary, c.limits, c.source)
                 for c in CRITERIA.values()
             ],
         )
