@@ -17,9 +17,9 @@ claims (../shared/papers/effective-model-pruning.txt): less than 0.5 percentage 
 the magnitude of weights; and that accuracy falls off a cliff below β = 1.
 
 What we see so far, of one seed: EMP's first claim holds, at more sparsity than that, and by magnitude β = 1 is no
-cliff: accuracy falls well below it. The rule is as good as the scores it is given: with norms of neurons it removes next to
-nothing, and with their Taylor scores, which differ by far more, nearly everything, and the accuracy with it. NDP's table
-is hardly begun: without the rows of chance and magnitude, nothing follows from it.
+cliff: accuracy falls well below it. The rule is as good as the scores it is given: with norms of neurons it removes
+next to nothing, and with their Taylor scores, which differ by far more, nearly everything, and the accuracy with it.
+NDP's table is hardly begun: without the rows of chance and magnitude, nothing follows from it.
 """
 
 from __future__ import annotations
