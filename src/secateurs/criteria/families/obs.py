@@ -33,7 +33,7 @@ def _entries(weight: Weight) -> Tensor:
 @criterion(
     "obs",
     source="structured OBS (Hassibi & Stork 1993; Kurtić et al. 2023, arXiv 2302.04089), greedy, with compensation",
-    comparable=True,
+    comparable=False,  # a share of what one layer puts out may mean more to the network than that of another
     requests=(MOMENTS,),
     entries=_entries,
     limits="needs more samples × positions than units; looks at the next layer alone",
