@@ -65,8 +65,10 @@ def compensate(
     With C the second moments of what a weight W is multiplied with, S the features that stay and R those that go, W_S
     becomes W_S + W_R C_RS (C_SS + λI)⁻¹: the least squares solution over all samples and positions, with λ chosen by
     generalised cross-validation. Where the layer has a bias, moments are about the mean, and the bias takes up what
-    the mean changes (on average over positions, for convolutions that pad). No labels, no gradients. It costs one
-    forward pass of the dense model over the data, and 8 bytes per pair of features that go into one layer.
+    the mean changes. No labels, no gradients. A convolution has a feature for each tap of its kernel and each channel,
+    seen at up to 256 positions of each sample (`secateurs.structure.window`); one that is transposed, or would have too
+    many features, has one per channel. It costs one forward pass of the dense model over the data, and 8 bytes per pair
+    of features that go into one layer.
 
     Args:
         small: the model that `apply` made of `dense` by `plan`; changed in place.
