@@ -503,6 +503,13 @@ class Use:
         return error
 
 
+@pytest.fixture
+def plain(monkeypatch):
+    """OBS as it is with any number of samples: no ridge to speak of."""
+    monkeypatch.setattr(obs, "RIDGE", 1e-14)
+    monkeypatch.setattr(obs, "shrinkage", lambda features, rows: 0.0)
+
+
 def greedy(uses, size, step=1, aggregate="sum"):
     """Scores by brute force: one least squares problem per unit, layer and step."""
     scores, gone, worst = [0.0] * size, [], 0.0
@@ -568,8 +575,7 @@ def uses_of(its, group):
         ("transformer", "block.linear1", "mean"),
     ],
 )
-def test_obs_removes_what_least_squares_misses_least(name, group, aggregate, monkeypatch):
-    monkeypatch.setattr(obs, "RIDGE", 1e-14)
+def test_obs_removes_what_least_squares_misses_least(name, group, aggregate, plain):
     its = case(name)
     found = sc.score(its.model, its.data, "obs", its.structure, aggregate=aggregate)[group]
     torch.testing.assert_close(
@@ -578,8 +584,7 @@ def test_obs_removes_what_least_squares_misses_least(name, group, aggregate, mon
 
 
 @pytest.mark.filterwarnings("ignore::secateurs.errors.FewSamplesWarning")  # for another group
-def test_obs_lets_wide_groups_lose_several_units_at_a_time(monkeypatch):
-    monkeypatch.setattr(obs, "RIDGE", 1e-14)
+def test_obs_lets_wide_groups_lose_several_units_at_a_time(plain, monkeypatch):
     monkeypatch.setattr(obs, "STEPS", 3)
     its = case("residual")
     found = sc.score(its.model, its.data, "obs", its.structure)["1.conv1"]
@@ -589,9 +594,8 @@ def test_obs_lets_wide_groups_lose_several_units_at_a_time(monkeypatch):
 
 @pytest.mark.filterwarnings("ignore::secateurs.errors.FewSamplesWarning")  # for other groups
 @pytest.mark.parametrize("outputs", [4, 32])
-def test_obs_lets_only_peers_of_the_same_block_take_over(outputs, monkeypatch):
+def test_obs_lets_only_peers_of_the_same_block_take_over(outputs, plain):
     """Blocks of a grouped convolution put out different things; with few outputs per block and with many."""
-    monkeypatch.setattr(obs, "RIDGE", 1e-14)
     model = nn.Sequential(nn.Conv2d(3, 8, 1), nn.ReLU(), nn.Conv2d(8, outputs, 3, groups=2), nn.ReLU(),
                           nn.Conv2d(outputs, 2, 1)).double()  # fmt: skip
     x = torch.randn(20, 3, 5, 5).double()
@@ -606,7 +610,7 @@ def test_obs_lets_only_peers_of_the_same_block_take_over(outputs, monkeypatch):
     torch.testing.assert_close(found, greedy([use], 4), rtol=1e-6, atol=1e-9)
 
 
-def test_obs_gives_up_one_of_two_twins_for_nothing_and_holds_on_to_the_other():
+def test_obs_gives_up_one_of_two_twins_for_nothing_and_holds_on_to_the_other(plain):
     model, _ = build("mlp")
     x = torch.randn(60, 6).double()
     with torch.no_grad():
@@ -616,9 +620,8 @@ def test_obs_gives_up_one_of_two_twins_for_nothing_and_holds_on_to_the_other():
     assert max(scores[2], scores[6]) > scores.median()
 
 
-def test_obs_lets_a_unit_that_only_made_up_for_another_go_with_it(monkeypatch):
+def test_obs_lets_a_unit_that_only_made_up_for_another_go_with_it(plain):
     """The first costs something; the second then nothing, but a score says what was lost by then."""
-    monkeypatch.setattr(obs, "RIDGE", 1e-14)
     model = nn.Sequential(nn.Linear(6, 4), nn.ReLU(), nn.Linear(4, 5)).double()
     x = torch.randn(60, 6).double()
     with torch.no_grad():
@@ -631,6 +634,16 @@ def test_obs_lets_a_unit_that_only_made_up_for_another_go_with_it(monkeypatch):
     scores = sc.score(model, [x], "obs")["0"]
     assert scores[0] == scores[1] == scores.min()
     torch.testing.assert_close(scores, greedy([use], 4), rtol=1e-6, atol=1e-9)
+
+
+def test_few_samples_do_not_make_obs_take_strangers_for_copies():
+    torch.manual_seed(3)
+    model = nn.Sequential(nn.Linear(40, 30), nn.Linear(30, 4)).double()
+    s = sc.trace(model, torch.randn(2, 40).double())
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", FewSamplesWarning)
+        few, many = (sc.score(model, [torch.randn(n, 40).double()], "obs", s)["0"] for n in (20, 4000))
+    assert few.median() > 0.3 * many.median()
 
 
 def test_obs_warns_of_fewer_samples_than_features_and_only_then():
@@ -652,9 +665,8 @@ PROBED = tuple(n for n, its in CRITERIA.items() if any("hessian" in leaf.gradien
 """Criteria that estimate the Hessian from random vectors, and from the first batch alone."""
 MEANS = (
     "apoz", "mean-activation", "hrank", "chip", "taylor", "taylor-gate", "fisher", "snip", "grasp", "wanda", "flap",
-    "obs",
 )  # fmt: skip
-"""Criteria that are means over samples; the others compare samples with each other, or look at none."""
+"""Criteria that are means over samples; the others compare or count samples, or look at none."""
 NOT_OF_DEATH = {
     "random": "sees nothing",
     "l1": "sees the weights that would use the unit",

@@ -35,7 +35,7 @@ class Criterion:
         entry_gradients: the gradients that `entries` needs, where they are others.
         summary: one line about it.
         limits: what it cannot see or do, in a few words.
-        additive: whether scores are what is lost with each unit, which adds up over the layers that it lies in.
+        additive: whether scores are what is lost with each unit, which adds up over units and layers.
     """
 
     name: str
@@ -53,7 +53,7 @@ class Criterion:
     @property
     def scope(self) -> str:
         """How units compete unless somebody says otherwise; see `secateurs.allocate`."""
-        return "global" if self.comparable else "local"
+        return "per-cost" if self.additive else "global" if self.comparable else "local"
 
     @property
     def needs(self) -> str:
@@ -188,7 +188,8 @@ def criterion(
         entries: scores the single entries of a weight (see `mask`).
         entry_gradients: the gradients that `entries` needs, where they are others.
         limits: what it cannot see or do.
-        additive: whether scores are what is lost with each unit, which adds up over the layers that it lies in.
+        additive: whether scores are what is lost with each unit, which adds up over units and layers: then units
+            compete by what is lost for what is saved.
 
     Raises:
         CriterionError: the name is taken, there is no docstring, or something that it needs does not exist.

@@ -15,7 +15,7 @@ from secateurs.structure import Contraction
 
 MOMENTS = Request("maps", Moments)
 RIDGE = 1e-6
-"""Added to the diagonal of the second moments, relative to each of its entries."""
+"""Added to the diagonal of the second moments, relative to each of its entries; see `shrinkage`."""
 STEPS = 512
 """Greedy removal takes at most about so many steps; wider groups lose several units in each."""
 
@@ -33,7 +33,7 @@ def _entries(weight: Weight) -> Tensor:
 @criterion(
     "obs",
     source="structured OBS (Hassibi & Stork 1993; Kurtić et al. 2023, arXiv 2302.04089), greedy, with compensation",
-    comparable=False,  # a share of what one layer puts out may mean more to the network than that of another
+    comparable=True,
     requests=(MOMENTS,),
     entries=_entries,
     limits="needs more samples × positions than units; looks at the next layer alone",
@@ -126,6 +126,11 @@ def _magnitude(weight: Tensor, moments: Tensor) -> Tensor:
     return (weight * (moments @ weight)).sum().clamp(min=torch.finfo(weight.dtype).tiny).sqrt()
 
 
+def shrinkage(features: int, rows: int) -> float:
+    """How much is added for want of samples: features for which there are few rows seem to predict each other."""
+    return features / rows
+
+
 def _products(contraction: Contraction, moments: Moments, bias: bool) -> Tensor:
     """Mean products of the features, about their means if a bias can take these up, ridge included.
 
@@ -135,5 +140,6 @@ def _products(contraction: Contraction, moments: Moments, bias: bool) -> Tensor:
     products = whole - torch.outer(mean, mean) if bias else whole
     block = torch.arange(len(products), device=products.device) * contraction.blocks // len(products)
     least = RIDGE * whole.diagonal().mean() or 1.0  # a feature that does not vary has no energy of its own
-    ridge = RIDGE * products.diagonal().clamp(min=least)
+    few = shrinkage(len(products) // contraction.blocks, moments.rows)
+    ridge = (RIDGE + few) * products.diagonal().clamp(min=least)
     return torch.where(block[:, None] == block, products, 0) + torch.diag(ridge)
