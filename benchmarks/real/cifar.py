@@ -13,7 +13,7 @@ classifier. It goes step by step until the budget is met, with gradients of the 
 importance as published, which keeps the last sample's gradient alone; in `hessian-summed` we let it sum over all.
 
 How units compete is what suits the criterion unless it is said: all of the network (*global*), all for the MACs that
-they save (*per-cost*), or those of a layer (*local*, the default of `obs`), so that every layer keeps about the same
+they save (*per-cost*, the default of `obs`), or those of a layer (*local*), so that every layer keeps about the same
 share. With the budget `effective` (EMP) the MACs are whatever the scores say. SSI cuts in rounds, scoring anew after
 each. `obs` without more is what `sc.prune` does if nobody says otherwise.
 """
@@ -34,10 +34,10 @@ DEPTHS = (56, 20)
 SEEDS = (0, 1, 2)
 CRITERIA = (
     "obs", "l2", "nexp", "0.5*nexp+0.5*l1", "random", "taylor-gate", "ndi", "ssi, 5 rounds", "reversed-ssi, 5 rounds",
-    "flap", "l1", "fisher", "taylor", "bn-scale", "fpgm", "chip", "obs, per-cost", "obs, global", "flap, per-cost",
+    "flap", "l1", "fisher", "taylor", "bn-scale", "fpgm", "chip", "obs, local", "obs, global", "flap, per-cost",
     "taylor-gate, per-cost", "l2, local", "nexp, local", "random, local",
 )  # fmt: skip
-KEPT = tuple(f"{name}, streams kept" for name in ("obs", "l2", "obs, per-cost", "random"))
+KEPT = tuple(f"{name}, streams kept" for name in ("obs", "l2", "obs, local", "random"))
 PEERS = tuple(
     cifar_cell.PEER + name
     for name in ("l2", "l2, local", "l1", "taylor", "hessian-summed", "l1, local", "taylor, local", "hessian")
