@@ -29,7 +29,7 @@ from secateurs.sweep import Sweep
 from secateurs.workers import Execute, on_this_machine
 
 RESULTS = Path(__file__).parent.parent / "results" / "language"
-CRITERIA = ("nexp", "ssi", "ndi", "taylor", "wanda", "flap")
+CRITERIA = ("obs", "nexp", "ssi", "ndi", "taylor", "wanda", "flap")
 CONTROLS = ("ssi", "mean-activation", "l2")
 SEEDS = 3
 Run = Callable[[Path, Execute, Progress, str], object]
