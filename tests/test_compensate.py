@@ -10,7 +10,9 @@ from torch import nn
 from torch.nn import functional
 
 import secateurs as sc
+from secateurs.compensate import needs
 from secateurs.errors import DataError, PlanError
+from secateurs.observe import observe
 from secateurs.plan import GroupPlan
 
 
@@ -330,7 +332,57 @@ def test_prune_compensates_unless_told_not_to(net, batches):
     assert compensated < error
 
 
+class Counted(list):
+    """Batches that know how often they were gone through."""
+
+    passes = 0
+
+    def __iter__(self):
+        self.passes += 1
+        return super().__iter__()
+
+
+def test_prune_observes_what_scoring_and_compensation_need_in_one_pass(net, batches):
+    x, shared, apart = batches[0][0], Counted(batches), Counted(batches)
+    together = sc.prune(net, shared, "obs", "keep:0.5", x)
+    s = together.structure
+    small = sc.apply(net, together.plan, x, s)
+    scores = sc.score(net, apart, "obs", s)
+    report = sc.compensate(small, net, together.plan, apart, s)
+    assert (shared.passes, apart.passes) == (1, 2)
+    assert report == together.compensation
+    assert all(torch.equal(its, together.scores[name]) for name, its in scores.items())
+    theirs = together.model.state_dict()
+    assert all(torch.equal(tensor, theirs[name]) for name, tensor in small.state_dict().items())
+
+
+@pytest.mark.parametrize(("between", "passes"), [(None, 3), (lambda model: None, 3 + 2)])  # batch norms
+def test_of_several_rounds_none_reads_the_data_twice(net, batches, between, passes):
+    data = Counted(batches)
+    result = sc.prune(net, data, "nexp", "keep:0.5", batches[0][0], schedule=sc.Schedule(3), between=between)
+    assert data.passes == passes
+    assert result.compensation is not None
+    assert result.compensation.errors
+
+
+def test_what_was_observed_for_one_plan_serves_others(net, batches):
+    s = sc.trace(net, batches[0][0])
+    data = Counted(batches)
+    observed = observe(net, data, needs(s))
+    for seed in range(3):
+        scores = {n: torch.rand(g.size, generator=torch.Generator().manual_seed(seed)) for n, g in s.groups.items()}
+        plan = sc.allocate(s, scores, "keep:0.6")
+        once, again = (sc.apply(net, plan, batches[0][0], s) for _ in range(2))
+        assert sc.compensate(once, net, plan, batches, s) == sc.compensate(again, net, plan, data, s, observed=observed)
+        assert all(torch.equal(tensor, once.state_dict()[name]) for name, tensor in again.state_dict().items())
+    assert data.passes == 1
+
+
 def test_data_that_can_be_read_only_once_is_refused_where_two_passes_are_needed(net, batches):
+    x = batches[0][0]
     with pytest.raises(DataError, match="compensate=False"):
-        sc.prune(net, iter(batches), "nexp", example_inputs=batches[0][0])
-    assert sc.prune(net, iter(batches), "nexp", example_inputs=batches[0][0], compensate=False)
+        sc.prune(net, iter(batches), "taylor", example_inputs=x)
+    with pytest.raises(DataError, match="compensate=False"):
+        sc.prune(net, iter(batches), "nexp", example_inputs=x, schedule=sc.Schedule(2))
+    assert sc.prune(net, iter(batches), "taylor", example_inputs=x, compensate=False)
+    assert sc.prune(net, iter(batches), "nexp", example_inputs=x).compensation

@@ -16,7 +16,7 @@ from torch.nn.modules.conv import _ConvNd
 from secateurs.data import first_batch, named_tensors
 from secateurs.errors import PlanError
 from secateurs.least_squares import Layer
-from secateurs.observe import Moments, Observations, observe
+from secateurs.observe import Moments, Observations, Wanted, completed
 from secateurs.plan import Plan
 from secateurs.progress import Progress, silent
 from secateurs.structure import Contraction, Structure, trace
@@ -39,6 +39,12 @@ class Compensation:
     after: Mapping[str, float]
     skipped: Mapping[str, str]
 
+    @classmethod
+    def of(cls, errors: Mapping[str, tuple[float, float]], skipped: Mapping[str, str]) -> Compensation:
+        """From both errors of each weight."""
+        before, after = ({name: its[number] for name, its in errors.items()} for number in (0, 1))
+        return cls(before, after, skipped)
+
     @property
     def errors(self) -> dict[str, tuple[float, float]]:
         """Both errors of each weight."""
@@ -58,6 +64,7 @@ def compensate(
     structure: Structure | None = None,
     *,
     mean_only: bool = False,
+    observed: Observations | None = None,
     progress: Progress = silent,
 ) -> Compensation:
     """Change the weights that used removed units so that the remaining ones do what those did; right after the cut.
@@ -78,6 +85,8 @@ def compensate(
         structure: of `dense`; by default it is traced again on the first samples of the data.
         mean_only: replace a removed unit by its mean alone, which goes into the bias, as FLAP does (arXiv 2312.11983,
             Eq. 9); a layer without a bias is skipped.
+        observed: statistics of the dense model on this data that there are already, such as those that several plans
+            `needs`; only those that are missing are collected.
         progress: wraps the iteration over the data.
 
     Returns:
@@ -92,11 +101,16 @@ def compensate(
     plan.check(structure)
     losers, skipped = losers_of(structure, plan, mean_only)
     wanted = {c.operand: (Moments,) for its in losers.values() for c in its}
-    observations = observe(dense, data, wanted, progress, "observing, to compensate") if wanted else {}
+    observations = completed(observed or {}, dense, data, wanted, progress, "observing, to compensate")
     tensors, targets = dict(named_tensors(dense)), dict(named_tensors(small))
     errors = take_over(losers, targets, dense, tensors, plan, structure, observations, mean_only)
-    before, after = ({name: its[number] for name, its in errors.items()} for number in (0, 1))
-    return Compensation(before, after, skipped)
+    return Compensation.of(errors, skipped)
+
+
+def needs(structure: Structure) -> Wanted:
+    """The statistics that compensation may need, whatever is removed."""
+    groups = structure.groups.values()
+    return {c.alike.operand: (Moments,) for group in groups for c in structure.contractions_of(group)}
 
 
 Losers = Mapping[str, Sequence[Contraction]]

@@ -132,8 +132,9 @@ def prune(
         loss: for criteria that need gradients, and for training; see `secateurs.losses.loss_of`.
         aggregate: how the scores of a unit that lies in several layers become one; see `score_many`.
         compensate: let the units that stay take over what the removed ones did, as far as they can predict it; see
-            `compensate`. It takes another pass over the data: after each round if the model is trained between rounds,
-            otherwise once, after the last, so that no weight changes between rounds.
+            `compensate`. After each round if the model is trained between rounds, otherwise once, after the last, so
+            that no weight changes between rounds. What it needs is observed along with what the criterion does, or in
+            a pass of its own if the criterion looks at no activations.
         keep: names or patterns of modules whose units stay; see `trace`.
         kinds: which kinds of units may go; see `trace`.
         limits: bounds for each group; groups alike get the same width if `model` generates text with `transformers`,
@@ -174,7 +175,8 @@ def prune(
         batch = first_batch(data)
         examples, costed = batch.sample(2), batch.sample(1)
     schedule = schedule or Schedule()
-    reads = schedule.rounds * chosen.needs_data + compensate + (recovery is not None and training is None)
+    reads = schedule.rounds * chosen.needs_data + (recovery is not None and training is None)
+    reads += compensate and not any(leaf.requests for leaf in chosen.leaves)
     if isinstance(data, Iterator) and reads > 1:
         raise DataError(
             "the data is an iterator, which can be read only once, but each round, compensation and recovery read it; "

@@ -13,11 +13,13 @@ from torch import nn
 from torch.optim import Optimizer
 
 from secateurs.budgets import Limits, Takes
-from secateurs.compensate import compensate
+from secateurs.compensate import compensate, needs
 from secateurs.costs import cost
 from secateurs.criteria import AnyCriterion, score
+from secateurs.criteria.gather import observing, wanted_by
 from secateurs.errors import UsageError
 from secateurs.losses import Loss
+from secateurs.observe import Observations, observe
 from secateurs.progress import Progress
 from secateurs.recover import Fit, Recovery, randomness, recalibrate, recover, tracking_norms
 from secateurs.schedule import Schedule
@@ -107,8 +109,18 @@ class Procedure:
         """Score, plan and cut; where the model is trained next, let the units that stay take over first."""
         structure = self.structure if state.plan is None else self._traced(state.model)
         loss = self.loss if self.criterion.needs_loss else None
-        how: dict[str, Any] = {"aggregate": self.aggregate, "seed": self.seed, "progress": self.progress}
-        scores = score(state.model, self.data, self.criterion, structure, loss, **how)
+        observed = self._observed(state, structure)
+        scores = score(
+            state.model,
+            self.data,
+            self.criterion,
+            structure,
+            loss,
+            aggregate=self.aggregate,
+            seed=self.seed,
+            observed=observed,
+            progress=self.progress,
+        )
         further = cut_further(
             state.model,
             structure,
@@ -126,7 +138,9 @@ class Procedure:
         plan, cut = further.plan, further.cut
         taken_over = None
         if self.compensate and self.between is not None:
-            taken_over = compensate(cut.model, state.model, cut.plan, self.data, structure, progress=self.progress)
+            taken_over = compensate(
+                cut.model, state.model, cut.plan, self.data, structure, observed=observed, progress=self.progress
+            )
         after = replace(
             state,
             model=cut.model,
@@ -136,14 +150,25 @@ class Procedure:
             compensation=taken_over,
             rounds=(*state.rounds, Round(cost(cut.model, self.costed), plan.widths, {})),
             put_back=further.put_back,
+            observed=observed if state.plan is None and self.between is None else state.observed,
         )
         return after.measured(self.measure, "cut")
+
+    def _observed(self, state: State, structure: Structure) -> Observations:
+        """In one pass, what the criterion looks at and what compensation needs of the same model."""
+        wanted = wanted_by(self.criterion.leaves, structure)
+        if not wanted or not self.compensate or (self.between is None and state.plan is not None):
+            return {}
+        moments = needs(structure)
+        both = {tap: (*wanted.get(tap, ()), *moments.get(tap, ())) for tap in {**wanted, **moments}}
+        return observe(state.model, self.data, both, self.progress, observing(both))
 
     def _compensation(self, state: State, _: Path | None) -> State:
         """After all rounds at once, since no weight was changed since the dense model."""
         assert state.plan is not None, "there is at least one round"
-        its = compensate(state.model, self.dense, state.plan, self.data, self.structure, progress=self.progress)
-        return replace(state, compensation=its).measured(self.measure, "cut")
+        how: dict[str, Any] = {"observed": state.observed, "progress": self.progress}
+        its = compensate(state.model, self.dense, state.plan, self.data, self.structure, **how)
+        return replace(state, compensation=its, observed={}).measured(self.measure, "cut")
 
     def _recovering(self, how: Recovery | Fit, suffix: str) -> dict[str, Stage]:
         stages: dict[str, Stage] = {}

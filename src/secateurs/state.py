@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from secateurs.compensate import Compensation
 from secateurs.costs import Cost
 from secateurs.errors import UsageError
+from secateurs.observe import Observations
 from secateurs.plan import Plan
 from secateurs.preserve import rng
 from secateurs.surgery import Attributes
@@ -45,6 +46,7 @@ class State:
         compensation: what the units that stayed took over last.
         rounds: what each round left.
         put_back: groups whose removal failed verification, and how; they are not tried again.
+        observed: what was observed of the dense model and compensation can use. A run that goes on observes it again.
     """
 
     model: nn.Module
@@ -54,6 +56,7 @@ class State:
     compensation: Compensation | None = None
     rounds: tuple[Round, ...] = ()
     put_back: Mapping[str, str] = field(default_factory=dict)
+    observed: Observations = field(default_factory=dict)
 
     def measured(self, measure: Measure | None, stage: str) -> State:
         """With the figures of the model as it is, at this stage of its latest round.

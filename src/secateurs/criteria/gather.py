@@ -20,9 +20,9 @@ from secateurs.observe import (
     Pooled,
     Statistic,
     Wanted,
+    completed,
     differentiate,
     memory,
-    observe,
     synaptic_flow,
 )  # fmt: skip
 from secateurs.progress import Progress, silent
@@ -37,10 +37,11 @@ def gather(
     loss: Loss | None = None,
     seed: int = 0,
     progress: Progress = silent,
+    observed: Observations | None = None,
 ) -> Sources:
-    """Everything that these criteria look at."""
+    """Everything that these criteria look at; statistics that were observed already are not collected again."""
     kinds = {kind for criterion in criteria for kind in criterion.gradients}
-    return collect(model, data, wanted_by(criteria, structure), kinds, structure, loss, seed, progress)
+    return collect(model, data, wanted_by(criteria, structure), kinds, structure, loss, seed, progress, observed)
 
 
 def collect(
@@ -52,20 +53,22 @@ def collect(
     loss: Loss | None,
     seed: int,
     progress: Progress,
+    observed: Observations | None = None,
 ) -> Sources:
     """These statistics and gradients; data may be None where neither looks at any."""
     data = () if data is None else data
-    observations: Observations = {}
-    if wanted:
-        megabytes = memory(wanted, Pooled.LARGEST) / 2**20
-        observations = observe(model, data, wanted, progress, f"observing (keeps up to {megabytes:,.0f} MB)")
     return Sources(
         structure=structure,
         tensors=dict(named_tensors(model)),
         norms=norms_of(model),
-        observations=observations,
+        observations=completed(observed or {}, model, data, wanted, progress, observing(wanted)),
         gradients=_gradients(model, data, kinds, structure, loss, seed, progress),
     )
+
+
+def observing(wanted: Wanted) -> str:
+    """What progress over a pass that collects these is shown as."""
+    return f"observing (keeps up to {memory(wanted, Pooled.LARGEST) / 2**20:,.0f} MB)"
 
 
 def norms_of(model: nn.Module) -> frozenset[str]:

@@ -18,6 +18,7 @@ from secateurs.criteria.tune import EverySecond, tune
 from secateurs.data import first_batch, need_values
 from secateurs.errors import CriterionError, DataError, SecateursError, UnscorableError, UnscoredWarning
 from secateurs.losses import Loss
+from secateurs.observe import Observations
 from secateurs.progress import Progress, silent
 from secateurs.shard import spread
 from secateurs.structure import Group, Structure, trace
@@ -36,6 +37,7 @@ def score(
     *,
     aggregate: str = AUTO,
     seed: int = 0,
+    observed: Observations | None = None,
     progress: Progress = silent,
 ) -> dict[str, Tensor]:
     """Score every unit of every group by one criterion; see `score_many`.
@@ -43,7 +45,8 @@ def score(
     Returns:
         Group name to scores [units], float64 on the CPU, higher = keep.
     """
-    found = score_many(model, data, [criterion], structure, loss, aggregate=aggregate, seed=seed, progress=progress)
+    how: dict[str, Any] = {"aggregate": aggregate, "seed": seed, "observed": observed, "progress": progress}
+    found = score_many(model, data, [criterion], structure, loss, **how)
     return next(iter(found.values()))
 
 
@@ -56,6 +59,7 @@ def score_many(
     *,
     aggregate: str = AUTO,
     seed: int = 0,
+    observed: Observations | None = None,
     progress: Progress = silent,
 ) -> dict[str, dict[str, Tensor]]:
     """Score every unit of every group by several criteria, which share one pass over the data.
@@ -72,6 +76,8 @@ def score_many(
         aggregate: how the scores of a unit that lies in several layers become one: "mean", "max" or "sum"; by default
             the sum where scores are what is lost (see `Criterion.additive`), else the mean.
         seed: for criteria that draw random numbers.
+        observed: statistics of this model on this data that there are already, see `secateurs.observe.observe`; only
+            those that are missing are collected.
         progress: wraps the iteration over the data.
 
     Returns:
@@ -97,7 +103,7 @@ def score_many(
         structure = trace(model, first_batch(data).sample(2))
     chosen = [_tuned(its, model, data, structure, loss, aggregate, seed, progress) for its in chosen]
     leaves = list(dict.fromkeys(leaf for its in chosen for leaf in its.leaves))
-    sources = gather(model, data, leaves, structure, loss, seed, progress)
+    sources = gather(model, data, leaves, structure, loss, seed, progress, observed)
     found = {leaf: _scored(leaf, sources, aggregate, seed) for leaf in leaves}
     return {its.name: joined(its, found, structure) for its in chosen}
 

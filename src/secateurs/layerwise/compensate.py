@@ -37,5 +37,4 @@ def compensate_by_stages(
 
     needs = {name: {c.operand: (Moments,) for c in its} for name, its in losers.items()}
     observe_by_stages(stages, needs, tell, progress, ", to compensate")
-    before, after = ({name: errors[name][number] for name in losers} for number in (0, 1))
-    return Compensation(before, after, skipped)
+    return Compensation.of({name: errors[name] for name in losers}, skipped)

@@ -66,6 +66,20 @@ def observe(
     return {(place.tap, type(its)): merged(data, its) for place in watcher.places for its in place.statistics}
 
 
+def completed(
+    observed: Observations,
+    model: nn.Module,
+    data: Iterable[Any],
+    wanted: Wanted,
+    progress: Progress = silent,
+    description: str = "observing",
+) -> Observations:
+    """What was observed before, with what it lacks of the wanted statistics; see `observe`."""
+    missing = {tap: [its for its in types if (tap, its) not in observed] for tap, types in wanted.items()}
+    missing = {tap: types for tap, types in missing.items() if types}
+    return {**observed, **observe(model, data, missing, progress, description)} if missing else observed
+
+
 def memory(wanted: Wanted, samples: int) -> int:
     """The bytes that the statistics will take after so many samples of the size that the model was traced on."""
     total = 0
