@@ -1,20 +1,15 @@
-"""The ResNets of He et al. for CIFAR-10, with the weights and images of ../shared (see its DATA.md)."""
+"""The ResNets of He et al. for CIFAR-10, with the weights of ../shared (see its DATA.md)."""
 
 from __future__ import annotations
 
-import os
-import sys
-from pathlib import Path
-
-import numpy as np
 import safetensors.torch
-import torch
 from torch import Tensor, nn
 from torch.nn import functional
-from torch.utils.data import DataLoader, TensorDataset
 
-SHARED = Path(os.environ.get("SECATEURS_DATA") or Path(__file__).parents[2] / "shared" / "data")
+from benchmarks.shared import SHARED
+
 MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
+"""Of the images that the weights were trained on."""
 
 
 class Block(nn.Module):
@@ -61,19 +56,3 @@ def resnet(depth: int) -> CifarResNet:
     model = CifarResNet((depth - 2) // 6)
     model.load_state_dict(safetensors.torch.load_file(SHARED / "weights" / f"resnet{depth}-cifar10.safetensors"))
     return model.eval()
-
-
-def cifar10(
-    split: str, count: int | None = None, seed: int = 0, batch_size: int = 256, shuffle: bool = False
-) -> DataLoader:
-    """Images of CIFAR-10, normalised as the weights expect: `count` of them chosen by the seed, or all."""
-    sys.path.insert(0, str(SHARED))
-    import load  # type: ignore[import-not-found]
-
-    images, labels = load.cifar10(split)
-    chosen = np.arange(len(images)) if count is None else np.random.default_rng(seed).permutation(len(images))[:count]
-    x = torch.tensor(np.asarray(images)[chosen]).float().div(255)
-    x = x.movedim(-1, 1) if x.shape[-1] == 3 else x
-    x = (x - torch.tensor(MEAN)[:, None, None]) / torch.tensor(STD)[:, None, None]
-    data = TensorDataset(x, torch.tensor(np.asarray(labels)[chosen]).long())
-    return DataLoader(data, batch_size, shuffle=shuffle, generator=torch.Generator().manual_seed(seed))

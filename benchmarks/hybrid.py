@@ -18,7 +18,8 @@ from pathlib import Path
 import torch
 
 import secateurs as sc
-from benchmarks.cifar_resnet import cifar10, resnet
+from benchmarks.cifar_resnet import resnet
+from benchmarks.real.data import batches, cifar10
 from secateurs.criteria.tune import ALPHAS
 from secateurs.evaluate import accuracy
 from secateurs.report import environment
@@ -33,13 +34,13 @@ def main() -> None:
     """Measure and write the results."""
     torch.set_num_threads(1)
     warnings.simplefilter("ignore")
-    model, test = resnet(20), cifar10("test", 2000)
+    model, test = resnet(20), batches(cifar10("test", 2000), 256)
     mixtures: dict[str, str | sc.Hybrid] = {f"α = {a:g}": sc.Hybrid(("l1", "nexp"), alpha=a) for a in ALPHAS}
     mixtures |= {"α = auto, per layer": sc.Hybrid(("l1", "nexp"), alpha="auto"), "random": "random", "l2": "l2"}
     found: dict[str, dict[str, list[float]]] = defaultdict(lambda: defaultdict(list))
     for seed in range(SEEDS):
-        images = cifar10("train", 512, seed, batch_size=64)
-        others = cifar10("train", 2048, 100 + seed)
+        images = batches(cifar10("train", 512, seed))
+        others = batches(cifar10("train", 2048, 100 + seed))
         for name, mixture in mixtures.items():
             for budget, scope in BUDGETS:
                 result = sc.prune(model, images, mixture, budget, scope=scope, seed=seed)

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import sys
-
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 from torch.utils.data import TensorDataset
 
-from benchmarks.cifar_resnet import SHARED
+from benchmarks.shared import load
 
 
 class Net(nn.Module):
@@ -34,8 +32,5 @@ class Net(nn.Module):
 
 def mnist(split: str, count: int) -> TensorDataset:
     """The first images of ../shared's MNIST, in [0, 1]."""
-    sys.path.insert(0, str(SHARED))
-    import load  # type: ignore[import-not-found]
-
-    images, labels = load.mnist(split)
+    images, labels = load().mnist(split)
     return TensorDataset(torch.tensor(images[:count]).float().div(255)[:, None], torch.tensor(labels[:count]).long())

@@ -9,10 +9,10 @@ from typing import Annotated, Literal
 import typer
 
 from benchmarks.real import NAMES
-from benchmarks.real.data import check
 from benchmarks.real.experiment import experiment
 from benchmarks.real.record import Line, append, key, latest, path_of, text
 from benchmarks.real.work import measured
+from benchmarks.shared import check
 from secateurs.cli.output import errors, progress
 from secateurs.errors import DataError
 

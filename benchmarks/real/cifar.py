@@ -27,7 +27,7 @@ from typing import Any
 from benchmarks.real import cifar_cell
 from benchmarks.real.experiment import Experiment
 from benchmarks.real.record import Line, Settings
-from benchmarks.real.tables import Column, mean, rows, table
+from benchmarks.real.tables import Column, mean, part, rows, setting
 from secateurs.recover import Recovery
 
 DEPTHS = (56, 20)
@@ -159,12 +159,9 @@ ORDER = ("recovered", "compensated, recalibrated", "cut, recalibrated")
 
 
 def _part(title: str, lines: Sequence[Line], columns: dict[str, Any], dense: Line) -> str:
-    if not lines:
-        return ""
     ordered = sorted(rows(lines), key=_last, reverse=True)
-    head = {"criterion": lambda its: its[0].settings["method"]}
     costs = {"MACs left, %": _left("macs", dense), "parameters left, %": _left("params", dense)}
-    return f"**{title}**\n\n" + table([line for row in ordered for line in row], {**head, **costs, **columns}) + "\n"
+    return part(title, [line for row in ordered for line in row], {"criterion": setting("method"), **costs, **columns})
 
 
 def _last(row: Sequence[Line]) -> float:

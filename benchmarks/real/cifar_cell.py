@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 from typing import Any
 
 import torch
@@ -13,8 +12,11 @@ from benchmarks.cifar_resnet import resnet
 from benchmarks.real import peer
 from benchmarks.real.data import Batches, batches, cifar10, training
 from benchmarks.real.record import Figures, Settings
+from benchmarks.real.stages import compensated, recalibrated
 from benchmarks.zoo.measure import wrong
 from secateurs.budgets import SCOPES
+from secateurs.compensate import needs
+from secateurs.observe import Observations, observe
 
 BATCH = 128
 PEER, WHOLE = "torch-pruning ", "as it comes"
@@ -32,12 +34,24 @@ def measure(settings: Settings) -> Figures:
         return _recovered(model, settings, images, test)
     if settings["method"].startswith(PEER):
         small = _by_peer(model, settings, images)
-        return _costs(small) | stages(small, images, test, "cut")
+        return _costs(small) | recalibrated(small, images, test, "cut")
     result = _by_us(model, settings, images)
-    helped = copy.deepcopy(result.model)
-    sc.compensate(helped, model, result.plan, images, result.structure)
-    small = result.model
-    return _costs(small) | stages(small, images, test, "cut") | stages(helped, images, test, "compensated")
+    small, helped = result.model, compensated(result, model, images, _observed(model, images, settings))
+    cut = recalibrated(small, images, test, "cut")
+    return _costs(small) | cut | recalibrated(helped, images, test, "compensated")
+
+
+_LATEST: dict[str, Observations] = {}
+"""What the latest network showed on the latest images: that of many cells that follow each other."""
+
+
+def _observed(model: nn.Module, images: Batches, settings: Settings) -> Observations:
+    """What compensation looks at, which is the same for all methods."""
+    its = f"{settings['depth']} {settings['images']} {settings['seed']}"
+    if its not in _LATEST:
+        _LATEST.clear()
+        _LATEST[its] = observe(model, images, needs(sc.trace(model, images[0][0][:2])))
+    return _LATEST[its]
 
 
 def _recovered(model: nn.Module, settings: Settings, images: Batches, test: Batches) -> Figures:
@@ -82,13 +96,6 @@ def _by_us(model: nn.Module, settings: Settings, images: Batches, compensate: bo
         schedule=sc.Schedule(rounds),
         compensate=compensate,
     )
-
-
-def stages(model: nn.Module, images: Batches, test: Batches, name: str) -> Figures:
-    """As it is, and recalibrated."""
-    before = sc.accuracy(model, test)
-    sc.recalibrate(model, images)
-    return {name: before, f"{name}, recalibrated": sc.accuracy(model, test)}
 
 
 def _costs(model: nn.Module) -> Figures:

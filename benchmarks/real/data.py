@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from functools import cache
 
 import torch
@@ -10,31 +9,16 @@ from torch import Tensor
 from torch.nn import functional
 from torch.utils.data import DataLoader, TensorDataset
 
-from benchmarks.cifar_resnet import MEAN, SHARED, STD
-from secateurs.errors import DataError
+from benchmarks.cifar_resnet import MEAN, STD
+from benchmarks.shared import load
 
 Batches = list[tuple[Tensor, Tensor]]
-
-
-def check() -> None:
-    """See that the data is there.
-
-    Raises:
-        DataError: it is not.
-    """
-    if not (SHARED / "load.py").exists():
-        raise DataError(
-            f"there is no data in {SHARED}: set SECATEURS_DATA to the folder that has load.py, cifar10 and weights"
-        )
 
 
 @cache
 def _pixels(split: str) -> tuple[Tensor, Tensor]:
     """Images uint8 [N, 32, 32, 3] and labels [N]."""
-    sys.path.insert(0, str(SHARED))
-    import load  # type: ignore[import-not-found]
-
-    images, labels = load.cifar10(split)
+    images, labels = load().cifar10(split)
     return torch.from_numpy(images), torch.from_numpy(labels)
 
 

@@ -24,7 +24,7 @@ from benchmarks.real.data import batches, cifar10
 from benchmarks.real.experiment import Experiment
 from benchmarks.real.record import Figures, Line, Settings
 from benchmarks.real.small_vgg import from_scratch, train, untrained
-from benchmarks.real.tables import Column, mean, setting, table
+from benchmarks.real.tables import Column, mean, part, setting
 
 SEEDS = (0, 1, 2)
 WAYS = (("keep:0.2", "local"), ("keep:0.2", "global"), ("keep:0.5", "local"))
@@ -91,6 +91,7 @@ def _cut(method: str, inputs: str, settings: Settings) -> sc.Result:
 
 HEAD: dict[str, Column] = {"criterion": setting("method"), "inputs": setting("inputs")}
 SHAPE: dict[str, Column] = {
+    **HEAD,
     "MACs left, %": mean("macs"),
     "parameters left, %": mean("params"),
     "least kept, %": mean("least"),
@@ -103,19 +104,15 @@ def tables(lines: Sequence[Line]) -> str:
     text = ""
     for budget, scope in WAYS:
         found = [its for its in lines if (its.settings.get("budget"), its.settings.get("scope")) == (budget, scope)]
-        text += _part(f"{budget}, {scope}", [its for its in found if "train" not in its.settings], SHAPE)
+        text += part(f"{budget}, {scope}", [its for its in found if "train" not in its.settings], SHAPE)
         trained = [its for its in found if "train" in its.settings]
         if any(its.settings["method"] == "random" for its in trained):
-            text += _part(f"{budget}, {scope}, trained", trained, {"accuracy": mean("accuracy")})
+            text += part(f"{budget}, {scope}, trained", trained, {**HEAD, "accuracy": mean("accuracy")})
     dense = [line for line in lines if line.settings["method"] == "dense"]
     if dense:
         how = dense[0].settings
         text += f"Dense: {mean('accuracy')(dense)} after {how['epochs']} epochs of {how['train']:,} images.\n"
     return text
-
-
-def _part(title: str, lines: Sequence[Line], columns: dict[str, Column]) -> str:
-    return f"**{title}**\n\n{table(lines, {**HEAD, **columns})}\n" if lines else ""
 
 
 EXPERIMENT = Experiment("initialisation", "Pruning at initialisation", __doc__ or "", cells, measure, tables)

@@ -19,10 +19,11 @@ import torch
 from torch import Tensor, nn
 
 import secateurs as sc
-from benchmarks.cifar_resnet import SHARED, resnet
+from benchmarks.cifar_resnet import resnet
 from benchmarks.real.experiment import Experiment
 from benchmarks.real.record import Figures, Line, Settings
 from benchmarks.real.tables import Column, mean, setting, table
+from benchmarks.shared import SHARED
 from secateurs.costs import in_turns
 
 SEEDS = (0, 1, 2)

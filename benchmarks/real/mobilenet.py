@@ -17,8 +17,6 @@ some after chance and nothing after norms. The curves below that, the other crit
 
 from __future__ import annotations
 
-import copy
-import sys
 from collections.abc import Sequence
 from functools import cache
 
@@ -28,12 +26,13 @@ from torch.nn import functional
 from torch.utils.data import TensorDataset
 
 import secateurs as sc
-from benchmarks.cifar_resnet import SHARED
 from benchmarks.real.data import Batches, batches
 from benchmarks.real.experiment import Experiment
 from benchmarks.real.latency import MODELS
 from benchmarks.real.record import Figures, Line, Settings
+from benchmarks.real.stages import compensated
 from benchmarks.real.tables import Column, mean, setting, table
+from benchmarks.shared import load
 
 IMAGES, TEST, SIZE = 64, 250, 160
 CRITERIA = ("l2", "random", "taylor", "l2, local", "obs", "nexp", "obs, local")
@@ -65,8 +64,7 @@ def measure(settings: Settings) -> Figures:
     scope = "local" if "local" in how else None
     seed, budget = settings["seed"], settings["budget"]
     result = sc.prune(model, images, criterion, budget, seed=seed, scope=scope, compensate=False)
-    helped = copy.deepcopy(result.model)
-    sc.compensate(helped, model, result.plan, images, result.structure)
+    helped = compensated(result, model, images)
     accuracies = {"cut": sc.accuracy(result.model, test), "compensated": sc.accuracy(helped, test)}
     return _costs(result.model) | accuracies
 
@@ -90,10 +88,7 @@ def _network() -> nn.Module:
 @cache
 def _pixels() -> tuple[Tensor, Tensor]:
     """The middle of each image, uint8 [1000, 3, 224, 224] in channels-last order, and labels."""
-    sys.path.insert(0, str(SHARED))
-    import load  # type: ignore[import-not-found]
-
-    images, labels = load.imagenet_sample()
+    images, labels = load().imagenet_sample()
     return torch.from_numpy(images[:, 16:240, 16:240].copy()).movedim(-1, 1), torch.from_numpy(labels)
 
 

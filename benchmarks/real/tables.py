@@ -42,6 +42,11 @@ def table(lines: Sequence[Line], columns: Mapping[str, Column]) -> str:
     return markdown(list(columns), [[column(its) for column in columns.values()] for its in rows(lines)])
 
 
+def part(title: str, lines: Sequence[Line], columns: Mapping[str, Column]) -> str:
+    """A table under its title, if there is anything to tell."""
+    return f"**{title}**\n\n{table(lines, columns)}\n" if lines else ""
+
+
 def common(cells: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     """The settings that all cells share."""
     return {name: its for name, its in cells[0].items() if all(cell.get(name) == its for cell in cells)}

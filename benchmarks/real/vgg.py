@@ -16,16 +16,15 @@ LeakyReLU lets a little of what is negative through. NEXP binarises at zero, whe
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Sequence
 
 import secateurs as sc
-from benchmarks.real.cifar_cell import stages
 from benchmarks.real.data import batches, cifar10
 from benchmarks.real.experiment import Experiment
 from benchmarks.real.record import Figures, Line, Settings
 from benchmarks.real.small_vgg import SLOPE, train, trained
-from benchmarks.real.tables import Column, mean, table
+from benchmarks.real.stages import compensated, recalibrated
+from benchmarks.real.tables import Column, mean, part, setting
 
 SEEDS = (0, 1, 2)
 MIXTURES = {f"{1 - k / 5:g}*l1+{k / 5:g}*nexp": f"α = {k / 5:g}" for k in range(6)} | {
@@ -70,13 +69,12 @@ def measure(settings: Settings) -> Figures:
         images = batches(cifar10("train", settings["images"], seed))
         how = {"criterion": settings["method"], "budget": settings["budget"], "scope": settings["scope"]}
         result = sc.prune(dense, images, **how, seed=seed, compensate=False)
-        model = copy.deepcopy(result.model)
-        sc.compensate(model, dense, result.plan, images, result.structure)
+        model = compensated(result, dense, images)
         figures = {
             "macs": result.cost.macs / result.dense_cost.macs,
             "params": result.cost.params / result.dense_cost.params,
-            **stages(result.model, images, test, "cut"),
-            **stages(model, images, test, "compensated"),
+            **recalibrated(result.model, images, test, "cut"),
+            **recalibrated(model, images, test, "compensated"),
         }
     train(model, sc.Recovery(), settings["recovery"], seed)
     return figures | {"recovered": sc.accuracy(model, test)}
@@ -98,8 +96,12 @@ def tables(lines: Sequence[Line]) -> str:
     both = sorted((line for line in pruned if line.settings["method"] in BOTH), key=_place)
     return (
         "".join(_dense(name, [line for line in dense if line.settings["activation"] == name]) for name in NAMES)
-        + _part("Mixtures, ReLU", mixed, {"criterion": _called(MIXTURES, "method")})
-        + _part("LeakyReLU against ReLU", both, {"criterion": _method, "activation": _called(NAMES, "activation")})
+        + part("Mixtures, ReLU", mixed, {"criterion": _called(MIXTURES, "method"), **COLUMNS})
+        + part(
+            "LeakyReLU against ReLU",
+            both,
+            {"criterion": setting("method"), "activation": _called(NAMES, "activation"), **COLUMNS},
+        )
     )
 
 
@@ -114,20 +116,12 @@ def _dense(name: str, lines: Sequence[Line]) -> str:
     )
 
 
-def _part(title: str, lines: Sequence[Line], head: dict[str, Column]) -> str:
-    return f"**{title}**\n\n{table(lines, {**head, **COLUMNS})}\n" if lines else ""
-
-
 def _place(line: Line) -> tuple[int, int]:
     return BOTH.index(line.settings["method"]), list(NAMES).index(line.settings["activation"])
 
 
 def _called(names: dict[str, str], setting: str) -> Column:
     return lambda lines: names[lines[0].settings[setting]]
-
-
-def _method(lines: Sequence[Line]) -> str:
-    return lines[0].settings["method"]
 
 
 EXPERIMENT = Experiment("vgg", "A small VGG on CIFAR-10: mixtures and LeakyReLU", __doc__ or "", cells, measure, tables)
