@@ -10,7 +10,10 @@ from __future__ import annotations
 
 import argparse
 import sys
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 import benchmarks.torchvision_ops  # noqa: F401  (first: transformers imports torchvision)
 
@@ -88,36 +91,22 @@ def encoder(texts: Path, out: Path) -> None:
 
 def decoder(texts: Path, out: Path) -> None:
     """A Llama on the play's text."""
-    text, fast = _play(texts, out)
-    torch.manual_seed(SEED)
-    model = LlamaForCausalLM(
-        LlamaConfig(
-            vocab_size=len(fast),
-            hidden_size=192,
-            num_hidden_layers=4,
-            num_attention_heads=6,
-            num_key_value_heads=3,
-            intermediate_size=512,
-            max_position_embeddings=512,
-            pad_token_id=0,
-            bos_token_id=1,
-            eos_token_id=2,
-        )
-    )
-    _train(model, _blocks(text, fast), DECODER)
-    _save(model, fast, out)
+    sizes = {"hidden_size": 192, "num_hidden_layers": 4, "num_attention_heads": 6, "num_key_value_heads": 3}
+    config = partial(LlamaConfig, **sizes, intermediate_size=512, max_position_embeddings=512, pad_token_id=0)
+    _language(LlamaForCausalLM, config, DECODER, texts, out)
 
 
 def gpt(texts: Path, out: Path) -> None:
     """A GPT-2 with 144 heads on the same text."""
+    _language(GPT2LMHeadModel, partial(GPT2Config, n_embd=192, n_layer=12, n_head=12, n_positions=256), GPT, texts, out)
+
+
+def _language(kind: type, config: Callable[..., Any], settings: dict[str, Any], texts: Path, out: Path) -> None:
+    """A language model on the play's text."""
     text, fast = _play(texts, out)
     torch.manual_seed(SEED)
-    model = GPT2LMHeadModel(
-        GPT2Config(
-            vocab_size=len(fast), n_embd=192, n_layer=12, n_head=12, n_positions=256, bos_token_id=1, eos_token_id=2
-        )
-    )
-    _train(model, _blocks(text, fast), GPT)
+    model = kind(config(vocab_size=len(fast), bos_token_id=1, eos_token_id=2))
+    _train(model, _blocks(text, fast), settings)
     _save(model, fast, out)
 
 

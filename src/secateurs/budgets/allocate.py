@@ -146,7 +146,6 @@ def _rates(structure: Structure, values: Mapping[str, np.ndarray], goal: Budget)
     """Scores for each unit of cost that is saved when one unit goes; what saves nothing goes last."""
     if goal.quantity in (EFFECTIVE, "keep"):  # every unit saves the same
         return dict(values)
-    dense = structure.cost()
     pricing, rates = Pricing(structure, {name: structure.group(name).size for name in structure.groups}), {}
     for name, its in values.items():
         if (its < 0).any():
@@ -155,7 +154,7 @@ def _rates(structure: Structure, values: Mapping[str, np.ndarray], goal: Budget)
                 "lost, which are 0 or more; choose 'global' or 'local'"
             )
         fewer = pricing.at({name: structure.group(name).size - 1})
-        saved = goal.amount(dense, 0) - goal.amount(fewer, 0)
+        saved = goal.amount(pricing.cost, 0) - goal.amount(fewer, 0)
         rates[name] = its / saved if saved else np.full(len(its), np.inf)
     return rates
 

@@ -17,7 +17,7 @@ from secateurs.structure.indexing import take_units
 PLACES = ("after", "fired", "around", "operand", "maps")
 """After the non-linearity of a group's units; the same, but where a gate multiplies the units, after that of the gate;
 before and after each; what the weights that sum over them are multiplied with, feature by feature; the same with the
-positions of a flattened map as samples of one feature."""
+positions of a flattened map as samples of one feature, and each tap of a kernel as a feature of its own."""
 
 AGGREGATES: dict[str, Callable[[Tensor], Tensor]] = {
     "mean": lambda scores: scores.mean(0),

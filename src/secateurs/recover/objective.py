@@ -14,6 +14,7 @@ from secateurs import preserve
 from secateurs.data import Batch
 from secateurs.errors import DataError, UsageError
 from secateurs.losses import Loss, logits_of, loss_of
+from secateurs.text.sequences import IGNORED
 
 ExtraLoss = Callable[[], Tensor]
 """One more term of the loss of a batch, a scalar. One that is a context manager too is entered around the forward pass
@@ -47,10 +48,6 @@ class Objective:
         if self.extra is not None:
             terms.append(_scalar(self.extra()))
         return sum(terms[1:], start=terms[0])
-
-
-IGNORED = -100
-"""The label of what counts in no loss, as in torch and transformers."""
 
 
 def _watching(extra: Any) -> AbstractContextManager[Any]:

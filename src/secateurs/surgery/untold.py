@@ -27,12 +27,12 @@ def untold(model: nn.Module, structure: Structure, widths: Mapping[str, int]) ->
     wrong = mismatches(model, {})
     if not wrong.number:
         return []
-    alike: dict[tuple[str, int], list[str]] = defaultdict(list)
+    shrunk: dict[tuple[str, int], list[str]] = defaultdict(list)
     for name, width in widths.items():
         group = structure.group(name)
         if width < group.size:
-            alike[group.kind, group.size].append(name)
-    reasons = [_reason(model, structure, {name: widths[name] for name in names}) for names in alike.values()]
+            shrunk[group.kind, group.size].append(name)
+    reasons = [_reason(model, structure, {name: widths[name] for name in names}) for names in shrunk.values()]
     return [reason for reason in reasons if reason] or [wrong.example]
 
 

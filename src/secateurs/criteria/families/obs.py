@@ -50,8 +50,8 @@ def obs(evidence: Evidence) -> Tensor:
     What several layers write to and several read is a stream, which goes on past each of them: there the error of the
     features themselves, relative to all of them, is added to that of what the layer puts out.
     """
-    operands = evidence.operands(MOMENTS)
-    layers = [_Layer(operand, evidence.group.name, _is_stream(evidence)) for operand in operands]
+    stream = _is_stream(evidence)
+    layers = [_Layer(operand, evidence.group.name, stream) for operand in evidence.operands(MOMENTS)]
     units = evidence.group.size
     scores = torch.zeros(units, dtype=torch.float64)
     left, worst = torch.ones(units, dtype=torch.bool), torch.zeros((), dtype=torch.float64)
@@ -96,7 +96,7 @@ class _Layer:
         weight = weight / _magnitude(weight, moments)
         if stream:
             same = torch.eye(len(weight), dtype=weight.dtype, device=weight.device)
-            weight = torch.cat([weight, same / _magnitude(same, moments)], 1)
+            weight = torch.cat([weight, same / moments.trace().sqrt()], 1)
         if weight.shape[1] > len(moments):  # only its products with itself matter
             values, vectors = torch.linalg.eigh(weight @ weight.T)
             weight = vectors * values.clamp(min=0).sqrt()
