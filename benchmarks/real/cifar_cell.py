@@ -36,21 +36,22 @@ def measure(settings: Settings) -> Figures:
         small = _by_peer(model, settings, images)
         return _costs(small) | recalibrated(small, images, test, "cut")
     result = _by_us(model, settings, images)
-    small, helped = result.model, compensated(result, model, images, _observed(model, images, settings))
+    small, helped = result.model, compensated(result, model, images, *_observed(model, images, settings))
     cut = recalibrated(small, images, test, "cut")
     return _costs(small) | cut | recalibrated(helped, images, test, "compensated")
 
 
-_LATEST: dict[str, Observations] = {}
+_LATEST: dict[str, tuple[sc.Structure, Observations]] = {}
 """What the latest network showed on the latest images: that of many cells that follow each other."""
 
 
-def _observed(model: nn.Module, images: Batches, settings: Settings) -> Observations:
+def _observed(model: nn.Module, images: Batches, settings: Settings) -> tuple[sc.Structure, Observations]:
     """What compensation looks at, which is the same for all methods."""
     its = f"{settings['depth']} {settings['images']} {settings['seed']}"
     if its not in _LATEST:
         _LATEST.clear()
-        _LATEST[its] = observe(model, images, needs(sc.trace(model, images[0][0][:2])))
+        structure = sc.trace(model, images[0][0][:2])
+        _LATEST[its] = structure, observe(model, images, needs(structure))
     return _LATEST[its]
 
 

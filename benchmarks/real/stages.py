@@ -20,9 +20,13 @@ def recalibrated(model: nn.Module, images: Batches, test: Batches, name: str) ->
 
 
 def compensated(
-    result: sc.Result, dense: nn.Module, images: Batches, observed: Observations | None = None
+    result: sc.Result,
+    dense: nn.Module,
+    images: Batches,
+    structure: sc.Structure | None = None,
+    observed: Observations | None = None,
 ) -> nn.Module:
     """The pruned network with the units that stay taking over for those that went; the result's own is left alone."""
     model = copy.deepcopy(result.model)
-    sc.compensate(model, dense, result.plan, images, result.structure, observed=observed)
+    sc.compensate(model, dense, result.plan, images, structure or result.structure, observed=observed)
     return model

@@ -85,8 +85,8 @@ def compensate(
         structure: of `dense`; by default it is traced again on the first samples of the data.
         mean_only: replace a removed unit by its mean alone, which goes into the bias, as FLAP does (arXiv 2312.11983,
             Eq. 9); a layer without a bias is skipped.
-        observed: statistics of the dense model on this data that there are already, such as those that several plans
-            `needs`; only those that are missing are collected.
+        observed: statistics of the dense model on this data that there are already, at taps of this structure, such as
+            those that several plans `needs`; only those that are missing are collected.
         progress: wraps the iteration over the data.
 
     Returns:

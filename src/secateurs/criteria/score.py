@@ -76,8 +76,8 @@ def score_many(
         aggregate: how the scores of a unit that lies in several layers become one: "mean", "max" or "sum"; by default
             the sum where scores are what is lost (see `Criterion.additive`), else the mean.
         seed: for criteria that draw random numbers.
-        observed: statistics of this model on this data that there are already, see `secateurs.observe.observe`; only
-            those that are missing are collected.
+        observed: statistics of this model on this data that there are already, at taps of this structure, see
+            `secateurs.observe.observe`; only those that are missing are collected.
         progress: wraps the iteration over the data.
 
     Returns:
