@@ -7,7 +7,7 @@ import torch
 from torch import nn
 
 import secateurs as sc
-from secateurs.errors import InfeasibleBudgetError, PlanError
+from secateurs.errors import InfeasibleBudgetError, PlanError, PutBackWarning
 from secateurs.plan import GroupPlan
 from secateurs.surgery import operate
 
@@ -117,3 +117,87 @@ def test_choices_that_are_changed_in_place_are_no_choices_any_more():
     structure = sc.trace(Shifted(), torch.randn(7, 6))
     assert "router" in structure.frozen
     assert "router" not in structure.groups
+
+
+# What each expert's matrix is multiplied with
+
+
+@pytest.fixture
+def grouped():
+    return Grouped().eval()
+
+
+def rows_of(model, x):
+    """What goes into each expert's second matrix, and what becomes of it: [rows, features] each."""
+    with torch.no_grad():
+        h = model.inlet(x)
+        chosen = model.router(h).softmax(-1).topk(model.top, -1).indices
+        seen = [torch.cat([h[n : n + 1] for n, its in enumerate(chosen) if e in its] or [h[:0]]) for e in range(5)]
+        return [(its @ up).relu() for its, up in zip(seen, model.up, strict=True)]
+
+
+def test_each_expert_has_its_own_operands(grouped):
+    x = torch.randn(40, 6)
+    batches = [x[:3], x[3:17], x[17:]]  # of the first, some experts see nothing
+    structure = sc.trace(grouped, x[:2])
+    found = sc.score_many(grouped, batches, ["wanda", "flap"], structure)
+    inner, down = rows_of(grouped, x), grouped.down.detach()
+    each = list(zip(inner, down, strict=True))
+    wanda = torch.stack([its.square().mean(0).sqrt() * w.abs().sum(1) for its, w in each]).mean(0)
+    flap = torch.stack([its.var(0, correction=0) * w.square().sum(1) for its, w in each]).mean(0)
+    torch.testing.assert_close(found["wanda"]["up"].float(), wanda)
+    torch.testing.assert_close(found["flap"]["up"].float(), (flap - flap.mean()) / flap.std(), rtol=1e-4, atol=1e-5)
+
+
+def test_a_neuron_that_its_expert_predicts_goes_without_a_change(grouped):
+    """In each expert from another one."""
+    x = torch.randn(4000, 6)
+    structure = sc.trace(grouped, x[:2])
+    with torch.no_grad():
+        grouped.up[:, :, 3] = grouped.up[torch.arange(5), :, torch.tensor([0, 5, 7, 8, 11])] * 2
+    plan = keep(structure, up=(0, 1, 2, 4, 5, 6, 7, 8))  # widths are multiples of 4
+    with torch.no_grad():
+        grouped.down[:, 9:] = 0
+        expected = grouped(x)
+        small = sc.apply(grouped, plan, x, structure)
+        before = small(x)
+        report = sc.compensate(small, grouped, plan, [x], structure)
+        assert (before - expected).abs().max() > 0.1
+        error = (small(x) - expected).abs()
+    chosen = grouped.router(grouped.inlet(x)).topk(2).indices
+    assert error[(chosen != 4).all(1)].max() < 1e-3  # the last expert has lost the one that predicts it
+    before, after = report.errors["down"]
+    assert after < before / 2
+
+
+def test_an_expert_that_sees_nothing_is_left_as_it_is(grouped):
+    with torch.no_grad():
+        grouped.router.bias[1] = -1e4
+    x = torch.randn(50, 6)
+    structure = sc.trace(grouped, x[:2])
+    result = sc.prune(grouped, [x], "obs", "keep:0.5", kinds=["neuron"], keep=["inlet"], scope="local")
+    kept = list(result.plan.keep["up"])
+    assert torch.equal(result.model.down[1], grouped.down[1, kept][:, list(result.plan.keep.get("down", range(8)))])
+    assert not torch.equal(result.model.down[0], grouped.down[0, kept][:, list(result.plan.keep.get("down", range(8)))])
+    assert structure.group("up").size == 12
+
+
+def test_widths_are_such_as_grouped_products_take(grouped):
+    structure = sc.trace(grouped, torch.randn(2, 6))
+    assert structure.group("up").multiple == 4  # 16 bytes
+    assert structure.group("router").multiple == 1
+    scores = {"up": torch.arange(12.0)}
+    widths = {sc.allocate(structure, scores, f"keep:{share}").widths["up"] for share in (0.4, 0.5, 0.6, 0.7, 0.8, 1.0)}
+    assert widths == {4, 8, 12}
+    with pytest.warns(PutBackWarning):
+        sc.apply(grouped, keep(structure, up=(0, 1, 2, 3, 4)), torch.randn(2, 6), structure)
+
+
+def test_entries_of_experts_compete_within_an_output_of_an_expert(grouped):
+    x = torch.randn(60, 6)
+    masked = sc.mask(grouped, [x], "wanda", "keep:0.5")
+    down = grouped.down.detach()
+    sizes = torch.stack([its.square().mean(0).sqrt() for its in rows_of(grouped, x)])
+    scores = down.abs() * sizes[:, :, None]
+    expected = scores.sort(dim=1, descending=True, stable=True).indices.argsort(dim=1) < 6
+    assert torch.equal(masked.masks["down"], expected)

@@ -29,7 +29,6 @@ UNSCORED = {
     ("hrank", "expert"): NO_MAPS,
     ("hrank", "experts' neuron"): NO_MAPS,
     **{(name, "expert"): NO_CONTRACTION for name in ("wanda", "flap", "obs")},
-    **{(name, "experts' neuron"): NO_CONTRACTION for name in ("wanda", "flap", "obs")},
     **{(name, "expert"): "pass no non-linearity" for name in ("ssi", "ssi-literal")},
     ("taylor-gate", "expert"): "no weights that use",
     ("fisher", "expert"): "no weights that use",

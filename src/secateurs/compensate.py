@@ -144,18 +144,23 @@ def take_over(
     units, masks = structure.unit_masks(plan.keep), structure.keep_masks(plan.keep)
     errors: dict[str, tuple[float, float]] = {}
     for name, contractions in losers.items():
-        bias = structure.bias_of(contractions[0])
-        moments = observations[contractions[0].operand, Moments]
-        for other in contractions[1:]:
-            moments = moments.merge(observations[other.operand, Moments])
-        weight = tensors[name].detach()
-        layer = Layer(contractions[0], weight, contractions[0].kept(units), moments.mean)
-        solution = layer.solve(moments.rows, bias is not None, mean_only)
-        errors[name] = solution.before, solution.after
-        _write(targets, name, weight, solution.weight, masks[name])
-        if bias is not None:
-            shift = _shift(dense, contractions[0], weight, solution.constant)
-            _write(targets, bias, tensors[bias], tensors[bias].detach() + shift, masks[bias])
+        weight, bias = tensors[name].detach(), structure.bias_of(contractions[0])
+        new, energies = weight.clone(), torch.zeros(3, dtype=torch.float64)
+        for expert in dict.fromkeys(c.expert for c in contractions):
+            first, *others = (c for c in contractions if c.expert == expert)
+            moments = observations[first.operand, Moments]
+            for other in others:
+                moments = moments.merge(observations[other.operand, Moments])
+            layer = Layer(first, weight, first.kept(units), moments.mean)
+            solution = layer.solve(moments.rows, bias is not None, mean_only)
+            first.part(new).copy_(solution.weight)
+            energies += moments.rows * torch.tensor([solution.lost, solution.left, solution.whole])
+            if bias is not None:
+                shift = _shift(dense, first, weight, solution.constant)
+                _write(targets, bias, tensors[bias], tensors[bias].detach() + shift, masks[bias])
+        before, after = (energies[:2] / energies[2]).sqrt().nan_to_num().tolist()
+        errors[name] = before, after
+        _write(targets, name, weight, new, masks[name])
     return errors
 
 

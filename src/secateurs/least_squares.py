@@ -11,12 +11,21 @@ from secateurs.structure import Contraction
 
 
 class Solution(NamedTuple):
-    """A weight of the dense shape whose kept features do the work of all; what they miss on average, per feature."""
+    """What takes over, and mean squares of what the layer puts out.
+
+    Attributes:
+        weight: of the dense shape, whose kept features do the work of all.
+        constant: what they miss on average, per feature.
+        whole: of all that the dense features put out.
+        lost: of what is missing without those that go.
+        left: of what is still missing then.
+    """
 
     weight: Tensor
     constant: Tensor
-    before: float
-    after: float
+    whole: float
+    lost: float
+    left: float
 
 
 class Layer:
@@ -51,9 +60,7 @@ class Layer:
                 constant[go] = self._mean[go] - share.T @ self._mean[stay]
             miss = torch.cat([-share, torch.eye(len(go), dtype=weight.dtype, device=weight.device)])
             left += _energy(miss @ self._weight[go], products[its[:, None], its])
-        folded = self._contraction.fold(weight, self._like)
-        before, after = ((energy / whole) ** 0.5 if whole else 0.0 for energy in (lost, left))
-        return Solution(folded, constant, before, after)
+        return Solution(self._contraction.fold(weight, self._like), constant, whole, lost, left)
 
 
 def _energy(weight: Tensor, products: Tensor) -> float:

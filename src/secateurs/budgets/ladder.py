@@ -94,7 +94,9 @@ class Ladder:
         return next(its for its in range(width, self._units[role[0]] + 1) if self._may(role, its))
 
     def _may(self, role: Role, width: int) -> bool:
-        return self.limits.width(width, self._units[role[0]]) == width and self._takes(role, width)
+        units = self._units[role[0]]
+        fits = width == units or all(not width % self._structure.group(name).multiple for name in role)
+        return fits and self.limits.width(width, units) == width and self._takes(role, width)
 
     def _worst_first(self, role: Role, values: Mapping[str, np.ndarray], scope: str) -> np.ndarray:
         """What each step of a role is ranked by: the mean of the scores of the units that go with it."""

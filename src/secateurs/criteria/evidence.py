@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections import defaultdict
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple, TypeVar
 
@@ -94,18 +95,33 @@ class Weight:
         """What was asked for of `secateurs.observe.KINDS`, in the shape of the weight."""
         return self.sources.gradients[kind][self.name].to(self.value)
 
-    def operands(self, request: Request) -> Iterator[tuple[Contraction, Any]]:
-        """Each place where the weight sums over something, with the statistic of that per feature.
+    def by_matrix(self, request: Request, score: Callable[[Tensor, Places], Tensor]) -> Tensor:
+        """One score per entry, in the shape of the weight, of which each matrix of a stack is scored by itself.
+
+        Args:
+            request: what is to be known of the features that the weight sums over.
+            score: maps a matrix [features, everything that one feature is multiplied with] and the places where it is
+                multiplied, each with the statistic there, to scores in the shape of the matrix.
 
         Raises:
-            UnscorableError: there is none.
+            UnscorableError: there is no such place.
         """
-        found = [c for c in self.sources.structure.contractions if c.weight == self.name]
-        if not found:
+        matrices: dict[int | None, list[tuple[Contraction, Any]]] = defaultdict(list)
+        for its in map(request.of, self.sources.structure.contractions):
+            if its.weight == self.name:
+                matrices[its.expert].append((its, self.sources.observations[its.operand, request.statistic]))
+        if not matrices:
             raise UnscorableError("what it is multiplied with cannot be seen")
-        found = [request.of(c) for c in found]
-        return ((c, self.sources.observations[c.operand, request.statistic]) for c in found)
+        scores = torch.empty_like(self.value, dtype=torch.float64)
+        for places in matrices.values():
+            contraction = places[0][0]
+            found = score(contraction.matrix(self.value), places)
+            contraction.part(scores).copy_(contraction.fold(found, self.value))
+        return scores
 
+
+Places = Sequence[tuple[Contraction, Any]]
+"""Where a matrix is multiplied, with a statistic of each place."""
 
 Entries = Callable[[Weight], Tensor]
 """One score per entry of a weight."""

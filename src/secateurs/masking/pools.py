@@ -104,7 +104,9 @@ class Pools:
     def _rows(self, name: str, tensor: Tensor) -> Tensor:
         """A weight as [groups, outputs, inputs, taps]; as [groups, outputs, taps, inputs] where neighbours compete."""
         contraction = self._weights[name]
-        if not contraction.convolution:
+        if contraction.expert is not None:
+            rows = tensor.movedim(contraction.dim, 2)[..., None]
+        elif not contraction.convolution:
             rows = tensor.movedim(contraction.dim, 1)[None, :, :, None]
         elif contraction.dim == 1:
             rows = tensor.flatten(2)[None]

@@ -23,7 +23,6 @@ from secateurs.structure.groups import Seen
 from secateurs.structure.records import OUTPUT
 from secateurs.structure.sites import Site, Watcher
 from secateurs.structure.trace import outputs_of
-from secateurs.structure.window import Window
 from secateurs.together import agree_on_weights, together
 
 Wanted = Mapping[Tap, Iterable[type[Statistic]]]
@@ -95,6 +94,13 @@ class _Place(NamedTuple):
     statistics: Sequence[Statistic]
 
 
+class _Sort(NamedTuple):
+    """How rows were sorted by expert: which one each goes to, and the indices that the sort returned."""
+
+    experts: Tensor
+    order: Tensor
+
+
 class _Observer(Watcher):
     """Hands what passes the taps to their statistics."""
 
@@ -105,7 +111,8 @@ class _Observer(Watcher):
         self._frames: dict[Arguments, Frame] = {}
         self._inputs: dict[Site, list[_Place]] = defaultdict(list)
         self._outputs: dict[Site, list[_Place]] = defaultdict(list)
-        self._sorts: dict[Site, Tensor | None] = {place.tap.order: None for place in self.places if place.tap.order}
+        self._sorts: dict[Site, _Sort | None] = {place.tap.order: None for place in self.places if place.tap.order}
+        self._sorted: tuple[Tensor, Tensor] | None = None
         self._seeking = False
         self._latest: Tensor | None = None
         self._layout: tuple[Any, ...] = ()
@@ -130,7 +137,7 @@ class _Observer(Watcher):
             self._seek(batch)  # a statistic may have failed on what is not finite
             raise batch.refused(error) from error
         finally:
-            self._latest, self._prepared, self._parts = None, None, {}
+            self._latest, self._prepared, self._parts, self._sorted = None, None, {}, None
         if not finite:
             self._seek(batch)
         for place in self.places:
@@ -162,7 +169,7 @@ class _Observer(Watcher):
             self._feed(place, args[place.tap.slot])
         out = func(*args, **kwargs)
         if site in self._sorts:
-            self._sorts[site] = out[1]
+            self._sorts[site] = _Sort(args[0], out[1])
         for place in self._outputs.get(site, ()):
             self._feed(place, out[OUTPUT - place.tap.slot] if isinstance(out, (tuple, list)) else out)
         return out
@@ -172,24 +179,30 @@ class _Observer(Watcher):
         if self._seeking:
             _need_finite(tap, x)
             return
-        order = self._sorts[tap.order] if tap.order else None
-        x = x if order is None else tap.unsorted(x, order)
+        sort = self._sorts[tap.order] if tap.order else None
+        x = x if sort is None else self._unsorted(x, tap, sort)
         try:
-            seen = tap.read(x, self._frames[tap.arguments])
+            seen = tap.read(x, self._frames[tap.arguments], sort and sort.experts)
         except ValueError as error:
             raise DataError(f"{tap.owner}: {tap.site} does not fit what was traced: {error}") from error
         self._reached.add(tap)
-        units, lengths = self._prepare(x, seen, tap.window)
+        units, lengths = self._prepare(x, seen, tap)
         for statistic in place.statistics:
             if statistic.shareable:
                 statistic.add(self._once(type(statistic), units, lengths))
             else:
                 statistic.update(units, lengths)
 
-    def _prepare(self, x: Tensor, seen: Seen, window: Window | None) -> tuple[Tensor, Tensor | None]:
+    def _unsorted(self, x: Tensor, tap: Tap, sort: _Sort) -> Tensor:
+        """What is seen in the order of the samples; the same tensor for all experts, one after the other."""
+        if self._sorted is None or self._sorted[0] is not x:
+            self._sorted = x, tap.unsorted(x, sort.order)
+        return self._sorted[1]
+
+    def _prepare(self, x: Tensor, seen: Seen, tap: Tap) -> tuple[Tensor, Tensor | None]:
         """The units without padding; a place that sees the same tensor right after another gets the same ones."""
         view = seen.units.shape, seen.units.stride(), seen.units.storage_offset()
-        layout = x._version, *view, seen.counted is None, window
+        layout = x._version, *view, seen.counted is None, tap.window, tap.expert
         if self._prepared is None or self._latest is not x or self._layout != layout:
             self._latest, self._layout, self._prepared, self._parts = x, layout, without_padding(seen), {}
         return self._prepared

@@ -104,6 +104,8 @@ class Totals(Statistic):
         has = None if lengths is None else present(x, lengths)
         x = wide(rows(x))
         number = x.shape[0] * x.shape[2] if has is None else int(has.sum())
+        if not number:  # no row of the batch went to an expert
+            return cls()
         mean = x.sum((0, 2)) / number
         centre = mean[:, None] if has is None else mean[:, None] * has
         deviations = (x - centre).square_().sum((0, 2))
@@ -143,7 +145,7 @@ class Totals(Statistic):
 
 
 class Moments(Statistic):
-    """Second moments of the units and the constant 1, over samples and positions, in float64.
+    """Second moments of the units and the constant 1, over samples and positions, in float64; all zero of no data.
 
     Attributes:
         rows: number of vectors summed.
@@ -175,7 +177,7 @@ class Moments(Statistic):
     def mean(self) -> Tensor:
         """Mean products, float64 [units + 1, units + 1]."""
         assert self.products is not None, "observe() feeds every statistic or raises"
-        return self.products / self.rows
+        return self.products / max(self.rows, 1)
 
     def state(self) -> dict[str, Any]:
         """`rows` and `products`."""

@@ -47,6 +47,7 @@ class Contraction:
         blocks: groups of the convolution, each of which sums over its own features; 1 elsewhere.
         convolution: whether the operator is a convolution.
         window: what its kernel looks at, unless it is transposed.
+        expert: which matrix of a stack, along the weight's first dimension, is multiplied; None if it is no stack.
     """
 
     weight: str
@@ -56,6 +57,7 @@ class Contraction:
     blocks: int
     convolution: bool
     window: Window | None = None
+    expert: int | None = None
 
     @cached_property
     def alike(self) -> Contraction:
@@ -85,10 +87,14 @@ class Contraction:
         """Which features stay: bool [features]."""
         return keep_mask(self.axis, masks)[:: self.operand.shared]
 
+    def part(self, weight: Tensor) -> Tensor:
+        """What of the weight is multiplied here: all of it, or an expert's matrix; a view."""
+        return weight if self.expert is None else weight[self.expert]
+
     def matrix(self, weight: Tensor) -> Tensor:
-        """The weight as [features, everything that one feature is multiplied with]."""
+        """That part of the weight as [features, everything that one feature is multiplied with]."""
         if not self.convolution:
-            rows = weight.movedim(self.dim, 0)
+            rows = self.part(weight).movedim(self._summed, 0)
         elif self.dim == 0:  # transposed: [groups × inputs, outputs, taps]
             rows = weight
         else:  # [groups × outputs, inputs, taps]
@@ -97,9 +103,10 @@ class Contraction:
         return rows.reshape(self.axis.size // self.operand.shared, -1)
 
     def fold(self, matrix: Tensor, like: Tensor) -> Tensor:
-        """The inverse of `matrix`: a weight of the shape of `like`."""
+        """The inverse of `matrix`: a tensor of the shape of `part(like)`."""
         if not self.convolution:
-            return matrix.reshape(like.movedim(self.dim, 0).shape).movedim(0, self.dim)
+            shape = self.part(like).movedim(self._summed, 0).shape
+            return matrix.reshape(shape).movedim(0, self._summed)
         if self.dim == 0:
             return matrix.reshape(like.shape)
         outputs, inputs, *taps = like.shape
@@ -107,3 +114,8 @@ class Contraction:
             matrix = matrix.unflatten(0, (-1, prod(taps))).transpose(1, 2)
         parted = matrix.reshape(self.blocks, inputs, outputs // self.blocks, *taps)
         return parted.movedim(1, 2).reshape(like.shape)
+
+    @property
+    def _summed(self) -> int:
+        """The dimension of the part that is summed over."""
+        return self.dim - (self.expert is not None)

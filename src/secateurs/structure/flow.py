@@ -79,6 +79,7 @@ class Flow(Watcher):
         self.tables: set[str] = set()
         self.experts: list[Axis] = []
         self.least: list[tuple[Axis, int]] = []
+        self.multiples: list[tuple[Axis, int]] = []
         self.operator = ""
         self.inputs: dict[str, tuple[Axis, ...]] = {}
         self.batch: Axis = ax.ONE

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import replace
 from functools import partial
-from math import prod
+from math import gcd, lcm, prod
 
 import torch
 from torch import nn
@@ -32,6 +33,7 @@ def build(model: nn.Module, flow: Flow, call: Call, kinds: Sequence[str]) -> Str
     arguments = Arguments(inputs, batch if isinstance(batch, Var) else None)
     taps, kind_of = _taps(flow, resolve, arguments), _kinds(flow, axes)
     least = {resolve(axis): number for axis, number in flow.least}
+    multiples = _multiples(flow, resolve)
     groups: dict[str, Group] = {}
     frozen: dict[str, str] = {}
     for var, its in members.items():
@@ -43,7 +45,8 @@ def build(model: nn.Module, flow: Flow, call: Call, kinds: Sequence[str]) -> Str
         if var.frozen or kind not in kinds:
             frozen[name] = var.frozen or f"units of kind {kind!r} are kept unless trace(kinds=...) names them"
             continue
-        groups[name] = Group(name, kind, var.size, tuple(its), *taps(var, name), var.inexact, var, least.get(var, 1))
+        bounds = least.get(var, 1), multiples[var]
+        groups[name] = Group(name, kind, var.size, tuple(its), *taps(var, name), var.inexact, var, *bounds)
     macs = tuple(tuple(map(resolve, its)) for its in flow.macs)
     return Structure(
         groups=groups,
@@ -72,6 +75,16 @@ def _members(flow: Flow, axes: dict[str, tuple[Axis, ...]]) -> dict[Var, list[Me
             for var in dict.fromkeys(leaves(axis)):
                 members[var].append(Member(name, dim, (name, dim) in flow.contracted))
     return members
+
+
+def _multiples(flow: Flow, resolve: Callable[[Axis], Axis]) -> dict[Var, int]:
+    """Of how many units the number of each variable must be a multiple."""
+    found: dict[Var, int] = defaultdict(lambda: 1)
+    for axis, number in ((resolve(axis), number) for axis, number in flow.multiples):
+        for var in leaves(axis):
+            beside = axis.size // var.size if isinstance(axis, Product) else 1
+            found[var] = lcm(found[var], number // gcd(number, beside))
+    return found
 
 
 def _namesake(members: list[Member], axes: dict[str, tuple[Axis, ...]]) -> Member:
@@ -126,20 +139,28 @@ def _kinds(flow: Flow, axes: dict[str, tuple[Axis, ...]]) -> Callable[[Var, list
 def _contractions(
     flow: Flow, axes: dict[str, tuple[Axis, ...]], resolve: Callable[[Axis], Axis], arguments: Arguments
 ) -> Iterable[Contraction]:
-    """Where weights of plain linear layers and convolutions sum over what can be seen together with the samples."""
+    """Where weights of linear layers, convolutions and experts sum over what can be seen together with the samples."""
+    experts = {var for axis in flow.experts for var in leaves(axis)}
     for use in flow.consumptions:
         if use.weight is None:
             continue
         name, dim = use.weight
         its = tuple(map(resolve, use.operand.axes))
         convolution = use.operand.site.operator.startswith("aten::convolution")
-        if _holds_samples(its, arguments.batch) and (convolution or len(axes[name]) == 2):
-            blocks = its[use.dim].size // axes[name][dim].size
-            if convolution and dim == 0:  # transposed: the weight's first dimension holds the inputs of all groups
-                blocks = flow.results[use.operand.site][0][1].size // axes[name][1].size
-            source, axis = use.operand, its[use.dim]
-            tap = Tap(f"weight {name!r}", source.site, source.slot, use.dim, its, None, arguments)
-            yield Contraction(name, dim, tap, axis, blocks, convolution, use.window)
+        order = flow.orders.get(use.operand.site)
+        stacked = len(axes[name]) == 3 and order is not None and axes[name][0] in experts
+        if not _holds_samples(its, arguments.batch) or not (convolution or stacked or len(axes[name]) == 2):
+            continue
+        blocks = its[use.dim].size // axes[name][dim].size
+        if convolution and dim == 0:  # transposed: the weight's first dimension holds the inputs of all groups
+            blocks = flow.results[use.operand.site][0][1].size // axes[name][1].size
+        source, axis = use.operand, its[use.dim]
+        tap = Tap(f"weight {name!r}", source.site, source.slot, use.dim, its, None, arguments, order=order)
+        contraction = Contraction(name, dim, tap, axis, blocks, convolution, use.window)
+        for expert in range(axes[name][0].size if stacked else 0):
+            yield replace(contraction, operand=replace(tap, expert=expert), expert=expert)
+        if not stacked:
+            yield contraction
 
 
 Taps = tuple[tuple[Tap, ...], tuple[Tap, ...], tuple[tuple[Tap, Tap], ...]]

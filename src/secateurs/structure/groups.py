@@ -44,6 +44,13 @@ class Seen(NamedTuple):
     units: Tensor
     counted: Tensor | None
 
+    def at(self, places: Tensor) -> Seen:
+        """The units at some positions alone, which become one dimension: bool [samples, positions...]."""
+        chosen = places.flatten(1)
+        if self.counted is not None:
+            chosen = chosen & self.counted.repeat_interleave(chosen.shape[1] // self.counted.shape[1], 1)
+        return Seen(self.units.reshape(*self.units.shape[:2], -1), chosen)
+
 
 @dataclass(frozen=True, eq=False)
 class Tap:
@@ -60,6 +67,7 @@ class Tap:
         shared: where `unit` is None, how many neighbouring indices are one unit.
         order: where rows were sorted in whose order those seen here are, as those that go to experts.
         window: where units are what a convolution's kernel sees, channel by channel and tap by tap.
+        expert: where only the rows of one expert count, which.
     """
 
     owner: str
@@ -72,6 +80,7 @@ class Tap:
     shared: int = 1
     order: Site | None = None
     window: Window | None = None
+    expert: int | None = None
 
     @property
     def size(self) -> int:
@@ -86,19 +95,32 @@ class Tap:
 
     def unsorted(self, x: Tensor, order: Tensor) -> Tensor:
         """What is seen there with its rows as they were before sorting, from the indices that the sort returned."""
-        dim = next(d for d, size in enumerate(x.shape) if d != self.dim and size == len(order))
-        return torch.empty_like(x).index_copy_(dim, order, x)
+        return torch.empty_like(x).index_copy_(self._rows(x, len(order)), order, x)
 
-    def read(self, x: Tensor, frame: Frame) -> Seen:
+    def _rows(self, x: Tensor, count: int) -> int:
+        """The dimension of that many rows."""
+        return next(d for d, size in enumerate(x.shape) if d != self.dim and size == count)
+
+    def read(self, x: Tensor, frame: Frame, experts: Tensor | None = None) -> Seen:
         """The units in the tensor seen there, a view where possible.
 
         Args:
             x: that tensor, its rows not sorted.
             frame: the batch.
+            experts: to which one each row goes, int64 [rows].
 
         Raises:
             ValueError: the shape of `x` is not what this batch makes of the shape that was traced.
         """
+        seen = self._read(x, frame)
+        if self.expert is None:
+            return seen
+        assert experts is not None, "there is an order where there are experts"
+        along = [1] * x.ndim
+        along[self._rows(x, len(experts))] = -1
+        return seen.at(self._read(experts.reshape(along).expand_as(x), frame).units[:, 0] == self.expert)
+
+    def _read(self, x: Tensor, frame: Frame) -> Seen:
         if self.window is not None:
             x = self.window.patches(x)
         found = layout(self.axes, self.dim, self.arguments.batch, x.shape, frame)
@@ -150,6 +172,7 @@ class Group:
         inexact: why removal changes what the remaining units compute, or None if it does not.
         var: the group's variable in the axes of the structure.
         least: how many units must be left.
+        multiple: the model runs with multiples of so many units only, or with all.
     """
 
     name: str
@@ -162,6 +185,7 @@ class Group:
     inexact: str | None
     var: Var
     least: int = 1
+    multiple: int = 1
 
     def modules(self, consumed: bool) -> str:
         """The modules that use the units (consumed) or make and transform them, for people to read."""

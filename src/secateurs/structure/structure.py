@@ -119,7 +119,9 @@ class Structure:
         return [c for c in summed if group.var in leaves(self.axes[c.weight][c.dim])]
 
     def bias_of(self, contraction: Contraction) -> str | None:
-        """The bias of the layer that a contraction is part of, if it has one."""
+        """The bias of the layer that a contraction is part of, if it has one; those of experts are left alone."""
+        if contraction.expert is not None:
+            return None
         module, _, name = contraction.weight.rpartition(".")
         bias = f"{module}.bias".lstrip(".")
         return bias if name == "weight" and bias in self.parameters else None

@@ -7,7 +7,7 @@ import warnings
 import torch
 from torch import Tensor
 
-from secateurs.criteria.evidence import Evidence, Operand, Request, Weight
+from secateurs.criteria.evidence import Evidence, Operand, Places, Request, Weight
 from secateurs.criteria.registry import criterion
 from secateurs.errors import FewSamplesWarning
 from secateurs.observe import Moments
@@ -21,13 +21,12 @@ STEPS = 512
 
 
 def _entries(weight: Weight) -> Tensor:
-    found = list(weight.operands(MOMENTS))
-    bias = weight.sources.structure.bias_of(found[0][0]) is not None
-    inverses = [torch.linalg.inv(_products(its, moments, bias)).diagonal() for its, moments in found]
-    contraction = found[0][0]
-    return contraction.fold(
-        contraction.matrix(weight.value.double()).square() / torch.stack(inverses).mean(0)[:, None], weight.value
-    )
+    def scores(matrix: Tensor, places: Places) -> Tensor:
+        bias = weight.sources.structure.bias_of(places[0][0]) is not None
+        inverses = [torch.linalg.inv(_products(its, moments, bias)).diagonal() for its, moments in places]
+        return matrix.double().square() / torch.stack(inverses).mean(0)[:, None]
+
+    return weight.by_matrix(MOMENTS, scores)
 
 
 @criterion(
@@ -128,7 +127,7 @@ def _magnitude(weight: Tensor, moments: Tensor) -> Tensor:
 
 def shrinkage(features: int, rows: int) -> float:
     """How much is added for want of samples: features for which there are few rows seem to predict each other."""
-    return features / rows
+    return features / max(rows, 1)
 
 
 def _products(contraction: Contraction, moments: Moments, bias: bool) -> Tensor:

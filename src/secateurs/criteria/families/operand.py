@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from secateurs.criteria.evidence import Evidence, Request, Weight
+from secateurs.criteria.evidence import Evidence, Places, Request, Weight
 from secateurs.criteria.registry import criterion
 from secateurs.observe import Totals
 
@@ -13,10 +13,10 @@ TOTALS = Request("operand", Totals)
 
 
 def _wanda(weight: Weight) -> Tensor:
-    found = [(contraction, totals.mean_square) for contraction, totals in weight.operands(TOTALS)]
-    size = torch.stack([mean for _, mean in found]).mean(0).sqrt().to(weight.value)
-    contraction = found[0][0]
-    return contraction.fold(contraction.matrix(weight.value.abs()) * size[:, None], weight.value)
+    def scores(matrix: Tensor, places: Places) -> Tensor:
+        return matrix.abs() * torch.stack([totals.mean_square for _, totals in places]).mean(0).sqrt()[:, None]
+
+    return weight.by_matrix(TOTALS, scores)
 
 
 @criterion(

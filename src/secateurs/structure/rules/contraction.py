@@ -13,6 +13,10 @@ if TYPE_CHECKING:
     from secateurs.structure.flow import Flow
 
 
+ALIGNED = 16
+"""A grouped product takes matrices whose rows are so many bytes long, or multiples of it."""
+
+
 @rule("aten::convolution")
 def convolution(
     flow: Flow, out: Any, x: Any, weight: Any, bias: Any, stride: Any, padding: Any, dilation: Any,
@@ -101,6 +105,7 @@ def grouped_product(flow: Flow, out: Any, a: Any, b: Any, offsets: Any = None, *
     if offsets is not None:
         unify(groups, flow.axes(offsets)[0])
     flow.experts.append(groups)
+    flow.multiples += [(k, ALIGNED // b.element_size()), (m, ALIGNED // b.element_size())]
     unify(k, k_b)
     flow.contract(a, 1, b, k_b)
     flow.macs.append((rows, k, m))

@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     "aten::fill",
     "aten::zero",
     "aten::log_sigmoid_forward",
+    "aten::floor_divide",
 )
 def pointwise(flow: Flow, out: Any, *args: Any, **kwargs: Any) -> Any:
     """Align from the right, as broadcasting does; a dimension of size one yields to the other."""
