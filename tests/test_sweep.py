@@ -10,6 +10,7 @@ import sys
 import time
 
 import numpy as np
+import psutil
 import pytest
 
 from secateurs.errors import CriterionError, PersistError, UsageError
@@ -207,17 +208,41 @@ def test_the_command(place):
     assert found["command"].startswith("secateurs compare py:model.py:net")
 
 
-def test_control_c_stops_all_processes_and_says_how_to_go_on(place):
+def begun(place):
+    """A comparison that would take long, once it is under way; a session of its own."""
     arguments = (
         "compare py:model.py:net --data npz:data.npz --test npz:data.npz --criteria l2 --epochs 4000 --out stopped"
     )
     command = [sys.executable, "-m", "secateurs", *arguments.split(), "--batch-size", "4"]
     pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
     process = subprocess.Popen(command, start_new_session=True, env={**os.environ, "COLUMNS": "200"}, **pipes)
+    wait_for(lambda: list((place / "stopped").glob("cells/*/stages/*")))
+    return process
+
+
+def wait_for(condition, seconds=100):
     begin = time.monotonic()
-    while not list((place / "stopped").glob("cells/*/stages/*")):
-        assert time.monotonic() - begin < 100
+    while not condition():
+        assert time.monotonic() - begin < seconds
         time.sleep(0.05)
+
+
+def running(session):
+    """The processes of a session."""
+    live = (its for its in psutil.process_iter() if its.status() != psutil.STATUS_ZOMBIE)
+    return [its for its in live if os.getsid(its.pid) == session]
+
+
+def test_whoever_is_killed_takes_the_workers_along(place):
+    process = begun(place)
+    assert len(running(process.pid)) > 2
+    process.kill()
+    process.communicate(timeout=60)
+    wait_for(lambda: not running(process.pid), 20)
+
+
+def test_control_c_stops_all_processes_and_says_how_to_go_on(place):
+    process = begun(place)
     os.killpg(process.pid, signal.SIGINT)  # as a terminal does
     _, errors = process.communicate(timeout=60)
     assert process.returncode == 130

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import multiprocessing
-import os
-import threading
 import time
 import traceback
 import warnings
@@ -17,6 +15,7 @@ import torch
 from benchmarks.real.experiment import Experiment, experiment
 from benchmarks.real.record import Line, Settings, commit
 from secateurs.report import environment
+from secateurs.workers import end_with_parent
 
 
 def measured(its: Experiment, cells: Sequence[Settings], workers: int) -> Iterator[tuple[Settings, Line | str]]:
@@ -41,17 +40,9 @@ def measured(its: Experiment, cells: Sequence[Settings], workers: int) -> Iterat
 
 
 def _prepare() -> None:
-    threading.Thread(target=_end_with_parent, daemon=True).start()
+    end_with_parent()
     torch.set_num_threads(1)
     warnings.simplefilter("ignore")
-
-
-def _end_with_parent() -> None:
-    """However the parent ends, a cell that nobody waits for ends too."""
-    parent = multiprocessing.parent_process()
-    assert parent is not None, "this is a worker"
-    parent.join()
-    os._exit(1)
 
 
 def _measure(name: str, settings: Settings, at: str) -> Line | str:

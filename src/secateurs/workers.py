@@ -6,6 +6,7 @@ import json
 import multiprocessing
 import os
 import signal
+import threading
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import dataclass
@@ -145,6 +146,19 @@ def _apart(cell: Cell, threads: int, running: set[Any]) -> str | None:
     return f"its process was killed by signal {-process.exitcode}" if process.exitcode < 0 else told
 
 
+def end_with_parent() -> None:
+    """From now on this process, which another one started, ends when that one does, however it does."""
+
+    def wait() -> None:
+        parent = multiprocessing.parent_process()
+        assert parent is not None, "this process was started by another one"
+        parent.join()
+        os._exit(1)
+
+    threading.Thread(target=wait, daemon=True).start()
+
+
 def _send(cell: Cell, threads: int, pipe: Connection) -> None:
+    end_with_parent()
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent, which Ctrl-C reaches too, has the say
     pipe.send(cell.run(threads))
