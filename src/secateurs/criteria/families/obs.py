@@ -16,8 +16,10 @@ from secateurs.structure import Contraction
 MOMENTS = Request("maps", Moments)
 RIDGE = 1e-6
 """Added to the diagonal of the second moments, relative to each of its entries; see `shrinkage`."""
-STEPS = 512
+STEPS = 256
 """Greedy removal takes at most about so many steps; wider groups lose several units in each."""
+HELD = 0.8
+"""Removed units are kept in the matrices, as rows of the identity, for as long as no fewer than these are left."""
 
 
 def _entries(weight: Weight) -> Tensor:
@@ -52,8 +54,8 @@ def obs(evidence: Evidence) -> Tensor:
     stream = _is_stream(evidence)
     layers = [_Layer(operand, evidence.group.name, stream) for operand in evidence.operands(MOMENTS)]
     units = evidence.group.size
-    scores = torch.zeros(units, dtype=torch.float64)
-    left, worst = torch.ones(units, dtype=torch.bool), torch.zeros((), dtype=torch.float64)
+    scores, worst = torch.zeros(units, dtype=torch.float64), torch.zeros((), dtype=torch.float64)
+    held, left = torch.arange(units), torch.ones(units, dtype=torch.bool)  # by the layers; of those, not removed yet
     step = -(-units // STEPS)
     while left.any():
         errors = evidence.combine([layer.errors() for layer in layers]).cpu()
@@ -61,11 +63,15 @@ def obs(evidence: Evidence) -> Tensor:
         going = remaining[errors[remaining].argsort(stable=True)][:step]
         for unit in going:
             worst = torch.maximum(worst, errors[unit])
-            scores[unit] = worst
+            scores[held[unit]] = worst
         left[going] = False
-        if left.any():
-            for layer in layers:
-                layer.remove(going)
+        sparse = left.sum() < HELD * len(left)
+        for layer in layers if left.any() else ():
+            layer.remove(going)
+            if sparse:
+                layer.hold(left)
+        if sparse:
+            held, left = held[left], left[left]
     return scores
 
 
@@ -118,6 +124,14 @@ class _Layer:
         self._weight[gone] = 0
         self._inverse[gone], self._inverse[:, gone] = 0, 0
         self._inverse[gone, gone] = 1
+
+    def hold(self, left: Tensor) -> None:
+        """Forget all units but these [units], which are numbered anew."""
+        stays = torch.ones(len(self._inverse), dtype=torch.bool, device=self._units.device)
+        left = left.to(stays.device)
+        stays[self._units[~left]] = False
+        self._units = (stays.cumsum(0) - 1)[self._units[left]]
+        self._weight, self._inverse = self._weight[stays], self._inverse[stays][:, stays]
 
 
 def _magnitude(weight: Tensor, moments: Tensor) -> Tensor:
