@@ -179,7 +179,9 @@ def test_an_expert_that_sees_nothing_is_left_as_it_is(grouped):
     kept = list(result.plan.keep["up"])
     assert torch.equal(result.model.down[1], grouped.down[1, kept][:, list(result.plan.keep.get("down", range(8)))])
     assert not torch.equal(result.model.down[0], grouped.down[0, kept][:, list(result.plan.keep.get("down", range(8)))])
-    assert structure.group("up").size == 12
+    scores = sc.score_many(grouped, [x], ["wanda", "flap"], structure)
+    assert all(its["up"].isfinite().all() and its["up"].std() > 0 for its in scores.values())
+    assert not sc.mask(grouped, [x], "wanda", "keep:0.5", structure=structure).masks["down"][1].all()
 
 
 def test_widths_are_such_as_grouped_products_take(grouped):

@@ -104,12 +104,11 @@ class Totals(Statistic):
         has = None if lengths is None else present(x, lengths)
         x = wide(rows(x))
         number = x.shape[0] * x.shape[2] if has is None else int(has.sum())
-        if not number:  # no row of the batch went to an expert
-            return cls()
-        mean = x.sum((0, 2)) / number
+        divisor = max(number, 1)  # it may be that no row of the batch went to an expert
+        mean = x.sum((0, 2)) / divisor
         centre = mean[:, None] if has is None else mean[:, None] * has
         deviations = (x - centre).square_().sum((0, 2))
-        return cls(number, mean.double(), (x.abs().sum((0, 2)) / number).double(), deviations.double())
+        return cls(number, mean.double(), (x.abs().sum((0, 2)) / divisor).double(), deviations.double())
 
     def merge(self, other: Totals) -> Totals:  # pyright: ignore[reportIncompatibleMethodOverride]
         """Means are weighted by their numbers of values."""
@@ -126,8 +125,8 @@ class Totals(Statistic):
 
     @property
     def variance(self) -> Tensor:
-        """Variance per unit (with the number of values as divisor), float64 [units]."""
-        return self.deviations / self.rows
+        """Variance per unit (with the number of values as divisor), float64 [units]; 0 of no data."""
+        return self.deviations / max(self.rows, 1)
 
     @property
     def mean_square(self) -> Tensor:
