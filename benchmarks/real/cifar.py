@@ -34,7 +34,7 @@ DEPTHS = (56, 20)
 SEEDS = (0, 1, 2)
 CRITERIA = (
     "obs", "l2", "nexp", "0.5*nexp+0.5*l1", "random", "taylor-gate", "ndi", "ssi, 5 rounds", "reversed-ssi, 5 rounds",
-    "flap", "l1", "fisher", "taylor", "bn-scale", "fpgm", "chip", "obs, local", "obs, global", "flap, per-cost",
+    "flap", "l1", "fisher", "taylor", "bn-scale", "fpgm", "chip", "obs, local", "obs, global",
     "taylor-gate, per-cost", "l2, local", "nexp, local", "random, local",
 )  # fmt: skip
 KEPT = tuple(f"{name}, streams kept" for name in ("obs", "l2", "obs, local", "random"))
