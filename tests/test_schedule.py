@@ -3,8 +3,10 @@
 from itertools import pairwise
 
 import pytest
+import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from torch import nn
 
 import secateurs as sc
 from secateurs.errors import BudgetError, UsageError
@@ -38,3 +40,16 @@ def test_effective_has_no_steps():
     assert sc.Schedule().budgets("effective") == ["effective"]
     with pytest.raises(BudgetError, match="one round"):
         sc.Schedule(2).budgets("effective:0.5")
+
+
+@pytest.mark.parametrize("rounds", [2, 5, 9])
+def test_small_groups_shrink_in_small_steps_too(rounds):
+    """Where every layer is to keep the same share."""
+    sizes = (3, 40, 5)
+    layers = [nn.Linear(4, sizes[0]), nn.ReLU(), nn.Linear(3, sizes[1]), nn.ReLU(), nn.Linear(40, sizes[2]), nn.ReLU()]
+    model, data = nn.Sequential(*layers, nn.Linear(5, 2)), [torch.randn(8, 4)]
+    how = {"scope": "local", "compensate": False}
+    once = sc.prune(model, data, "l1", "keep:0.5", **how)
+    often = sc.prune(model, data, "l1", "keep:0.5", **how, schedule=sc.Schedule(rounds))
+    assert often.plan.widths == once.plan.widths
+    assert often.plan.widths["0"] < 3

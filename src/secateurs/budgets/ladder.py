@@ -102,7 +102,8 @@ class Ladder:
         """What each step of a role is ranked by: the mean of the scores of the units that go with it."""
         there = self._there[role]
         if scope == "local":  # a rank from the bottom, as a share, makes groups of all sizes shrink together
-            return (np.arange(there) + 0.5) / there
+            units = self._units[role[0]]  # of the dense model: else small groups would never lose one in small steps
+            return (np.arange(units - there, units) + 0.5) / units
         best_first = [np.sort(values[name])[::-1][:there] for name in role]
         return np.mean(best_first, axis=0)[::-1]
 
