@@ -16,15 +16,15 @@ EMP keeps as many weights, or neurons, as its effective sample size says, times 
 claims (../shared/papers/effective-model-pruning.txt): less than 0.5 percentage points lost at about 30 % sparsity, by
 the magnitude of weights; and that accuracy falls off a cliff below β = 1.
 
-What we see. EMP's first claim holds, at more sparsity than that, and by magnitude β = 1 is no cliff: accuracy falls well
-below it. The rule is as good as the scores it is given: with norms of neurons it removes next to nothing, and with their
-Taylor scores, which differ by far more, nearly everything, and the accuracy with it.
+What we see. EMP's first claim holds, at more sparsity than that, and by magnitude β = 1 is no cliff: accuracy falls
+well below it. The rule is as good as the scores it is given: with norms of neurons it removes next to nothing, and
+with their Taylor scores, which differ by far more, nearly everything, and the accuracy with it.
 
-NDP's order of methods does not hold here. Its index is ahead of chance after training, and nowhere ahead of the norm of a
-neuron's weights but at 98 %; right after the cut it is below chance in places. Cutting during training is worse than
-cutting before it. What Secateurs does by itself is ahead of both at every sparsity but the last, where all three are level,
-and with nothing trained by far. Single weights removed by magnitude are at home where the paper prints some five points less
-for it: a baseline that is trained after the cut like the others is hard to beat.
+NDP's order of methods does not hold here. Its index is ahead of chance after training, and nowhere ahead of the norm
+of a neuron's weights but at 98 %; right after the cut it is below chance in places. Cutting during training is worse
+than cutting before it. What Secateurs does by itself is ahead of both at every sparsity but the last, where all three
+are level, and with nothing trained by far. Single weights removed by magnitude reach what the paper's table is some
+five points below: a baseline that is trained after the cut like the others is hard to beat.
 """
 
 from __future__ import annotations
