@@ -10,8 +10,8 @@ from typing import Any
 from torch import Tensor, nn
 
 from secateurs.criteria.elimination import synaptic_order, through_units
-from secateurs.criteria.evidence import Sources
 from secateurs.criteria.registry import Criterion
+from secateurs.criteria.weight import Sources
 from secateurs.data import named_tensors
 from secateurs.losses import Loss
 from secateurs.observe import (

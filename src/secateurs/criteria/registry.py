@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 from torch import Tensor
 
-from secateurs.criteria.evidence import PLACES, Entries, Evidence, Request
+from secateurs.criteria.evidence import Evidence
+from secateurs.criteria.weight import PLACES, Entries, Request
 from secateurs.errors import CriterionError
 from secateurs.observe import KINDS
 

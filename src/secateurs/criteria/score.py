@@ -10,11 +10,12 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from secateurs.criteria.evidence import AGGREGATES, Evidence, Sources
+from secateurs.criteria.evidence import AGGREGATES, Evidence
 from secateurs.criteria.find import Named, find
 from secateurs.criteria.gather import gather
 from secateurs.criteria.registry import AnyCriterion, Composite, Criterion, GroupScores
 from secateurs.criteria.tune import EverySecond, tune
+from secateurs.criteria.weight import Sources
 from secateurs.data import first_batch, need_values
 from secateurs.errors import CriterionError, DataError, SecateursError, UnscorableError, UnscoredWarning
 from secateurs.losses import Loss

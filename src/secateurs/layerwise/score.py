@@ -8,9 +8,9 @@ from dataclasses import replace
 from torch import Tensor
 
 from secateurs.criteria import AnyCriterion, Criterion
-from secateurs.criteria.evidence import Sources
 from secateurs.criteria.gather import norms_of, wanted_by
 from secateurs.criteria.score import Scoring, joined, report
+from secateurs.criteria.weight import Sources
 from secateurs.errors import CriterionError
 from secateurs.layerwise.due import Needs, observe_by_stages
 from secateurs.layerwise.hollow import Hollow

@@ -6,8 +6,9 @@ from typing import cast
 
 from torch import Tensor
 
-from secateurs.criteria.evidence import Evidence, Request
+from secateurs.criteria.evidence import Evidence
 from secateurs.criteria.registry import criterion
+from secateurs.criteria.weight import Request
 from secateurs.errors import UnscorableError
 from secateurs.observe import FiringCounts, MapRanks, NuclearDrops, Totals
 from secateurs.observe.maps import MapStatistic

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from torch import Tensor
 
-from secateurs.criteria.evidence import Evidence, Weight
+from secateurs.criteria.evidence import Evidence
 from secateurs.criteria.registry import criterion
+from secateurs.criteria.weight import Weight
 
 
 def _taylor(weight: Weight) -> Tensor:

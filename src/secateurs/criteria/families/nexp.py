@@ -6,8 +6,9 @@ import warnings
 
 from torch import Tensor
 
-from secateurs.criteria.evidence import Evidence, Request
+from secateurs.criteria.evidence import Evidence
 from secateurs.criteria.registry import Criterion, add, criterion
+from secateurs.criteria.weight import Request
 from secateurs.errors import CriterionError, DeadUnitsWarning
 from secateurs.observe import FiringCounts, Sampled
 

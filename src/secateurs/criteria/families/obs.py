@@ -7,8 +7,9 @@ import warnings
 import torch
 from torch import Tensor
 
-from secateurs.criteria.evidence import Evidence, Operand, Places, Request, Weight
+from secateurs.criteria.evidence import Evidence, Operand
 from secateurs.criteria.registry import criterion
+from secateurs.criteria.weight import Places, Request, Weight
 from secateurs.errors import FewSamplesWarning
 from secateurs.observe import Moments
 from secateurs.structure import Contraction

@@ -5,8 +5,9 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from secateurs.criteria.evidence import Evidence, Places, Request, Weight
+from secateurs.criteria.evidence import Evidence
 from secateurs.criteria.registry import criterion
+from secateurs.criteria.weight import Places, Request, Weight
 from secateurs.observe import Totals
 
 TOTALS = Request("operand", Totals)

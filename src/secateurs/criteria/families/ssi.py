@@ -7,10 +7,11 @@ import warnings
 import torch
 from torch import Tensor
 
-from secateurs.criteria.evidence import Evidence, Request
+from secateurs.criteria.evidence import Evidence
 from secateurs.criteria.families.correlation import varies
 from secateurs.criteria.families.graphs import participation, two_graphs
 from secateurs.criteria.registry import criterion
+from secateurs.criteria.weight import Request
 from secateurs.errors import CriterionError, FewSamplesWarning
 from secateurs.observe import Pooled
 
