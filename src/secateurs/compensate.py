@@ -16,7 +16,7 @@ from torch.nn.modules.conv import _ConvNd
 from secateurs.data import first_batch, named_tensors
 from secateurs.errors import PlanError
 from secateurs.least_squares import Layer
-from secateurs.observe import Moments, Observations, Wanted, completed
+from secateurs.observe import Moments, Observations, Wanted, observe
 from secateurs.plan import Plan
 from secateurs.progress import Progress, silent
 from secateurs.structure import Contraction, Structure, trace
@@ -101,7 +101,7 @@ def compensate(
     plan.check(structure)
     losers, skipped = losers_of(structure, plan, mean_only)
     wanted = {c.operand: (Moments,) for its in losers.values() for c in its}
-    observations = completed(observed or {}, dense, data, wanted, progress, "observing, to compensate")
+    observations = observe(dense, data, wanted, progress, "observing, to compensate", observed)
     tensors, targets = dict(named_tensors(dense)), dict(named_tensors(small))
     errors = take_over(losers, targets, dense, tensors, plan, structure, observations, mean_only)
     return Compensation.of(errors, skipped)

@@ -20,9 +20,9 @@ from secateurs.observe import (
     Pooled,
     Statistic,
     Wanted,
-    completed,
     differentiate,
     memory,
+    observe,
     synaptic_flow,
 )  # fmt: skip
 from secateurs.progress import Progress, silent
@@ -61,7 +61,7 @@ def collect(
         structure=structure,
         tensors=dict(named_tensors(model)),
         norms=norms_of(model),
-        observations=completed(observed or {}, model, data, wanted, progress, observing(wanted)),
+        observations=observe(model, data, wanted, progress, observing(wanted), observed),
         gradients=_gradients(model, data, kinds, structure, loss, seed, progress),
     )
 

@@ -3,12 +3,12 @@
 from secateurs.observe.flow import synaptic_flow
 from secateurs.observe.gradients import KINDS, Gradients, differentiate
 from secateurs.observe.maps import MapRanks, NuclearDrops
-from secateurs.observe.observe import Observations, Wanted, completed, memory, observe
+from secateurs.observe.observe import Observations, Wanted, memory, observe
 from secateurs.observe.samples import Pooled, Sampled
 from secateurs.observe.statistics import Statistic, merged
 from secateurs.observe.totals import FiringCounts, Moments, Totals
 
 __all__ = [
     "FiringCounts", "Gradients", "KINDS", "MapRanks", "Moments", "NuclearDrops", "Observations", "Pooled", "Sampled",
-    "Statistic", "Totals", "Wanted", "completed", "differentiate", "memory", "merged", "observe", "synaptic_flow",
+    "Statistic", "Totals", "Wanted", "differentiate", "memory", "merged", "observe", "synaptic_flow",
 ]  # fmt: skip

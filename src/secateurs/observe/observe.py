@@ -38,6 +38,7 @@ def observe(
     wanted: Wanted,
     progress: Progress = silent,
     description: str = "observing",
+    observed: Observations | None = None,
 ) -> Observations:
     """Run the model once over the data and collect statistics.
 
@@ -47,36 +48,29 @@ def observe(
         wanted: what to collect where.
         progress: wraps the iteration over the data.
         description: what progress is shown as.
+        observed: what there is already, and is not collected again. The model is not run if nothing is missing.
 
     Returns:
-        One statistic per tap and type.
+        One statistic per tap and type, those that there were among them.
 
     Raises:
         DataError: the data is empty, the model refuses a batch, or an activation is not finite; on all ranks, if it is
             so on one.
         UsageError: ranks hold different models.
     """
+    observed = observed or {}
+    missing = {tap: [its for its in types if (tap, its) not in observed] for tap, types in wanted.items()}
+    missing = {tap: types for tap, types in missing.items() if types}
+    if not missing:
+        return observed
     agree_on_weights(data, model)
-    watcher = _Observer(model, wanted)
+    watcher = _Observer(model, missing)
     device = device_of(model)
     with together(data), evaluating(model):
         for batch in progress(batches(data), description):
             watcher.see(batch.to(device))
-    return {(place.tap, type(its)): merged(data, its) for place in watcher.places for its in place.statistics}
-
-
-def completed(
-    observed: Observations,
-    model: nn.Module,
-    data: Iterable[Any],
-    wanted: Wanted,
-    progress: Progress = silent,
-    description: str = "observing",
-) -> Observations:
-    """What was observed before, with what it lacks of the wanted statistics; see `observe`."""
-    missing = {tap: [its for its in types if (tap, its) not in observed] for tap, types in wanted.items()}
-    missing = {tap: types for tap, types in missing.items() if types}
-    return {**observed, **observe(model, data, missing, progress, description)} if missing else observed
+    found = {(place.tap, type(its)): merged(data, its) for place in watcher.places for its in place.statistics}
+    return {**observed, **found}
 
 
 def memory(wanted: Wanted, samples: int) -> int:
