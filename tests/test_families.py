@@ -41,17 +41,27 @@ class Notes:
         self.gates = gates or {}
         self.seen = defaultdict(list)  # group -> activations [samples, units, ...] per place
         self.read = {}  # weight -> what it is multiplied with [samples, features, positions]
+        self.arrivals = {}  # weight -> its outputs where they meet others, and what becomes of them, in the same form
 
     def see(self, group, x):
         self.seen[group].append(x)
         return x
 
     def use(self, group, weight, x, dim=1):
-        self.read[weight] = x.movedim(dim, 1).flatten(2) if x.ndim > 2 else x[:, :, None]
+        self.read[weight] = flat(x, dim)
         if group in self.gates:
             gate = self.gates[group].repeat_interleave(x.shape[dim] // len(self.gates[group]))
             x = x * gate.reshape(-1, *[1] * (x.ndim - 1 - dim % x.ndim))
         return x
+
+    def arrive(self, weight, part, others=0.0, dim=1):
+        self.arrivals[weight] = flat(part, dim), flat(part + others, dim)
+        return part + others
+
+
+def flat(x, dim):
+    """[samples, features, positions]."""
+    return x.movedim(dim, 1).flatten(2) if x.ndim > 2 else x[:, :, None]
 
 
 @dataclass
@@ -102,14 +112,14 @@ def norm(p, name, x):
 def residual(p, x, notes):
     stream = notes.see("0", F.conv2d(x, p["0.weight"], p["0.bias"]))
     y = F.conv2d(notes.use("0", "1.conv1.weight", stream), p["1.conv1.weight"], padding=1)
-    y = notes.see("1.conv1", norm(p, "1.bn1", y).relu())
+    y = notes.see("1.conv1", notes.arrive("1.conv1.weight", norm(p, "1.bn1", y)).relu())
     y = F.conv2d(notes.use("1.conv1", "1.conv2.weight", y), p["1.conv2.weight"], padding=1)
-    stream = notes.see("0", (norm(p, "1.bn2", y) + stream).relu())
+    stream = notes.see("0", notes.arrive("1.conv2.weight", norm(p, "1.bn2", y), stream).relu())
     y = F.conv2d(notes.use("0", "2.conv1.weight", stream), p["2.conv1.weight"], padding=1, stride=2)
-    y = notes.see("2.conv1", norm(p, "2.bn1", y).relu())
+    y = notes.see("2.conv1", notes.arrive("2.conv1.weight", norm(p, "2.bn1", y)).relu())
     y = F.conv2d(notes.use("2.conv1", "2.conv2.weight", y), p["2.conv2.weight"], padding=1)
     short = F.conv2d(notes.use("0", "2.down.weight", stream), p["2.down.weight"], p["2.down.bias"], stride=2)
-    y = notes.see("2.conv2", (norm(p, "2.bn2", y) + short).relu()).mean((2, 3))
+    y = notes.see("2.conv2", notes.arrive("2.down.weight", short, norm(p, "2.bn2", y)).relu()).mean((2, 3))
     return F.linear(notes.use("2.conv2", "5.weight", y), p["5.weight"], p["5.bias"])
 
 
@@ -137,12 +147,14 @@ def transformer(p, x, notes):
     mixed = notes.see("block.self_attn:1", (q @ k.transpose(-2, -1) / 2).softmax(-1) @ v)
     mixed = notes.use("block.self_attn:1", "block.self_attn.out_proj.weight", mixed.transpose(1, 2).flatten(2), dim=-1)
     y = F.linear(mixed, p["block.self_attn.out_proj.weight"], p["block.self_attn.out_proj.bias"])
-    x = F.layer_norm(x + y, (8,), p["block.norm1.weight"], p["block.norm1.bias"])
+    x = notes.arrive("block.self_attn.out_proj.weight", y, x, dim=-1)
+    x = F.layer_norm(x, (8,), p["block.norm1.weight"], p["block.norm1.bias"])
     h = F.linear(x, p["block.linear1.weight"], p["block.linear1.bias"]).relu()
     notes.see("block.linear1", h.transpose(1, 2))
     h = notes.use("block.linear1", "block.linear2.weight", h, dim=-1)
     y = F.linear(h, p["block.linear2.weight"], p["block.linear2.bias"])
-    x = F.layer_norm(x + y, (8,), p["block.norm2.weight"], p["block.norm2.bias"])
+    x = notes.arrive("block.linear2.weight", y, x, dim=-1)
+    x = F.layer_norm(x, (8,), p["block.norm2.weight"], p["block.norm2.bias"])
     return F.linear(x.mean(1), p["head.weight"], p["head.bias"])
 
 
@@ -490,7 +502,6 @@ class Use:
 
     blocks: list[tuple[np.ndarray, np.ndarray]]  # rows × features, features × outputs
     columns: Callable  # unit -> [(block, feature)]
-    stream: bool = False  # then the features themselves count like what the weight puts out
 
     def error(self, units):
         """What the layer still puts out wrongly when these units go and the others do their best."""
@@ -513,17 +524,10 @@ def plain(monkeypatch):
 def greedy(uses, size, step=1, aggregate="sum"):
     """Scores by brute force: one least squares problem per unit, layer and step."""
     scores, gone, worst = [0.0] * size, [], 0.0
-    everything = [use.error(range(size)) / (1 + use.stream) for use in uses]
     while len(gone) < size:
         left = [unit for unit in range(size) if unit not in gone]
         rises = {
-            unit: AGGREGATES[aggregate](
-                [
-                    (use.error([*gone, unit]) - use.error(gone)) / whole
-                    for use, whole in zip(uses, everything, strict=True)
-                ]
-            )
-            for unit in left
+            unit: AGGREGATES[aggregate]([use.error([*gone, unit]) - use.error(gone) for use in uses]) for unit in left
         }
         going = sorted(left, key=rises.__getitem__)[:step]
         for unit in going:
@@ -551,15 +555,21 @@ def uses_of(its, group):
         if name.replace("weight", "bias") in its.tensors:  # which takes up the mean
             x = x - x.mean(0)
         w = its.tensors[name].flatten(1).T.numpy()
+        whole = np.linalg.norm(x @ w)
+        if name in its.notes.arrivals:
+            part, total = (seen.movedim(1, 2).flatten(0, 1).numpy() for seen in its.notes.arrivals[name])
+            w = w * part.std(0) / np.sqrt(((x @ w) ** 2).mean(0))
+            whole = np.sqrt(len(x) * total.var(0).sum())
+        w = w / whole
         stream = len(its.groups[group].used) > 1 and len(its.groups[group].made) > 1
         if stream:
-            w = np.hstack([w / np.linalg.norm(x @ w), np.eye(len(w)) / np.linalg.norm(x)])
+            w = np.hstack([w, np.eye(len(w)) / np.linalg.norm(x)])
         columns = its.groups[group].columns
 
         def of(unit, n=taps, its=columns):
             return [(0, n * j + tap) for j in its(unit) for tap in range(n)]
 
-        found.append(Use([(x, w)], of, stream))
+        found.append(Use([(x, w)], of))
     return found
 
 
@@ -605,6 +615,8 @@ def test_obs_lets_only_peers_of_the_same_block_take_over(outputs, plain):
         hidden = hidden - hidden.mean(0)
         weight = model[2].weight.flatten(1).numpy()  # [2 blocks × outputs, 4 inputs × 9 taps]
     blocks = [(hidden[:, 36 * b : 36 * b + 36], part.T) for b, part in enumerate(np.split(weight, 2))]
+    whole = np.sqrt(sum(((x @ w) ** 2).sum() for x, w in blocks))
+    blocks = [(x, w / whole) for x, w in blocks]
     use = Use(blocks, lambda unit: [(block, 9 * unit + tap) for block in (0, 1) for tap in range(9)])
     found = sc.score(model, [x], "obs", s)["0:1"]
     torch.testing.assert_close(found, greedy([use], 4), rtol=1e-6, atol=1e-9)
@@ -630,7 +642,8 @@ def test_obs_lets_a_unit_that_only_made_up_for_another_go_with_it(plain):
         model[2].weight[:, 1] = -model[2].weight[:, 0]
         hidden = model[:2](x).numpy()
         hidden = hidden - hidden.mean(0)
-        use = Use([(hidden, model[2].weight.T.numpy())], lambda unit: [(0, unit)])
+        weight = model[2].weight.T.numpy()
+        use = Use([(hidden, weight / np.linalg.norm(hidden @ weight))], lambda unit: [(0, unit)])
     scores = sc.score(model, [x], "obs")["0"]
     assert scores[0] == scores[1] == scores.min()
     torch.testing.assert_close(scores, greedy([use], 4), rtol=1e-6, atol=1e-9)

@@ -174,6 +174,13 @@ class Evidence:
             raise UnscorableError("no linear layer or convolution uses its units where their values can be seen")
         return found
 
+    def arrival(self, contraction: Contraction, statistic: type[S]) -> tuple[S, S] | None:
+        """A statistic of a layer's outputs where they are added to other data, and of the sum; see `Contraction`."""
+        if contraction.arrival is None:
+            return None
+        part, whole = contraction.arrival
+        return self.sources.observations[part, statistic], self.sources.observations[whole, statistic]
+
     def _weight(self, name: str) -> Weight:
         return Weight.named(name, self.sources, self.generator)
 

@@ -87,6 +87,7 @@ def wanted_by(criteria: Sequence[Criterion], structure: Structure) -> Wanted:
             "around": [tap for pair in group.activations for tap in pair],
             "operand": [c.operand for c in structure.contractions_of(group)],
             "maps": [c.alike.operand for c in structure.contractions_of(group)],
+            "arrival": [tap for c in structure.contractions_of(group) for tap in c.arrival or ()],
         }
         for request in requests:
             for tap in taps[request.place]:

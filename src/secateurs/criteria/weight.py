@@ -14,10 +14,11 @@ from secateurs.errors import UnscorableError
 from secateurs.observe import Gradients, Observations, Statistic
 from secateurs.structure import Contraction, Structure
 
-PLACES = ("after", "fired", "around", "operand", "maps")
+PLACES = ("after", "fired", "around", "operand", "maps", "arrival")
 """After the non-linearity of a group's units; the same, but where a gate multiplies the units, after that of the gate;
 before and after each; what the weights that sum over them are multiplied with, feature by feature; the same with the
-positions of a flattened map as samples of one feature, and each tap of a kernel as a feature of its own."""
+positions of a flattened map as samples of one feature, and each tap of a kernel as a feature of its own; what layers
+that sum over the units put out, where it is added to other data or goes into a non-linearity, and the sum."""
 
 
 class Request(NamedTuple):

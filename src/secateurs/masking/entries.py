@@ -70,7 +70,8 @@ def score_entries(
     """Scores in the shapes of the weights, higher = keep; and the weights that the criterion cannot score, and why."""
     assert criterion.entries is not None, "mask() lets no other pass"
     seen = [c for c in structure.contractions if c.weight in set(weights)]
-    wanted = {request.of(c).operand: [request.statistic] for request in criterion.requests for c in seen}
+    requests = [request for request in criterion.requests if request.place in ("operand", "maps")]
+    wanted = {request.of(c).operand: [request.statistic] for request in requests for c in seen}
     sources = collect(model, data, wanted, set(gradients_for(criterion)), structure, loss, seed, progress)
     generator = torch.Generator().manual_seed(seed)
     scores: dict[str, Tensor] = {}

@@ -48,6 +48,8 @@ class Contraction:
         convolution: whether the operator is a convolution.
         window: what its kernel looks at, unless it is transposed.
         expert: which matrix of a stack, along the weight's first dimension, is multiplied; None if it is no stack.
+        arrival: where what the layer puts out, up to a scale and a shift of each output, can be seen as it is added to
+            something, and the sum; or both times where it goes into a non-linearity. None if it does neither.
     """
 
     weight: str
@@ -58,6 +60,7 @@ class Contraction:
     convolution: bool
     window: Window | None = None
     expert: int | None = None
+    arrival: tuple[Tap, Tap] | None = None
 
     @cached_property
     def alike(self) -> Contraction:

@@ -17,8 +17,8 @@ from secateurs.costs import macs_of
 from secateurs.data import device_of, named_tensors
 from secateurs.structure import axis as ax
 from secateurs.structure.axis import Axis, Var
-from secateurs.structure.passing import order_of, passing
-from secateurs.structure.records import NOTHING, OUTPUT, Activation, Consumption, Passed, Seen, SizeUse, Source
+from secateurs.structure.passing import arriving, order_of, passing
+from secateurs.structure.records import NOTHING, OUTPUT, Activation, Arrival, Consumption, Passed, Seen, SizeUse, Source
 from secateurs.structure.rules import RULES
 from secateurs.structure.rules.registry import MOVES, name_of
 from secateurs.structure.sites import Site, Watcher
@@ -43,7 +43,7 @@ class Flow(Watcher):
         contracted: those (name, dimension) that some operator summed over.
         macs: for each contraction, the axes whose sizes multiply to its multiply-accumulate operations.
         counted_macs: all such operations, as torch counts them.
-        sizes, consumptions, activations: see the classes.
+        sizes, consumptions, activations, arrivals: see the classes; arrivals by where the layer's product runs.
         splits: (module, parts): what a module split something into.
         produced: the results of convolutions and matrix products, before anything else happens to them.
         heads: axes over which an attention runs in parallel.
@@ -72,6 +72,7 @@ class Flow(Watcher):
         self.splits: list[tuple[str, tuple[Axis, ...]]] = []
         self.consumptions: list[Consumption] = []
         self.activations: list[Activation] = []
+        self.arrivals: dict[Site, Arrival] = {}
         self.produced: list[Source] = []
         self.heads: list[Axis] = []
         self.head_dims: list[Axis] = []
@@ -100,9 +101,8 @@ class Flow(Watcher):
         The first dimensions that are as long as there are samples are taken to hold them.
         """
         for tensor in inputs:
-            if tensor not in self._seen:
-                self._seen[tensor] = Seen(tuple(ax.new(size, INPUT) for size in tensor.shape), constant=False)
-            self.freeze(self.axes(tensor), INPUT)
+            new = Seen(tuple(ax.new(size, INPUT) for size in tensor.shape), constant=False)
+            self.freeze(self._seen.setdefault(tensor, new).axes, INPUT)
         self.batch = ax.new(samples, INPUT)
         for tensor in inputs:
             if tensor.ndim and len(tensor) == samples:
@@ -159,10 +159,8 @@ class Flow(Watcher):
 
     def sized(self, axis: Axis, name: str | None = None, weight: Tensor | None = None) -> None:
         """Note that the running module, or the one that owns `weight`, may hold the size of `axis` in an attribute."""
-        modules = {self._site.module}
-        for its in self.axes(weight) if weight is not None else ():
-            if its in self._origin:
-                modules.add(self._origin[its][0].rpartition(".")[0])
+        origins = [self._origin[its] for its in self.axes(weight) if its in self._origin] if weight is not None else []
+        modules = {self._site.module, *(name.rpartition(".")[0] for name, _ in origins)}
         self.sizes.extend(SizeUse(module, name, axis) for module in sorted(modules))
 
     def holds(self, size: int) -> bool:
@@ -185,6 +183,8 @@ class Flow(Watcher):
         outputs = tensors_in(out)
         seen = [self._look(tensor) for tensor in inputs]
         axes = self._apply_rule(func, args, kwargs, inputs, outputs)
+        for layer, arrival in arriving(self.operator, site, args, self._look, axes):
+            self.arrivals.setdefault(layer, arrival)
         passed, order = self._passed(func, seen, axes), order_of(self.operator, site, inputs, seen, self.pointed)
         # Which expert a router chooses does not make data of that expert's weights.
         constant = all(s.constant or self.pointed(t) is not None for t, s in zip(inputs, seen, strict=True))
@@ -236,7 +236,7 @@ class Flow(Watcher):
         passed = passing(func, self._site, moving, axes[0])
         made_here = self.produced and self.produced[-1].site == self._site
         if made_here or self._attended:
-            return Passed(made=passed.made, attended=self._attended)
+            return Passed(made=passed.made, attended=self._attended, layer=self._site if made_here else None)
         if passed.activation and passed.activation.after.site == self._site:
             parts = [its.activation for _, its in moving] if len(moving) > 1 else []
             self.activations = [*(its for its in self.activations if its not in parts), passed.activation]

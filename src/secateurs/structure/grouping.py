@@ -156,11 +156,26 @@ def _contractions(
             blocks = flow.results[use.operand.site][0][1].size // axes[name][1].size
         source, axis = use.operand, its[use.dim]
         tap = Tap(f"weight {name!r}", source.site, source.slot, use.dim, its, None, arguments, order=order)
-        contraction = Contraction(name, dim, tap, axis, blocks, convolution, use.window)
+        arrival = None if stacked else _arrival(flow, axes[name][1 - dim], resolve, tap)
+        contraction = Contraction(name, dim, tap, axis, blocks, convolution, use.window, arrival=arrival)
         for expert in range(axes[name][0].size if stacked else 0):
             yield replace(contraction, operand=replace(tap, expert=expert), expert=expert)
         if not stacked:
             yield contraction
+
+
+def _arrival(flow: Flow, outputs: Axis, resolve: Callable[[Axis], Axis], operand: Tap) -> tuple[Tap, Tap] | None:
+    """Where the outputs of the layer with this operand meet other data, and what becomes of them; see `Contraction`."""
+    if operand.site not in flow.arrivals:
+        return None
+    places = [(source, list(map(resolve, source.axes))) for source in flow.arrivals[operand.site]]
+    if not all(outputs in axes and _holds_samples(axes, operand.arguments.batch) for _, axes in places):
+        return None
+    part, whole = (
+        replace(operand, site=source.site, slot=source.slot, dim=axes.index(outputs), axes=tuple(axes))
+        for source, axes in places
+    )
+    return part, part if places[0][0] == places[1][0] else whole
 
 
 Taps = tuple[tuple[Tap, ...], tuple[Tap, ...], tuple[tuple[Tap, Tap], ...]]

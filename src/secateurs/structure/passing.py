@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 
 import torch
 from torch import Tensor
 
 from secateurs.structure.axis import Axis, walk
-from secateurs.structure.records import OUTPUT, Activation, Passed, Seen, Source
-from secateurs.structure.rules.registry import ACTIVATIONS, RELAYS, name_of
+from secateurs.structure.records import OUTPUT, Activation, Arrival, Passed, Seen, Source
+from secateurs.structure.rules.registry import ACTIVATIONS, AFFINE, RELAYS, name_of
 from secateurs.structure.sites import Site
 
 POSITIVE = {"aten::sigmoid", "aten::hardsigmoid", "aten::softplus"}
@@ -35,10 +35,38 @@ def passing(
         its, passed = moving[0]
         if name in ACTIVATIONS:
             return Passed(Activation(Source(site, 0, tuple(its)), out, name not in POSITIVE), None, origin)
-        return passed._replace(made=origin)
+        return passed._replace(made=origin, layer=passed.layer if name in RELAYS | AFFINE else None)
     if name == "aten::mul" and len(moving) == 2:
         return _multiplied(moving, out, origin)
     return Passed(made=origin)
+
+
+def arriving(
+    operator: str,
+    site: Site,
+    args: Sequence[object],
+    look: Callable[[Tensor], Seen],
+    axes: Sequence[Sequence[Axis]],
+) -> Iterable[tuple[Site, Arrival]]:
+    """The layers whose outputs meet other data in a sum, or a non-linearity, at this operator.
+
+    Args:
+        operator: its name.
+        site: where it runs.
+        args: what it is given.
+        look: what is known of a tensor.
+        axes: of its results.
+    """
+    into = operator in ACTIVATIONS
+    if not into and operator not in ("aten::add", "aten::sub"):
+        return
+    known = [(slot, look(arg)) for slot, arg in enumerate(args) if isinstance(arg, Tensor)]
+    moving = [(slot, its) for slot, its in known if not its.constant]
+    summed = len({its.passed.made for _, its in moving}) == 2
+    for slot, its in moving if into or summed else ():
+        if its.passed.layer is not None:
+            part = Source(site, slot, its.axes)
+            yield its.passed.layer, Arrival(part, part if into else Source(site, OUTPUT, tuple(axes[0])))
 
 
 def _multiplied(moving: Sequence[tuple[Sequence[Axis], Passed]], out: Source, origin: Source | None) -> Passed:

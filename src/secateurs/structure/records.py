@@ -29,6 +29,18 @@ class Activation(NamedTuple):
     closes: bool
 
 
+class Arrival(NamedTuple):
+    """What a layer puts out, up to a scale and a shift of each feature, and what becomes of it.
+
+    Attributes:
+        part: as it is added to other data, or goes into a non-linearity.
+        whole: the sum; or what goes into the non-linearity.
+    """
+
+    part: Source
+    whole: Source
+
+
 class Passed(NamedTuple):
     """What a tensor's units have passed.
 
@@ -37,12 +49,14 @@ class Passed(NamedTuple):
         gate: that of what they were multiplied with since, position by position.
         made: the result of the latest operator that did more than change each value by itself or lay out values anew.
         attended: the same for the values of the attention that it comes from.
+        layer: whose output it is, if each feature was scaled and shifted since at most.
     """
 
     activation: Activation | None = None
     gate: Activation | None = None
     made: Source | None = None
     attended: Source | None = None
+    layer: Site | None = None
 
 
 NOTHING = Passed()

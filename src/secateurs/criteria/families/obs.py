@@ -11,10 +11,11 @@ from secateurs.criteria.evidence import Evidence, Operand
 from secateurs.criteria.registry import criterion
 from secateurs.criteria.weight import Places, Request, Weight
 from secateurs.errors import FewSamplesWarning
-from secateurs.observe import Moments
+from secateurs.observe import Moments, Totals
 from secateurs.structure import Contraction
 
 MOMENTS = Request("maps", Moments)
+ARRIVAL = Request("arrival", Totals)
 RIDGE = 1e-6
 """Added to the diagonal of the second moments, relative to each of its entries; see `shrinkage`."""
 STEPS = 256
@@ -36,7 +37,7 @@ def _entries(weight: Weight) -> Tensor:
     "obs",
     source="structured OBS (Hassibi & Stork 1993; Kurtić et al. 2023, arXiv 2302.04089), greedy, with compensation",
     comparable=True,
-    requests=(MOMENTS,),
+    requests=(MOMENTS, ARRIVAL),
     entries=_entries,
     limits="needs more samples × positions than units; looks at the next layer alone",
     additive=True,
@@ -53,7 +54,7 @@ def obs(evidence: Evidence) -> Tensor:
     features themselves, relative to all of them, is added to that of what the layer puts out.
     """
     stream = _is_stream(evidence)
-    layers = [_Layer(operand, evidence.group.name, stream) for operand in evidence.operands(MOMENTS)]
+    layers = [_Layer(operand, evidence, stream) for operand in evidence.operands(MOMENTS)]
     units = evidence.group.size
     scores, worst = torch.zeros(units, dtype=torch.float64), torch.zeros((), dtype=torch.float64)
     held, left = torch.arange(units), torch.ones(units, dtype=torch.bool)  # by the layers; of those, not removed yet
@@ -86,20 +87,19 @@ def _is_stream(evidence: Evidence) -> bool:
 class _Layer:
     """One weight that uses the units, as removal goes on."""
 
-    def __init__(self, operand: Operand, group: str, stream: bool):
+    def __init__(self, operand: Operand, evidence: Evidence, stream: bool):
         moments = _products(operand.contraction, operand.statistic, operand.bias)
         features = len(moments) // operand.contraction.blocks
         if operand.statistic.rows <= features:
             warnings.warn(
-                f"group {group!r}: {operand.statistic.rows} samples × positions cannot tell {features} features apart, "
-                "so that more of them seem to be redundant than are; give more samples",
+                f"group {evidence.group.name!r}: {operand.statistic.rows} samples × positions cannot tell {features} "
+                "features apart, so that more of them seem to be redundant than are; give more samples",
                 FewSamplesWarning,
                 stacklevel=2,
             )
         self._units = operand.units.to(moments.device)
         self._inverse = torch.linalg.inv(moments)
-        weight = operand.weight.to(moments.device)
-        weight = weight / _magnitude(weight, moments)
+        weight = _relative(operand, moments, evidence)
         if stream:
             same = torch.eye(len(weight), dtype=weight.dtype, device=weight.device)
             weight = torch.cat([weight, same / moments.trace().sqrt()], 1)
@@ -135,9 +135,23 @@ class _Layer:
         self._weight, self._inverse = self._weight[stays], self._inverse[stays][:, stays]
 
 
-def _magnitude(weight: Tensor, moments: Tensor) -> Tensor:
-    """The root of the mean square of what a weight puts out."""
-    return (weight * (moments @ weight)).sum().clamp(min=torch.finfo(weight.dtype).tiny).sqrt()
+def _relative(operand: Operand, moments: Tensor, evidence: Evidence) -> Tensor:
+    """The weight in units of the root of the energy of what its outputs become a part of.
+
+    Each output is scaled as it is on its way there, for example by batch norm.
+    """
+    weight, contraction = operand.weight.to(moments.device), operand.contraction
+    tiny = torch.finfo(weight.dtype).tiny
+    energies = weight * (moments @ weight)  # summed over the features, those of the outputs
+    arrival = evidence.arrival(contraction, Totals)
+    if arrival is None:
+        return weight / energies.sum().clamp(min=tiny).sqrt()
+    part, whole = arrival
+    like, out = evidence.sources.tensors[contraction.weight], 1 - contraction.dim
+    outputs = contraction.fold(energies, like).movedim(out, 0).flatten(1).sum(1)
+    shares = part.variance.to(outputs) / outputs.clamp(min=tiny) / whole.variance.sum().to(outputs).clamp(min=tiny)
+    shape = [-1 if dim == out else 1 for dim in range(like.ndim)]
+    return weight * contraction.matrix(shares.sqrt().reshape(shape).expand_as(like))
 
 
 def shrinkage(features: int, rows: int) -> float:
