@@ -16,6 +16,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from models import build
 from torch import nn
+from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 import secateurs as sc
 from secateurs.criteria import CRITERIA, elimination
@@ -558,7 +559,7 @@ def uses_of(its, group):
         whole = np.linalg.norm(x @ w)
         if name in its.notes.arrivals:
             part, total = (seen.movedim(1, 2).flatten(0, 1).numpy() for seen in its.notes.arrivals[name])
-            w = w * part.std(0) / np.sqrt(((x @ w) ** 2).mean(0))
+            w = w * part.std(0) / (x @ w).std(0)
             whole = np.sqrt(len(x) * total.var(0).sum())
         w = w / whole
         stream = len(its.groups[group].used) > 1 and len(its.groups[group].made) > 1
@@ -647,6 +648,17 @@ def test_obs_lets_a_unit_that_only_made_up_for_another_go_with_it(plain):
     scores = sc.score(model, [x], "obs")["0"]
     assert scores[0] == scores[1] == scores.min()
     torch.testing.assert_close(scores, greedy([use], 4), rtol=1e-6, atol=1e-9)
+
+
+def test_obs_does_not_care_whether_batch_norm_is_part_of_the_layer():
+    model = nn.Sequential(nn.Conv2d(3, 8, 3), nn.ReLU(), nn.Conv2d(8, 6, 3), nn.BatchNorm2d(6), nn.ReLU(),
+                          nn.Flatten(), nn.Linear(150, 4)).double().eval()  # fmt: skip
+    norm = model[3]
+    for tensor in (norm.weight, norm.bias, norm.running_mean, norm.running_var):
+        nn.init.uniform_(tensor, 0.2, 3)
+    x = torch.randn(40, 3, 9, 9).double()
+    folded = nn.Sequential(model[0], model[1], fuse_conv_bn_eval(model[2], norm), nn.Identity(), *model[4:])
+    torch.testing.assert_close(sc.score(model, [x], "obs")["0"], sc.score(folded, [x], "obs")["0"])
 
 
 def test_few_samples_do_not_make_obs_take_strangers_for_copies():

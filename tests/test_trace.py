@@ -116,6 +116,36 @@ def test_units_without_a_non_linearity_are_seen_where_they_are_used():
     assert group.activations == ()
 
 
+BLOCK = {"inner": nn.Linear(6, 8), "outer": nn.Linear(8, 6), "scale": nn.LayerNorm(6), "head": nn.Linear(6, 3)}
+
+
+def _gelu_in_full(m, x):
+    y = m.inner(x)
+    return m.head(m.outer(y * torch.tanh(y + 0.04 * y**3)))
+
+
+@pytest.mark.parametrize(
+    ("layer", "forward", "operator", "slots"),
+    [
+        ("outer", lambda m, x: m.head(x + m.outer(m.inner(x).relu())), "aten::add.Tensor", (1, -1)),
+        ("outer", lambda m, x: m.head(m.outer(m.inner(x).relu()) * m.scale.weight + x), "aten::add.Tensor", (0, -1)),
+        ("outer", lambda m, x: m.head((m.outer(m.inner(x)) / 2).view(-1, 6).sub_(x)), "aten::sub_.Tensor", (0, -1)),
+        ("outer", lambda m, x: m.head(F.silu(m.outer(m.inner(x)))), "aten::silu", (0, 0)),
+        ("outer", lambda m, x: m.head(m.outer(m.inner(x))), None, ()),
+        ("outer", lambda m, x: m.head(m.scale(m.outer(m.inner(x)))), None, ()),
+        ("outer", lambda m, x: m.head(m.outer(m.inner(x)) * F.relu(x) + x), None, ()),
+        ("inner", _gelu_in_full, None, ()),
+    ],
+    ids=["sum", "scaled", "in-place", "activation", "layer", "norm", "gate", "gelu"],
+)
+def test_outputs_arrive_where_they_meet_other_data_or_a_non_linearity(layer, forward, operator, slots):
+    s = sc.trace(Apply(forward, **BLOCK), torch.randn(2, 6))
+    arrival = next(c.arrival for c in s.contractions if c.weight == f"{layer}.weight")
+    assert bool(arrival) is bool(slots)
+    for tap, slot in zip(arrival or (), slots, strict=True):
+        assert (tap.site.operator, tap.slot, tap.dim, tap.size) == (operator, slot, 1, 6)
+
+
 def test_an_operator_without_a_rule_freezes_with_its_name():
     model = Apply(lambda m, x: m.b(torch.cummax(m.a(x), 0).values), a=nn.Linear(4, 6), b=nn.Linear(6, 3))
     s = sc.trace(model, torch.randn(2, 4))

@@ -118,6 +118,16 @@ class Contraction:
         parted = matrix.reshape(self.blocks, inputs, outputs // self.blocks, *taps)
         return parted.movedim(1, 2).reshape(like.shape)
 
+    def per_output(self, matrix: Tensor, like: Tensor) -> Tensor:
+        """The sums [outputs] of a matrix of the shape of `matrix(like)`, where the weight is no stack."""
+        return self.fold(matrix, like).movedim(1 - self.dim, 0).flatten(1).sum(1)
+
+    def by_output(self, values: Tensor, like: Tensor) -> Tensor:
+        """A matrix of the shape of `matrix(like)`, in which each entry has the value of its output, of [outputs]."""
+        shape = [1] * like.ndim
+        shape[1 - self.dim] = -1
+        return self.matrix(values.reshape(shape).expand_as(like))
+
     @property
     def _summed(self) -> int:
         """The dimension of the part that is summed over."""

@@ -47,8 +47,12 @@ def obs(evidence: Evidence) -> Tensor:
 
     The error of removing the features R is tr(W_Rᵀ (P_RR)⁻¹ W_R), with P the inverse second moments of what the
     weights W are multiplied with (about the mean, where there is a bias): ‖W_c‖² / (C⁻¹)_cc for one. The unit with the
-    least error goes, P and W are updated, and so on; a score is the largest error so far, relative to all that the
-    layer puts out, summed over the layers that use the unit (or their mean, or the largest).
+    least error goes, P and W are updated, and so on; a score is the largest error so far, summed over the layers that
+    use the unit (or their mean, or the largest).
+
+    Errors are relative to what the layer's outputs become a part of: to the variance of the sum where they are added to
+    a residual stream, of themselves where they go into a non-linearity, each scaled as it is by then (by batch norm,
+    for example); else to all that the layer puts out. A layer that adds little to its stream can so lose more.
 
     What several layers write to and several read is a stream, which goes on past each of them: there the error of the
     features themselves, relative to all of them, is added to that of what the layer puts out.
@@ -142,16 +146,14 @@ def _relative(operand: Operand, moments: Tensor, evidence: Evidence) -> Tensor:
     """
     weight, contraction = operand.weight.to(moments.device), operand.contraction
     tiny = torch.finfo(weight.dtype).tiny
-    energies = weight * (moments @ weight)  # summed over the features, those of the outputs
     arrival = evidence.arrival(contraction, Totals)
     if arrival is None:
-        return weight / energies.sum().clamp(min=tiny).sqrt()
-    part, whole = arrival
-    like, out = evidence.sources.tensors[contraction.weight], 1 - contraction.dim
-    outputs = contraction.fold(energies, like).movedim(out, 0).flatten(1).sum(1)
-    shares = part.variance.to(outputs) / outputs.clamp(min=tiny) / whole.variance.sum().to(outputs).clamp(min=tiny)
-    shape = [-1 if dim == out else 1 for dim in range(like.ndim)]
-    return weight * contraction.matrix(shares.sqrt().reshape(shape).expand_as(like))
+        return weight / (weight * (moments @ weight)).sum().clamp(min=tiny).sqrt()
+    part, whole = (its.variance.to(weight) for its in arrival)
+    like = evidence.sources.tensors[contraction.weight]
+    energies = weight * (_products(contraction, operand.statistic, bias=True) @ weight)
+    variances = contraction.per_output(energies, like).clamp(min=tiny)
+    return weight * contraction.by_output((part / variances / whole.sum().clamp(min=tiny)).sqrt(), like)
 
 
 def shrinkage(features: int, rows: int) -> float:
