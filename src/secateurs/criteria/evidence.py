@@ -34,6 +34,7 @@ class Operand(NamedTuple):
         statistic: of what the weight is multiplied with, per feature.
         contraction: where that is.
         bias: whether the layer has one.
+        value: the weight in its own shape.
     """
 
     weight: Tensor
@@ -41,6 +42,7 @@ class Operand(NamedTuple):
     statistic: Any
     contraction: Contraction
     bias: bool
+    value: Tensor
 
 
 @dataclass(frozen=True)
@@ -162,13 +164,15 @@ class Evidence:
         """
         found = [
             Operand(
-                contraction.matrix(self._weight(contraction.weight).value).double(),
+                contraction.matrix(value).double(),
                 contraction.units(self.group.var),
                 self.sources.observations[contraction.operand, request.statistic],
                 contraction,
                 self.sources.structure.bias_of(contraction) is not None,
+                value,
             )
             for contraction in map(request.of, self.sources.structure.contractions_of(self.group))
+            for value in [self._weight(contraction.weight).value]
         ]
         if not found:
             raise UnscorableError("no linear layer or convolution uses its units where their values can be seen")

@@ -150,10 +150,10 @@ def _relative(operand: Operand, moments: Tensor, evidence: Evidence) -> Tensor:
     if arrival is None:
         return weight / (weight * (moments @ weight)).sum().clamp(min=tiny).sqrt()
     part, whole = (its.variance.to(weight) for its in arrival)
-    like = evidence.sources.tensors[contraction.weight]
     energies = weight * (_products(contraction, operand.statistic, bias=True) @ weight)
-    variances = contraction.per_output(energies, like).clamp(min=tiny)
-    return weight * contraction.by_output((part / variances / whole.sum().clamp(min=tiny)).sqrt(), like)
+    variances = contraction.per_output(energies, operand.value).clamp(min=tiny)
+    scales = (part / variances / whole.sum().clamp(min=tiny)).sqrt()
+    return weight * contraction.by_output(scales, operand.value)
 
 
 def shrinkage(features: int, rows: int) -> float:
