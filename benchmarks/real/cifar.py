@@ -8,7 +8,7 @@ for each seed.
 
 The shortcuts between stages pad the residual stream with channels of zeros. Secateurs leaves the padding as it is, and
 can prune the inner channels of each block and the channels with which the stream begins; or (*streams kept*) the inner
-channels alone. Torch-Pruning is told to keep the streams; or (*as it comes*) it prunes whatever it would but the
+channels alone. With *multiples of 8* all widths are, for the sake of speed. Torch-Pruning is told to keep the streams; or (*as it comes*) it prunes whatever it would but the
 classifier. It goes step by step until the budget is met, with gradients of the dense network. `hessian` is its Hessian
 importance as published, which keeps the last sample's gradient alone; in `hessian-summed` we let it sum over all.
 
@@ -35,6 +35,7 @@ SEEDS = (0, 1, 2)
 CRITERIA = (
     "obs", "l2", "nexp", "0.5*nexp+0.5*l1", "random", "taylor-gate", "ndi", "ssi, 5 rounds", "reversed-ssi, 5 rounds",
     "flap", "l1", "fisher", "taylor", "bn-scale", "fpgm", "chip", "obs, local", "obs, global",
+    "obs, multiples of 8",
     "taylor-gate, per-cost", "l2, local", "nexp, local", "random, local",
 )  # fmt: skip
 KEPT = tuple(f"{name}, streams kept" for name in ("obs", "l2", "obs, local", "random"))

@@ -94,6 +94,7 @@ def _by_us(model: nn.Module, settings: Settings, images: Batches, compensate: bo
         seed=settings["seed"],
         keep=_streams(model) if "streams kept" in how else (),
         scope=next((word for word in how if word in SCOPES), None),
+        limits=sc.Limits(multiple=8 if "multiples of 8" in how else 1),
         schedule=sc.Schedule(rounds),
         compensate=compensate,
     )
