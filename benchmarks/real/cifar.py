@@ -8,9 +8,10 @@ for each seed.
 
 The shortcuts between stages pad the residual stream with channels of zeros. Secateurs leaves the padding as it is, and
 can prune the inner channels of each block and the channels with which the stream begins; or (*streams kept*) the inner
-channels alone. With *multiples of 8* all widths are, for the sake of speed. Torch-Pruning is told to keep the streams; or (*as it comes*) it prunes whatever it would but the
-classifier. It goes step by step until the budget is met, with gradients of the dense network. `hessian` is its Hessian
-importance as published, which keeps the last sample's gradient alone; in `hessian-summed` we let it sum over all.
+channels alone. With *multiples of 8* all widths are, for the sake of speed. Torch-Pruning is told to keep the streams;
+or (*as it comes*) it prunes whatever it would but the classifier. It goes step by step until the budget is met, with
+gradients of the dense network. `hessian` is its Hessian importance as published, which keeps the last sample's gradient
+alone; in `hessian-summed` we let it sum over all.
 
 How units compete is what suits the criterion unless it is said: all of the network (*global*), all for the MACs that
 they save (*per-cost*, the default of `obs`), or those of a layer (*local*), so that every layer keeps about the same
