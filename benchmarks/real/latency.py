@@ -9,7 +9,7 @@ weights: accuracy is not at stake here.
 What we see: half the MACs hardly ever make a network twice as fast by themselves. With widths as they come PyTorch
 gains less than that, but for batches of MobileNetV2; ONNX Runtime, whose kernels work on blocks of channels, gains
 little on ResNet-56, and is *slower* on the pruned MobileNetV2 than on the dense one. With all widths in multiples of
-eight it gains most of what the MACs promise, on all three, and PyTorch gains at least as much as without. So, for a
+eight it gains most of what the MACs promise, on all three, and PyTorch gains about as much as without, or more. On a
 CPU: `limits=sc.Limits(multiple=8)`, or `--multiple 8`. What that costs in accuracy is in the tables of CIFAR-10.
 """
 
