@@ -130,13 +130,14 @@ def _gelu_in_full(m, x):
         ("outer", lambda m, x: m.head(x + m.outer(m.inner(x).relu())), "aten::add.Tensor", (1, -1)),
         ("outer", lambda m, x: m.head(m.outer(m.inner(x).relu()) * m.scale.weight + x), "aten::add.Tensor", (0, -1)),
         ("outer", lambda m, x: m.head((m.outer(m.inner(x)) / 2).view(-1, 6).sub_(x)), "aten::sub_.Tensor", (0, -1)),
+        ("outer", lambda m, x: m.head(m.outer(m.inner(x)).roll(1, 0) + x), "aten::add.Tensor", (0, -1)),
         ("outer", lambda m, x: m.head(F.silu(m.outer(m.inner(x)))), "aten::silu", (0, 0)),
         ("outer", lambda m, x: m.head(m.outer(m.inner(x))), None, ()),
         ("outer", lambda m, x: m.head(m.scale(m.outer(m.inner(x)))), None, ()),
         ("outer", lambda m, x: m.head(m.outer(m.inner(x)) * F.relu(x) + x), None, ()),
         ("inner", _gelu_in_full, None, ()),
     ],
-    ids=["sum", "scaled", "in-place", "activation", "layer", "norm", "gate", "gelu"],
+    ids=["sum", "scaled", "in-place", "rolled", "activation", "layer", "norm", "gate", "gelu"],
 )
 def test_outputs_arrive_where_they_meet_other_data_or_a_non_linearity(layer, forward, operator, slots):
     s = sc.trace(Apply(forward, **BLOCK), torch.randn(2, 6))

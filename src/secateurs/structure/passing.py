@@ -9,7 +9,7 @@ from torch import Tensor
 
 from secateurs.structure.axis import Axis, walk
 from secateurs.structure.records import OUTPUT, Activation, Arrival, Passed, Seen, Source
-from secateurs.structure.rules.registry import ACTIVATIONS, AFFINE, RELAYS, name_of
+from secateurs.structure.rules.registry import ACTIVATIONS, AFFINE, MOVES, RELAYS, name_of
 from secateurs.structure.sites import Site
 
 POSITIVE = {"aten::sigmoid", "aten::hardsigmoid", "aten::softplus"}
@@ -35,7 +35,7 @@ def passing(
         its, passed = moving[0]
         if name in ACTIVATIONS:
             return Passed(Activation(Source(site, 0, tuple(its)), out, name not in POSITIVE), None, origin)
-        return passed._replace(made=origin, layer=passed.layer if name in RELAYS | AFFINE else None)
+        return passed._replace(made=origin, layer=passed.layer if name in MOVES | AFFINE else None)
     if name == "aten::mul" and len(moving) == 2:
         return _multiplied(moving, out, origin)
     return Passed(made=origin)

@@ -41,7 +41,7 @@ AFFINE = {
 }
 
 # Operators whose first result holds values of their first input and no others.
-MOVES = RELAYS | {"aten::" + name for name in "slice select index index_select sort".split()}
+MOVES = RELAYS | {"aten::" + name for name in "slice select index index_select sort roll".split()}
 
 
 def rule(*names: str) -> Callable[[Rule], Rule]:
