@@ -559,7 +559,7 @@ def uses_of(its, group):
         whole = np.linalg.norm(x @ w)
         if name in its.notes.arrivals:
             part, total = (seen.movedim(1, 2).flatten(0, 1).numpy() for seen in its.notes.arrivals[name])
-            w = w * part.std(0) / (x @ w).std(0)
+            w = w * part.std(0) / np.sqrt(((x @ w) ** 2).mean(0))
             whole = np.sqrt(len(x) * total.var(0).sum())
         w = w / whole
         stream = len(its.groups[group].used) > 1 and len(its.groups[group].made) > 1

@@ -50,9 +50,10 @@ def obs(evidence: Evidence) -> Tensor:
     least error goes, P and W are updated, and so on; a score is the largest error so far, summed over the layers that
     use the unit (or their mean, or the largest).
 
-    Errors are relative to what the layer's outputs become a part of: to the variance of the sum where they are added to
-    a residual stream, of themselves where they go into a non-linearity, each scaled as it is by then (by batch norm,
-    for example); else to all that the layer puts out. A layer that adds little to its stream can so lose more.
+    Errors are relative to what the layer's outputs become a part of: the share of its energy that an output loses is
+    weighted by its share of the variance of the sum, where they are added to a residual stream, or of them all, where
+    they go into a non-linearity; by then they may have been scaled, by batch norm for example. Else errors are
+    relative to all that the layer puts out. A layer that adds little to its stream can so lose more.
 
     What several layers write to and several read is a stream, which goes on past each of them: there the error of the
     features themselves, relative to all of them, is added to that of what the layer puts out.
@@ -140,19 +141,19 @@ class _Layer:
 
 
 def _relative(operand: Operand, moments: Tensor, evidence: Evidence) -> Tensor:
-    """The weight in units of the root of the energy of what its outputs become a part of.
+    """The weight, scaled so that the error of each output is a share of what the outputs become a part of.
 
-    Each output is scaled as it is on its way there, for example by batch norm.
+    The share that an output loses of its energy counts as much as it brings to the variance there.
     """
     weight, contraction = operand.weight.to(moments.device), operand.contraction
     tiny = torch.finfo(weight.dtype).tiny
+    energies = weight * (moments @ weight)  # summed over the features, those of the outputs
     arrival = evidence.arrival(contraction, Totals)
     if arrival is None:
-        return weight / (weight * (moments @ weight)).sum().clamp(min=tiny).sqrt()
+        return weight / energies.sum().clamp(min=tiny).sqrt()
     part, whole = (its.variance.to(weight) for its in arrival)
-    energies = weight * (_products(contraction, operand.statistic, bias=True) @ weight)
-    variances = contraction.per_output(energies, operand.value).clamp(min=tiny)
-    scales = (part / variances / whole.sum().clamp(min=tiny)).sqrt()
+    outputs = contraction.per_output(energies, operand.value).clamp(min=tiny)
+    scales = (part / outputs / whole.sum().clamp(min=tiny)).sqrt()
     return weight * contraction.by_output(scales, operand.value)
 
 
