@@ -12,7 +12,7 @@ whatever the scores say.
 
 What we see, of one seed: without training little survives. At nine tenths of the MACs the default, `obs` with
 compensation, keeps most of the accuracy, and gradients much of it; below that the default is ahead of the others as
-long as anything is left, and at half the MACs nothing is left of any. Norms are worse than chance. EMP keeps most of
+long as anything is left, and at half the MACs next to nothing is. Norms are worse than chance. EMP keeps most of
 the MACs by norms and next to nothing by Taylor scores, and the accuracy with neither.
 """
 
