@@ -168,14 +168,17 @@ def _arrival(flow: Flow, outputs: Axis, resolve: Callable[[Axis], Axis], operand
     """Where the outputs of the layer with this operand meet other data, and what becomes of them; see `Contraction`."""
     if operand.site not in flow.arrivals:
         return None
-    places = [(source, list(map(resolve, source.axes))) for source in flow.arrivals[operand.site]]
-    if not all(outputs in axes and _holds_samples(axes, operand.arguments.batch) for _, axes in places):
-        return None
-    part, whole = (
-        replace(operand, site=source.site, slot=source.slot, dim=axes.index(outputs), axes=tuple(axes))
-        for source, axes in places
-    )
-    return part, part if places[0][0] == places[1][0] else whole
+    part, whole = flow.arrivals[operand.site]
+    taps: dict[Source, Tap] = {}
+    for source in dict.fromkeys((part, whole)):
+        axes = tuple(map(resolve, source.axes))
+        if outputs not in axes or not _holds_samples(axes, operand.arguments.batch):
+            return None
+        order = flow.orders.get(source.site)
+        taps[source] = replace(
+            operand, site=source.site, slot=source.slot, dim=axes.index(outputs), axes=axes, order=order
+        )
+    return taps[part], taps[whole]
 
 
 Taps = tuple[tuple[Tap, ...], tuple[Tap, ...], tuple[tuple[Tap, Tap], ...]]

@@ -35,7 +35,7 @@ def passing(
         its, passed = moving[0]
         if name in ACTIVATIONS:
             return Passed(Activation(Source(site, 0, tuple(its)), out, name not in POSITIVE), None, origin)
-        return passed._replace(made=origin, layer=passed.layer if name in MOVES | AFFINE else None)
+        return passed._replace(made=origin, layer=passed.layer if name in MOVES or name in AFFINE else None)
     if name == "aten::mul" and len(moving) == 2:
         return _multiplied(moving, out, origin)
     return Passed(made=origin)

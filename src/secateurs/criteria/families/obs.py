@@ -114,7 +114,7 @@ class _Layer:
         self._weight = weight
 
     def errors(self) -> Tensor:
-        """What removing each unit next would cost, relative to what the layer puts out: [units]."""
+        """What removing each unit next would cost, relative to what the layer's outputs become a part of: [units]."""
         rows = self._weight[self._units]  # [units, features per unit, outputs]
         blocks = self._inverse[self._units[:, :, None], self._units[:, None, :]]
         if blocks.shape[1] == 1:

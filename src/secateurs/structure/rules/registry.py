@@ -32,13 +32,10 @@ RELAYS = {
     ).split()
 }
 
-# Operators that scale and shift each feature by what does not depend on the data, or are given other data to add.
-AFFINE = {
-    "aten::" + name
-    for name in (
-        "add sub mul div native_dropout native_batch_norm _native_batch_norm_legit_no_training cudnn_batch_norm"
-    ).split()
-}
+BATCH_NORMS = ("aten::native_batch_norm", "aten::_native_batch_norm_legit_no_training", "aten::cudnn_batch_norm")
+
+# Operators that scale and shift each feature at most, if one of their inputs alone depends on the data.
+AFFINE = {"aten::" + name for name in "add sub mul div native_dropout".split()} | {*BATCH_NORMS}
 
 # Operators whose first result holds values of their first input and no others.
 MOVES = RELAYS | {"aten::" + name for name in "slice select index index_select sort roll".split()}
