@@ -34,29 +34,30 @@ from secateurs.recover import Recovery
 DEPTHS = (56, 20)
 SEEDS = (0, 1, 2)
 CRITERIA = (
-    "obs", "l2", "nexp", "0.5*nexp+0.5*l1", "random", "taylor-gate", "ndi", "ssi, 5 rounds", "reversed-ssi, 5 rounds",
-    "flap", "l1", "fisher", "taylor", "bn-scale", "fpgm", "chip", "obs, local", "obs, global",
-    "obs, multiples of 8",
-    "taylor-gate, per-cost", "l2, local", "nexp, local", "random, local",
+    "obs", "l2", "random", "nexp", "0.5*nexp+0.5*l1", "taylor-gate", "ndi", "ssi, 5 rounds", "reversed-ssi, 5 rounds",
+    "flap", "l1", "fisher", "taylor", "bn-scale", "fpgm", "chip",
 )  # fmt: skip
-KEPT = tuple(f"{name}, streams kept" for name in ("obs", "l2", "obs, local", "random"))
-PEERS = tuple(
-    cifar_cell.PEER + name
-    for name in ("l2", "l2, local", "l1", "taylor", "hessian-summed", "l1, local", "taylor, local", "hessian")
-)
+VARIANTS = (
+    "obs, local", "obs, global", "obs, multiples of 8", "taylor-gate, per-cost", "l2, local", "nexp, local",
+    "random, local", "obs, streams kept", "l2, streams kept", "obs, local, streams kept", "random, streams kept",
+)  # fmt: skip
+PEERS = tuple(cifar_cell.PEER + name for name in ("l2", "l1", "l2, local", "taylor", "hessian-summed", "hessian"))
+LOCAL = tuple(f"{cifar_cell.PEER}{name}, local" for name in ("l1", "taylor"))
 WHOLE = tuple(f"{cifar_cell.PEER}{name}, {cifar_cell.WHOLE}" for name in ("l1", "taylor", "hessian"))
 EFFECTIVE = ("l2", "taylor")
-BOTH = ("obs", "l2")
+BOTH = ("obs",)
 """Recovered without compensation as well."""
 BEST = ("obs", "l2", "taylor-gate", "torch-pruning l2")
 """Recovered by the full recipe."""
+FIRST = ("obs", "l2", "random", *PEERS[:2])
+"""Recovered by the quick recipe with every seed."""
+REST = {56: (*CRITERIA[3:8], *PEERS[2:]), 20: (*CRITERIA[3:], *PEERS[2:])}
+"""Recovered by it with one."""
 
 TEST = {20: 2000, 56: 1000}
 """Test images of the cheap stages."""
 TRAINED = {20: 25_600, 56: 12_800}
 """Images of the quick recipe's recovery."""
-MAIN = (*CRITERIA[:8], *PEERS[:5])
-"""What is recovered first, and of ResNet-56 alone."""
 
 
 def cells(recipe: str) -> list[Settings]:
@@ -67,23 +68,20 @@ def cells(recipe: str) -> list[Settings]:
     found: list[Settings] = [
         {"depth": depth, "method": "dense", "first": TEST[depth], "test": 10_000, "seed": 0} for depth in DEPTHS
     ]
-    for seed in SEEDS:
-        found += _cheap("macs:0.5", seed)
-        found += [cell for depth in DEPTHS for cell in _quick(MAIN, depth, seed) if seed == 0]
-    found += [cell for seed in SEEDS for cell in _cheap("macs:0.4", seed)]
-    found += [cell for seed in SEEDS[1:] for depth in DEPTHS for cell in _quick(MAIN, depth, seed)]
-    others = [name for name in (*CRITERIA, *KEPT, *PEERS) if name not in MAIN]
-    return found + [cell for seed in SEEDS for cell in _quick(others, 20, seed)]
+    found += [cell for seed in SEEDS for depth in DEPTHS for cell in _cheap("macs:0.5", depth, seed)]
+    found += [cell for seed in SEEDS for depth in DEPTHS for cell in _cheap("macs:0.4", depth, seed)]
+    found += [cell for seed in SEEDS for depth in DEPTHS for cell in _quick(FIRST, depth, seed)]
+    return found + [cell for depth in DEPTHS for cell in _quick(REST[depth], depth, 0)]
 
 
-def _cheap(budget: str, seed: int) -> Iterator[Settings]:
-    methods = [(name, budget) for name in (*CRITERIA, *KEPT, *PEERS)]
+def _cheap(budget: str, depth: int, seed: int) -> Iterator[Settings]:
+    methods = [(name, budget) for name in (*CRITERIA, *PEERS)]
     if budget == "macs:0.5":
+        methods += [(name, budget) for name in (*VARIANTS, *LOCAL)]
         methods += [(name, "effective") for name in EFFECTIVE]
         methods += [(name, budget) for name in WHOLE if seed == 0]
-    for depth in DEPTHS:
-        for method, its in methods:
-            yield {"depth": depth, "method": method, "budget": its, "images": 1024, "test": TEST[depth], "seed": seed}
+    for method, its in methods:
+        yield {"depth": depth, "method": method, "budget": its, "images": 1024, "test": TEST[depth], "seed": seed}
 
 
 def _quick(methods: Sequence[str], depth: int, seed: int) -> list[Settings]:
