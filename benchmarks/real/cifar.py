@@ -25,7 +25,7 @@ from collections.abc import Iterator, Sequence
 from statistics import fmean
 from typing import Any
 
-from benchmarks.real import cifar_cell
+from benchmarks.real import cifar_cell, peer
 from benchmarks.real.experiment import Experiment
 from benchmarks.real.record import Line, Settings
 from benchmarks.real.tables import Column, mean, part, rows, setting
@@ -41,9 +41,9 @@ VARIANTS = (
     "obs, local", "obs, global", "obs, multiples of 8", "taylor-gate, per-cost", "l2, local", "nexp, local",
     "random, local", "obs, streams kept", "l2, streams kept", "obs, local, streams kept", "random, streams kept",
 )  # fmt: skip
-PEERS = tuple(cifar_cell.PEER + name for name in ("l2", "l1", "l2, local", "taylor", "hessian-summed", "hessian"))
-LOCAL = tuple(f"{cifar_cell.PEER}{name}, local" for name in ("l1", "taylor"))
-WHOLE = tuple(f"{cifar_cell.PEER}{name}, {cifar_cell.WHOLE}" for name in ("l1", "taylor", "hessian"))
+PEERS = tuple(peer.NAME + name for name in ("l2", "l1", "l2, local", "taylor", "hessian-summed", "hessian"))
+LOCAL = tuple(f"{peer.NAME}{name}, local" for name in ("l1", "taylor"))
+WHOLE = tuple(f"{peer.NAME}{name}, {cifar_cell.WHOLE}" for name in ("l1", "taylor", "hessian"))
 EFFECTIVE = ("l2", "taylor")
 BOTH = ("obs",)
 """Recovered without compensation as well."""

@@ -19,8 +19,8 @@ from secateurs.compensate import needs
 from secateurs.observe import Observations, observe
 
 BATCH = 128
-PEER, WHOLE = "torch-pruning ", "as it comes"
-"""How the names of Torch-Pruning's methods begin, and what they say where it prunes residual streams as well."""
+WHOLE = "as it comes"
+"""What the names of Torch-Pruning's methods say where it prunes residual streams as well."""
 
 
 def measure(settings: Settings) -> Figures:
@@ -32,7 +32,7 @@ def measure(settings: Settings) -> Figures:
     test = batches(cifar10("test", settings["test"]), 256)
     if "epochs" in settings:
         return _recovered(model, settings, images, test)
-    if settings["method"].startswith(PEER):
+    if settings["method"].startswith(peer.NAME):
         small = _by_peer(model, settings, images)
         return _costs(small) | recalibrated(small, images, test, "cut")
     result = _by_us(model, settings, images)
@@ -57,7 +57,7 @@ def _observed(model: nn.Module, images: Batches, settings: Settings) -> tuple[sc
 
 def _recovered(model: nn.Module, settings: Settings, images: Batches, test: Batches) -> Figures:
     """Recalibrated on what the criterion saw and fine-tuned, on a GPU if there is one."""
-    if settings["method"].startswith(PEER):
+    if settings["method"].startswith(peer.NAME):
         small = _by_peer(model, settings, images)
     else:
         small = _by_us(model, settings, images, settings["compensate"]).model
@@ -71,7 +71,7 @@ def _recovered(model: nn.Module, settings: Settings, images: Batches, test: Batc
 
 
 def _by_peer(model: nn.Module, settings: Settings, images: Batches) -> nn.Module:
-    importance, *how = settings["method"].removeprefix(PEER).split(", ")
+    importance, *how = settings["method"].removeprefix(peer.NAME).split(", ")
     keep = ("linear",) if WHOLE in how else _streams(model)
     share = float(settings["budget"].removeprefix("macs:"))
     return peer.pruned(model, importance, images, share, keep, "local" not in how)

@@ -42,9 +42,9 @@ from benchmarks.mnist import mnist
 from benchmarks.real.data import Batches, batches
 from benchmarks.real.experiment import Experiment
 from benchmarks.real.record import Figures, Line, Settings
-from benchmarks.real.tables import Column, mean, setting, table
+from benchmarks.real.tables import Column, mean, pivot, setting, table
 from secateurs.recover import Recovery
-from secateurs.tables import markdown, spread
+from secateurs.tables import spread
 
 SEEDS = (0, 1, 2)
 SPARSITIES = (50, 60, 70, 80, 90, 95, 98)
@@ -205,27 +205,16 @@ def _lost(lines: Sequence[Line]) -> str:
 
 def _by_sparsity(removed: str, lines: Sequence[Line], stage: str) -> str:
     """One row per method, one column per sparsity; the paper's beside ours."""
-    rows = []
-    for method in WAYS[removed][1]:
-        row = [
-            [
-                line.figures[stage]
-                for line in lines
-                if (line.settings["method"], line.settings["sparsity"]) == (method, sparsity) and stage in line.figures
-            ]
-            for sparsity in SPARSITIES
-        ]
-        if any(row):
-            seeds = max(map(len, row))
-            rows.append([method, *(spread(its, 2, 100) if its else "" for its in row), seeds])
+    paper: list[Any] = []
     if stage == "recovered" and removed != "neurons":
         names = {"NDP"} if removed.startswith("neurons") else PAPER.keys() - {"NDP"}
-        rows += [
+        paper = [
             [f"{name}, as printed", *(f"{its:.2f}" if its else "" for its in figures), ""]
             for name, figures in PAPER.items()
             if name in names
         ]
-    return markdown(["sparsity, %", *map(str, SPARSITIES), "seeds"], rows)
+    methods, sparsities = ("method", WAYS[removed][1]), ("sparsity", SPARSITIES)
+    return pivot(lines, "sparsity, %", methods, sparsities, mean(stage, 2), paper)
 
 
 EXPERIMENT = Experiment("mnist", "MNIST: a multilayer perceptron", __doc__ or "", cells, measure, tables)

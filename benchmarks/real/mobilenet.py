@@ -27,31 +27,34 @@ from torch.nn import functional
 from torch.utils.data import TensorDataset
 
 import secateurs as sc
+from benchmarks.real import peer
 from benchmarks.real.data import Batches, batches
 from benchmarks.real.experiment import Experiment
 from benchmarks.real.latency import MODELS
 from benchmarks.real.record import Figures, Line, Settings
 from benchmarks.real.stages import compensated
-from benchmarks.real.tables import Column, mean, setting, table
+from benchmarks.real.tables import Column, mean, part, pivot, setting
 from benchmarks.shared import load
 
 IMAGES, TEST, SIZE = 64, 250, 160
-CRITERIA = ("l2", "random", "taylor", "l2, local", "obs", "nexp", "obs, local")
-CURVE = ("macs:0.9", "macs:0.7", "macs:0.5", "macs:0.8", "macs:0.6")
+SEEDS = (0, 1, 2)
+CRITERIA = ("obs", "taylor", "random", "l2", "nexp", "obs, local", "l2, local")
+PEERS = tuple(peer.NAME + name for name in ("taylor", "l2"))
+CURVE = ("macs:0.9", "macs:0.8", "macs:0.7", "macs:0.6", "macs:0.5")
 EFFECTIVE = ("l2", "taylor")
+STAGES = ("compensated", "cut")
 
 
 def cells(recipe: str) -> list[Settings]:
-    """The dense network, whole curves with the ends and the middle first, and EMP; the same by every recipe."""
+    """The dense network, curves, and EMP; the same by every recipe."""
     if recipe != "quick":
         return []
-    first, others = CRITERIA[:5], CRITERIA[5:]
-    methods = [(name, budget) for budget in CURVE[:3] for name in first] + [(name, "effective") for name in EFFECTIVE]
-    methods += [(name, budget) for budget in CURVE[3:] for name in first]
-    methods += [(name, budget) for budget in CURVE for name in others]
+    methods = [(name, budget) for budget in CURVE for name in (*CRITERIA, *PEERS)]
+    methods += [(name, "effective") for name in EFFECTIVE]
     return [
-        {"method": method, "budget": budget, "size": SIZE, "images": IMAGES, "test": TEST, "seed": 0}
-        for method, budget in [("dense", "macs:1"), *methods]
+        {"method": method, "budget": budget, "size": SIZE, "images": IMAGES, "test": TEST, "seed": seed}
+        for seed in SEEDS
+        for method, budget in ([] if seed else [("dense", "macs:1")]) + methods
     ]
 
 
@@ -61,6 +64,10 @@ def measure(settings: Settings) -> Figures:
     if settings["method"] == "dense":
         return {**_costs(model), "cut": sc.accuracy(model, test)}
     images = _images(settings["images"], settings["seed"])
+    if settings["method"].startswith(peer.NAME):
+        importance, share = settings["method"].removeprefix(peer.NAME), float(settings["budget"].removeprefix("macs:"))
+        small = peer.pruned(model, importance, images, share, ["classifier.1"], True)
+        return _costs(small) | {"cut": sc.accuracy(small, test)}
     criterion, *how = settings["method"].split(", ")
     scope = "local" if "local" in how else None
     seed, budget = settings["seed"], settings["budget"]
@@ -106,25 +113,26 @@ def _images(count: int, seed: int | None = None) -> Batches:
 
 
 def tables(lines: Sequence[Line]) -> str:
-    """Costs and accuracies, budget by budget, best first."""
+    """Accuracies by method and budget, at each stage, and parameters; then EMP."""
     dense = [line for line in lines if line.settings["method"] == "dense"]
     if not dense:
         return ""
     its = dense[0].figures
     text = f"Dense: {100 * its['cut']:.1f}; {its['macs'] / 1e6:.0f} M MACs, {its['params'] / 1e6:.2f} M parameters.\n\n"
-    columns: dict[str, Column] = {
-        "budget": setting("budget"),
-        "criterion": setting("method"),
-        "MACs left, %": mean("macs", 1, 100 / its["macs"]),
-        "parameters left, %": mean("params", 1, 100 / its["params"]),
-        "cut": mean("cut"),
-        "compensated": mean("compensated"),
-    }
-    for budget in (*sorted(CURVE, reverse=True), "effective"):
-        found = [line for line in lines if line.settings["budget"] == budget]
-        if found:
-            text += table(sorted(found, key=lambda line: -line.figures["compensated"]), columns) + "\n"
-    return text
+    left = mean("params", 1, 100 / its["params"])
+    for title, column in {**{stage: mean(stage) for stage in STAGES}, "parameters left, %": left}.items():
+        text += f"**{title}**\n\n" + _curves(lines, column) + "\n"
+    effective = [line for line in lines if line.settings["budget"] == "effective"]
+    columns = {"MACs left, %": mean("macs", 1, 100 / its["macs"]), "parameters left, %": left}
+    return text + part(
+        "effective",
+        effective,
+        {"criterion": setting("method"), **columns, **{stage: mean(stage) for stage in STAGES}},
+    )
+
+
+def _curves(lines: Sequence[Line], column: Column) -> str:
+    return pivot(lines, "criterion", ("method", (*CRITERIA, *PEERS)), ("budget", CURVE), column)
 
 
 EXPERIMENT = Experiment("mobilenet", "ImageNet sample: MobileNetV2", __doc__ or "", cells, measure, tables)

@@ -12,6 +12,8 @@ from torch.nn import functional
 
 from secateurs.errors import BudgetError
 
+NAME = "torch-pruning "
+"""How the names of its methods begin in settings."""
 STEPS = 400
 """In how many steps it would remove everything; it stops at the budget. As in its own benchmarks."""
 

@@ -42,6 +42,34 @@ def table(lines: Sequence[Line], columns: Mapping[str, Column]) -> str:
     return markdown(list(columns), [[column(its) for column in columns.values()] for its in rows(lines)])
 
 
+Setting = tuple[str, Sequence[Any]]
+"""The name of a setting, and what it may be."""
+
+
+def pivot(
+    lines: Sequence[Line], corner: str, down: Setting, across: Setting, column: Column, further: Sequence[Any] = ()
+) -> str:
+    """Markdown with one setting down, where anything was measured, and another across; the last column as in `table`.
+
+    Args:
+        lines: what was measured.
+        corner: the first column's title.
+        down, across: the settings.
+        column: the text of each cell.
+        further: rows after these.
+    """
+    found: list[Any] = []
+    for name in down[1]:
+        cells = [
+            [its for its in lines if (its.settings[down[0]], its.settings[across[0]]) == (name, value)]
+            for value in across[1]
+        ]
+        texts = [column(its) if its else "" for its in cells]
+        if any(texts):
+            found.append([name, *texts, max(map(len, cells))])
+    return markdown([corner, *map(str, across[1]), "seeds"], [*found, *further])
+
+
 def part(title: str, lines: Sequence[Line], columns: Mapping[str, Column]) -> str:
     """A table under its title, if there is anything to tell."""
     return f"**{title}**\n\n{table(lines, columns)}\n" if lines else ""
