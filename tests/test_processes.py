@@ -57,6 +57,9 @@ def measured(data):
         change = sc.ndi_report(model, pruned.plan, data).change
         recalibrated = network()
         sc.recalibrate(recalibrated, data)
+        with torch.no_grad():
+            model[1].running_mean += 1
+        sc.recalibrate(pruned.model, data, model, pruned.plan)
         tracked = sc.track(model, data, "fisher").history[0].scores["fisher"]
     found |= {f"pruned {name}": its for name, its in pruned.model.state_dict().items()}
     found |= {f"masked {name}": its for name, its in masked.masks.items()}

@@ -179,7 +179,8 @@ class Procedure:
         return stages
 
     def _recalibration(self, state: State, _: Path | None) -> State:
-        recalibrate(state.model, self.training, self.progress)
+        how: dict[str, Any] = {"structure": self.structure, "progress": self.progress}
+        recalibrate(state.model, self.training, self.dense, state.plan, **how)
         return state.measured(self.measure, "recalibrated")
 
     def _recovery(self, how: Recovery | Fit, state: State, directory: Path | None) -> State:
