@@ -13,6 +13,12 @@ or (*as it comes*) it prunes whatever it would but the classifier. It goes step 
 gradients of the dense network. `hessian` is its Hessian importance as published, which keeps the last sample's gradient
 alone; in `hessian-summed` we let it sum over all.
 
+*Recalibrated* sets the running statistics of batch norm to averages over the images, as Torch-Pruning's users do.
+*Recalibrated by the dense network*, which is what `sc.prune` does, gives each channel the mean and the variance after
+batch norm that it has in the dense network on the same images. Torch-Pruning has no such thing: there its choice of
+units is taken over as a plan of ours (which leaves the same network, to the bit), and compensated and recalibrated like
+any other.
+
 How units compete is what suits the criterion unless it is said: all of the network (*global*), all for the MACs that
 they save (*per-cost*, the default of `obs`), or those of a layer (*local*), so that every layer keeps about the same
 share. With the budget `effective` (EMP) the MACs are whatever the scores say. SSI cuts in rounds, scoring anew after
@@ -44,13 +50,14 @@ VARIANTS = (
 PEERS = tuple(peer.NAME + name for name in ("l2", "l1", "l2, local", "taylor", "hessian-summed", "hessian"))
 LOCAL = tuple(f"{peer.NAME}{name}, local" for name in ("l1", "taylor"))
 WHOLE = tuple(f"{peer.NAME}{name}, {cifar_cell.WHOLE}" for name in ("l1", "taylor", "hessian"))
+BUDGETS = ("macs:0.5", "macs:0.4")
 EFFECTIVE = ("l2", "taylor")
 BOTH = ("obs",)
 """Recovered without compensation as well."""
 BEST = ("obs", "l2", "taylor-gate", "torch-pruning l2")
 """Recovered by the full recipe."""
 FIRST = ("obs", "l2", "random", *PEERS[:2])
-"""Recovered by the quick recipe with every seed."""
+"""Also recalibrated by the dense network, and recovered by the quick recipe with every seed."""
 REST = {56: (*CRITERIA[3:8], *PEERS[2:]), 20: (*CRITERIA[3:], *PEERS[2:])}
 """Recovered by it with one."""
 
@@ -68,8 +75,10 @@ def cells(recipe: str) -> list[Settings]:
     found: list[Settings] = [
         {"depth": depth, "method": "dense", "first": TEST[depth], "test": 10_000, "seed": 0} for depth in DEPTHS
     ]
-    found += [cell for seed in SEEDS for depth in DEPTHS for cell in _cheap("macs:0.5", depth, seed)]
-    found += [cell for seed in SEEDS for depth in DEPTHS for cell in _cheap("macs:0.4", depth, seed)]
+    for budget in BUDGETS:
+        found += [cell for seed in SEEDS for depth in DEPTHS for cell in _cheap(budget, depth, seed)]
+    for budget in BUDGETS:
+        found += [cell for seed in SEEDS for depth in DEPTHS for cell in _by_dense(budget, depth, seed)]
     found += [cell for seed in SEEDS for depth in DEPTHS for cell in _quick(FIRST, depth, seed)]
     return found + [cell for depth in DEPTHS for cell in _quick(REST[depth], depth, 0)]
 
@@ -82,6 +91,12 @@ def _cheap(budget: str, depth: int, seed: int) -> Iterator[Settings]:
         methods += [(name, budget) for name in WHOLE if seed == 0]
     for method, its in methods:
         yield {"depth": depth, "method": method, "budget": its, "images": 1024, "test": TEST[depth], "seed": seed}
+
+
+def _by_dense(budget: str, depth: int, seed: int) -> Iterator[Settings]:
+    how = {"images": 1024, "test": TEST[depth], "recalibrated": "by the dense network"}
+    for method in FIRST:
+        yield {"depth": depth, "method": method, "budget": budget, **how, "seed": seed}
 
 
 def _quick(methods: Sequence[str], depth: int, seed: int) -> list[Settings]:
@@ -104,8 +119,14 @@ def tables(lines: Sequence[Line]) -> str:
         dense = [line for line in its if line.settings["method"] == "dense"]
         if dense:
             text += f"### ResNet-{depth}\n\n" + _dense(dense[0])
-            for budget in ("macs:0.5", "macs:0.4", "effective"):
-                text += _part(f"{budget}, nothing trained", _of(its, budget, trained=False), STAGES, dense[0])
+            for budget in (*BUDGETS, "effective"):
+                found = _of(its, budget, trained=False)
+                by_dense = [line for line in found if "recalibrated" in line.settings]
+                plain = [line for line in found if line not in by_dense]
+                text += _part(f"{budget}, nothing trained", plain, STAGES, dense[0])
+                text += _part(
+                    f"{budget}, nothing trained, recalibrated by the dense network", by_dense, STAGES, dense[0]
+                )
             for epochs in (1, 100):
                 found = [line for line in _of(its, "macs:0.5", trained=True) if line.settings["epochs"] == epochs]
                 text += _part(_recipe(found), found, TRAINING, dense[0])

@@ -32,13 +32,16 @@ def measure(settings: Settings) -> Figures:
     test = batches(cifar10("test", settings["test"]), 256)
     if "epochs" in settings:
         return _recovered(model, settings, images, test)
-    if settings["method"].startswith(peer.NAME):
+    theirs, by_dense = settings["method"].startswith(peer.NAME), "recalibrated" in settings
+    if theirs and not by_dense:
         small = _by_peer(model, settings, images)
         return _costs(small) | recalibrated(small, images, test, "cut")
-    result = _by_us(model, settings, images)
-    small, helped = result.model, compensated(result, model, images, *_observed(model, images, settings))
-    cut = recalibrated(small, images, test, "cut")
-    return _costs(small) | cut | recalibrated(helped, images, test, "compensated")
+    small, plan = _planned_by_peer(model, settings, images) if theirs else _planned_by_us(model, settings, images)
+    structure, observed = _observed(model, images, settings)
+    by = (model, plan, structure) if by_dense else ()
+    helped = compensated(small, plan, model, images, structure, observed)
+    cut = recalibrated(small, images, test, "cut", *by)
+    return _costs(small) | cut | recalibrated(helped, images, test, "compensated", *by)
 
 
 _LATEST: dict[str, tuple[sc.Structure, Observations]] = {}
@@ -80,6 +83,21 @@ def _by_peer(model: nn.Module, settings: Settings, images: Batches) -> nn.Module
 def _streams(model: nn.Module) -> list[str]:
     """The classifier, and the layers that write into residual streams."""
     return [name for name, _ in model.named_modules() if name in ("linear", "conv1") or name.endswith(".conv2")]
+
+
+def _planned_by_peer(model: nn.Module, settings: Settings, images: Batches) -> tuple[nn.Module, sc.Plan]:
+    """What Torch-Pruning leaves, and what that is as a plan of ours: by which we leave the same."""
+    small = _by_peer(model, settings, images)
+    structure = sc.trace(model, images[0][0][:2], keep=_streams(model)).per_sample()
+    plan = peer.plan_of(small, model, structure, settings["budget"])
+    ours = sc.apply(model, plan, images[0][0][:2], structure)
+    torch.testing.assert_close(ours.state_dict(), small.state_dict(), rtol=0, atol=0)
+    return ours, plan
+
+
+def _planned_by_us(model: nn.Module, settings: Settings, images: Batches) -> tuple[nn.Module, sc.Plan]:
+    result = _by_us(model, settings, images)
+    return result.model, result.plan
 
 
 def _by_us(model: nn.Module, settings: Settings, images: Batches, compensate: bool = False) -> sc.Result:

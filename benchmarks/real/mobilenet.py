@@ -69,7 +69,7 @@ def measure(settings: Settings) -> Figures:
         return _costs(small) | recalibrated(small, images, test, "cut")
     seed, budget = settings["seed"], settings["budget"]
     result = sc.prune(model, images, settings["method"], budget, seed=seed, compensate=False)
-    small, helped = result.model, compensated(result, model, images)
+    small, helped = result.model, compensated(result.model, result.plan, model, images, result.structure)
     cut = recalibrated(small, images, test, "cut")
     return _costs(small) | cut | recalibrated(helped, images, test, "compensated")
 

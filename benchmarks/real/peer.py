@@ -10,7 +10,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+import secateurs as sc
 from secateurs.errors import BudgetError
+from secateurs.plan import GroupPlan
 
 NAME = "torch-pruning "
 """How the names of its methods begin in settings."""
@@ -66,6 +68,26 @@ def pruned(
                 model.zero_grad()
                 return model
     raise BudgetError(f"Torch-Pruning's {importance} does not come down to {share:g} of the MACs")
+
+
+def plan_of(small: nn.Module, dense: nn.Module, structure: sc.Structure, budget: str) -> sc.Plan:
+    """What was removed from a network whose every group is normalised, read off the values of batch norm.
+
+    Args:
+        small: what Torch-Pruning left.
+        dense: the network before.
+        structure: of that, with the groups that Torch-Pruning could prune.
+        budget: to be noted.
+    """
+    before, after = dense.state_dict(), small.state_dict()
+    groups = {}
+    for name, group in structure.groups.items():
+        names = [member.tensor for member in group.members if before[member.tensor].ndim == 1]
+        all_of_them, left = (torch.stack([its[name] for name in names], 1) for its in (before, after))
+        keep = (left[:, None] == all_of_them).all(2).nonzero()[:, 1].tolist()
+        groups[name] = GroupPlan(units=group.size, keep=tuple(keep))
+    dense_cost, pruned = structure.cost(), structure.cost({name: len(its.keep) for name, its in groups.items()})
+    return sc.Plan(groups=groups, budget=budget, scope=NAME.strip(), dense=dense_cost, pruned=pruned, frozen={})
 
 
 def _positions(model: nn.Module, example: Tensor) -> dict[nn.Module, int]:

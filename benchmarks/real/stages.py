@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from typing import Any
 
 from torch import nn
 
@@ -12,21 +13,30 @@ from benchmarks.real.record import Figures
 from secateurs.observe import Observations
 
 
-def recalibrated(model: nn.Module, images: Batches, test: Batches, name: str) -> Figures:
-    """Accuracies of a network as it is, and with its batch norm recalibrated, which it is then."""
+def recalibrated(model: nn.Module, images: Batches, test: Batches, name: str, *by: Any) -> Figures:
+    """Accuracies of a network as it is, and with its batch norm recalibrated, which it is then.
+
+    Args:
+        model: that was pruned.
+        images: to recalibrate on.
+        test: to measure on.
+        name: of the stage before.
+        by: the dense network, the plan and the structure, if it is to be recalibrated by these.
+    """
     before = sc.accuracy(model, test)
-    sc.recalibrate(model, images)
+    sc.recalibrate(model, images, *by)
     return {name: before, f"{name}, recalibrated": sc.accuracy(model, test)}
 
 
 def compensated(
-    result: sc.Result,
+    model: nn.Module,
+    plan: sc.Plan,
     dense: nn.Module,
     images: Batches,
-    structure: sc.Structure | None = None,
+    structure: sc.Structure,
     observed: Observations | None = None,
 ) -> nn.Module:
-    """The pruned network with the units that stay taking over for those that went; the result's own is left alone."""
-    model = copy.deepcopy(result.model)
-    sc.compensate(model, dense, result.plan, images, structure or result.structure, observed=observed)
+    """A copy with the units that stay taking over for those that went."""
+    model = copy.deepcopy(model)
+    sc.compensate(model, dense, plan, images, structure, observed=observed)
     return model

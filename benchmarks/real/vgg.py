@@ -73,7 +73,7 @@ def measure(settings: Settings) -> Figures:
         images = batches(cifar10("train", settings["images"], seed))
         how = {"criterion": settings["method"], "budget": settings["budget"], "scope": settings["scope"]}
         result = sc.prune(dense, images, **how, seed=seed, compensate=False)
-        model = compensated(result, dense, images)
+        model = compensated(result.model, result.plan, dense, images, result.structure)
         figures = {
             "macs": result.cost.macs / result.dense_cost.macs,
             "params": result.cost.params / result.dense_cost.params,
