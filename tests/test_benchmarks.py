@@ -8,7 +8,7 @@ from benchmarks.real import NAMES, render
 from benchmarks.real.__main__ import main
 from benchmarks.real.experiment import RECIPES, Experiment, experiment
 from benchmarks.real.record import Line, append, key, latest
-from benchmarks.real.tables import mean, table
+from benchmarks.real.tables import mean, pivot, table
 
 
 def line(value, **settings):
@@ -43,6 +43,15 @@ def test_a_broken_line_is_named(tmp_path):
 def test_seeds_make_one_row():
     lines = [line(0.5, a=1, seed=0), line(0.7, a=2, seed=0), line(0.6, a=1, seed=1)]
     assert table(lines, {"accuracy": mean("accuracy")}).splitlines()[2:] == ["| 55.0 ± 7.1 | 2 |", "| 70.0 | 1 |"]
+
+
+def test_two_settings_make_a_table():
+    lines = [line(0.5, a="x", b=1, seed=0), line(0.7, a="x", b=1, seed=1), line(0.6, a="y", b=2, seed=0)]
+    text = pivot(lines, "a", ("a", "xyz"), ("b", (1, 2)), mean("accuracy"), [["paper", 50, "", ""]])
+    assert text.splitlines() == [
+        "| a | 1 | 2 | seeds |", "| --- | --- | --- | --- |", "| x | 60.0 ± 14.1 |  | 2 |", "| y |  | 60.0 | 1 |",
+        "| paper | 50 |  |  |",
+    ]  # fmt: skip
 
 
 def test_what_fails_is_told_and_tried_again(tmp_path, monkeypatch, capsys):

@@ -149,7 +149,7 @@ def run(
     for seed, criterion in progress([(s, c) for s in range(seeds) for c in CRITERIA], "pruning and recovering"):
         result = results[criterion, seed] = prune(dense, digits.sample(seed), criterion, BUDGET, seed=seed)
         quality = qualities[criterion, seed] = {"cut": accuracy(result.model, digits.test_batches())}
-        recalibrate(result.model, digits.batches(seed))
+        recalibrate(result.model, digits.batches(seed), dense, result.plan, result.structure)
         quality["recalibrated"] = accuracy(result.model, digits.test_batches())
         finetune(result.model, digits.batches(seed), Recovery(recovery_epochs, lr=0.02), seed=seed)
         quality["recovered"] = accuracy(result.model, digits.test_batches())
