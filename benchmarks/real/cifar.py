@@ -154,6 +154,8 @@ def _dense(line: Line) -> str:
         f"{line.settings['first']:,}, on which the cheap stages are measured; {its['macs'] / 1e6:.1f} M MACs, "
         f"{its['params'] / 1e3:.0f} k parameters. "
     )
+    if "first, recalibrated" in its:
+        text += f"On these {100 * its['first, recalibrated']:.1f} with batch norm recalibrated and nothing pruned. "
     if its["streams left alone"] is None and its["as it comes"]:
         text += (
             "What Torch-Pruning leaves computes what the dense network does without the removed units if it keeps the "

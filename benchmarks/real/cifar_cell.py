@@ -125,6 +125,7 @@ def _costs(model: nn.Module) -> Figures:
 
 def _dense(model: nn.Module, settings: Settings) -> Figures:
     """And how what Torch-Pruning leaves differs from the dense network without what it removed."""
+    images, first = batches(cifar10("train", 1024, settings["seed"])), batches(cifar10("test", settings["first"]), 256)
     inputs = (torch.randn(4, 3, 32, 32, generator=torch.Generator().manual_seed(0)),)
 
     def error(keep: list[str]) -> Any:
@@ -134,7 +135,7 @@ def _dense(model: nn.Module, settings: Settings) -> Figures:
     return {
         **_costs(model),
         "accuracy": sc.accuracy(model, batches(cifar10("test", settings["test"]), 256)),
-        "first": sc.accuracy(model, batches(cifar10("test", settings["first"]), 256)),
         "as it comes": error(["linear"]),
         "streams left alone": error(_streams(model)),
+        **recalibrated(model, images, first, "first"),
     }
