@@ -78,3 +78,5 @@ def test_what_fails_is_told_and_tried_again(tmp_path, monkeypatch, capsys):
 def test_results_are_rendered():
     """If this fails, run `make results`."""
     assert render.PAGE.read_text(encoding="utf-8") == render.page()
+    for path, svg in render.pictures().items():
+        assert path.read_text(encoding="utf-8") == svg, path

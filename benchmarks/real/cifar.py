@@ -33,6 +33,7 @@ from typing import Any
 
 from benchmarks.real import cifar_cell, peer
 from benchmarks.real.experiment import Experiment
+from benchmarks.real.pictures import Picture, dots
 from benchmarks.real.record import Line, Settings
 from benchmarks.real.tables import Column, mean, part, rows, setting
 from secateurs.recover import Recovery
@@ -192,4 +193,20 @@ def _last(row: Sequence[Line]) -> float:
     return fmean(line.figures[figure] for line in row)
 
 
-EXPERIMENT = Experiment("cifar", "CIFAR-10: ResNet-20 and ResNet-56", __doc__ or "", cells, cifar_cell.measure, tables)
+def pictures(lines: Sequence[Line]) -> list[Picture]:
+    """For each network, all methods at half the MACs, with what recalibration makes of them."""
+    found = []
+    for depth in DEPTHS:
+        its = [line for line in lines if line.settings["depth"] == depth]
+        dense = [line for line in its if line.settings["method"] == "dense"]
+        half = [line for line in _of(its, BUDGETS[0], trained=False) if "recalibrated" not in line.settings]
+        if dense and half:
+            ordered = {row[0].settings["method"]: row for row in sorted(rows(half), key=_last, reverse=True)}
+            title = f"ResNet-{depth} at half the MACs, nothing trained"
+            found.append(dots(f"cifar-{depth}", title, ordered, ORDER[1:], dense[0].figures["first"]))
+    return found
+
+
+EXPERIMENT = Experiment(
+    "cifar", "CIFAR-10: ResNet-20 and ResNet-56", __doc__ or "", cells, cifar_cell.measure, tables, pictures
+)

@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from benchmarks.real.pictures import Picture
 from benchmarks.real.record import Figures, Line, Settings
 
 RECIPES = ("quick", "full")
@@ -26,6 +27,7 @@ class Experiment:
             come first, so that an interrupted run has whole rows.
         measure: measures one cell, in a process with one thread.
         tables: Markdown of what was measured, from the latest line of each cell.
+        pictures: of the same.
     """
 
     name: str
@@ -34,6 +36,7 @@ class Experiment:
     cells: Callable[[str], Sequence[Settings]]
     measure: Callable[[Settings], Figures]
     tables: Callable[[Sequence[Line]], str]
+    pictures: Callable[[Sequence[Line]], Sequence[Picture]] = lambda lines: ()
 
 
 def experiment(name: str) -> Experiment:

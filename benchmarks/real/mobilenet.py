@@ -11,6 +11,12 @@ recalibrated, whoever prunes it.
 *Cut* is the pruned network as it is; *compensated* is the same with the units that stay taking over for those that
 went; each is shown as it is and with batch norm recalibrated. Nothing is trained. With the budget `effective` (EMP) the
 MACs are whatever the scores say. Torch-Pruning prunes what it would but the classifier.
+
+What we see: depthwise networks take one-shot cuts badly, and it matters how they are cut. The default, `obs` with
+compensation, is ahead at every budget, and by far from eight tenths of the MACs down: at six tenths it keeps about half
+of the accuracy, where everything else, Torch-Pruning's importances too, keeps next to nothing. What compensation gives
+and what recalibration gives add up. Norms over all layers are worse than chance. EMP keeps most of the MACs by norms
+and next to nothing by Taylor scores, and the accuracy with neither.
 """
 
 from __future__ import annotations
@@ -28,6 +34,7 @@ from benchmarks.real import peer
 from benchmarks.real.data import Batches, batches
 from benchmarks.real.experiment import Experiment
 from benchmarks.real.latency import MODELS
+from benchmarks.real.pictures import Curve, Picture, curves
 from benchmarks.real.record import Figures, Line, Settings
 from benchmarks.real.stages import compensated, recalibrated
 from benchmarks.real.tables import Column, mean, part, pivot, setting
@@ -160,4 +167,12 @@ def _curves(lines: Sequence[Line], column: Column) -> str:
     return pivot(lines, "criterion", ("method", (*CRITERIA, *PEERS)), ("budget", CURVE), column)
 
 
-EXPERIMENT = Experiment("mobilenet", "ImageNet sample: MobileNetV2", __doc__ or "", cells, measure, tables)
+def pictures(lines: Sequence[Line]) -> list[Picture]:
+    """The curves of the last stage that a method has."""
+    title = "MobileNetV2: accuracy against what is left of the MACs"
+    of = [Curve(method, STAGES[2 if method in PEERS else 0]) for method in (*CRITERIA, *PEERS)]
+    dense = [line.figures["cut"] for line in lines if line.settings["method"] == "dense"]
+    return [curves("mobilenet", title, lines, of, CURVE, dense[0])] if dense else []
+
+
+EXPERIMENT = Experiment("mobilenet", "ImageNet sample: MobileNetV2", __doc__ or "", cells, measure, tables, pictures)

@@ -1,4 +1,4 @@
-"""`python -m benchmarks.real.render` (`make results`) writes benchmarks/RESULTS.md from what was measured."""
+"""`python -m benchmarks.real.render` (`make results`) writes benchmarks/RESULTS.md and its pictures."""
 
 from __future__ import annotations
 
@@ -6,7 +6,8 @@ from pathlib import Path
 
 from benchmarks.real import NAMES
 from benchmarks.real.experiment import RECIPES, Experiment, experiment
-from benchmarks.real.record import RESULTS, latest, path_of
+from benchmarks.real.pictures import Picture
+from benchmarks.real.record import RESULTS, Settings, latest, path_of
 from benchmarks.real.tables import common
 
 BENCHMARKS = Path(__file__).parents[1]
@@ -27,7 +28,7 @@ def page() -> str:
 
 def section(its: Experiment) -> str:
     """One experiment; nothing where nothing was measured."""
-    cells = [cell for recipe in RECIPES for cell in its.cells(recipe)]
+    cells = _cells(its)
     lines = latest(path_of(its.name), cells)
     if not lines:
         return ""
@@ -36,11 +37,28 @@ def section(its: Experiment) -> str:
     commits = ", ".join(dict.fromkeys(line.commit for line in lines))
     versions = ", ".join(dict.fromkeys(f"torch {line.versions['torch']}" for line in lines))
     hours = sum(line.seconds for line in lines) / 3600
+    paths = [(picture.title, _file(picture).relative_to(BENCHMARKS).as_posix()) for picture in its.pictures(lines)]
+    shown = "".join(f"![{title}]({path})\n\n" for title, path in paths)
     command = f"python -m benchmarks.real {its.name}"
     return (
         f"## {its.title}\n\n{its.about.strip()}\n\n`{command}`: {len(lines)} of {len(cells)} cells measured, in "
-        f"{hours:.1f} hours. {settings}Commits {commits}; {versions}.\n\n{its.tables(lines)}"
+        f"{hours:.1f} hours. {settings}Commits {commits}; {versions}.\n\n{shown}{its.tables(lines)}"
     )
+
+
+def pictures() -> dict[Path, str]:
+    """The SVG of all experiments, by file."""
+    experiments = map(experiment, NAMES)
+    measured = [(its, latest(path_of(its.name), _cells(its))) for its in experiments]
+    return {_file(picture): picture.svg for its, lines in measured if lines for picture in its.pictures(lines)}
+
+
+def _cells(its: Experiment) -> list[Settings]:
+    return [cell for recipe in RECIPES for cell in its.cells(recipe)]
+
+
+def _file(picture: Picture) -> Path:
+    return RESULTS / f"{picture.name}.svg"
 
 
 def _others() -> str:
@@ -56,3 +74,5 @@ def _title(path: Path) -> str:
 
 if __name__ == "__main__":
     PAGE.write_text(page(), encoding="utf-8")
+    for path, svg in pictures().items():
+        path.write_text(svg, encoding="utf-8")
