@@ -94,11 +94,37 @@ def test_units_compete_by_what_is_lost_for_what_is_saved(structure, quantity):
         )
 
 
+@settings(max_examples=40, deadline=None)
+@given(st.integers(1, 40), st.integers(0, 999))
+def test_units_compete_relative_to_those_that_are_left(structure, count, seed):
+    """One by one, the unit goes that is worst in relation to the mean of its group as it is then."""
+    scores = {name: its.double() ** 3 for name, its in scores_of(structure, seed).items()}
+    left = {name: sorted(its.tolist()) for name, its in scores.items()}
+    count = min(count, sum(map(len, left.values())) - len(left))
+    for _ in range(count):
+        shares = {name: its[0] / (sum(its) / len(its)) for name, its in left.items() if len(its) > 1}
+        left[min(shares, key=shares.__getitem__)].pop(0)
+    budget = f"keep:{sum(map(len, left.values())) / sum(map(len, scores.values()))}"
+    plan = sc.allocate(structure, scores, budget, scope="relative")
+    assert {name: len(its) for name, its in left.items()} == plan.widths
+    factors = torch.rand(len(scores), dtype=torch.float64) + 0.1
+    scaled = {name: its * factor for (name, its), factor in zip(scores.items(), factors, strict=True)}
+    assert sc.allocate(structure, scaled, budget, scope="relative").keep == plan.keep
+
+
+def test_a_group_of_zeros_goes_first_where_scores_are_relative(structure):
+    scores = scores_of(structure)
+    name = next(iter(scores))
+    plan = sc.allocate(structure, {**scores, name: torch.zeros_like(scores[name])}, "keep:0.8", scope="relative")
+    assert plan.widths[name] == 1
+
+
 def test_what_saves_nothing_goes_last_and_signed_scores_have_no_rates(structure):
     scores = scores_of(structure)
     name = next(iter(scores))
-    with pytest.raises(CriterionError, match=f"group '{name}': a score is -0.5, but scope 'per-cost'"):
-        sc.allocate(structure, {**scores, name: torch.full_like(scores[name], -0.5)}, "macs:0.5", scope="per-cost")
+    for scope in ("per-cost", "relative"):
+        with pytest.raises(CriterionError, match=f"group '{name}': a score is -0.5, but scope '{scope}'"):
+            sc.allocate(structure, {**scores, name: torch.full_like(scores[name], -0.5)}, "macs:0.5", scope=scope)
 
 
 def test_local_scope_keeps_the_same_share_of_each_group(structure):

@@ -19,14 +19,11 @@ from secateurs.budgets.budget import EFFECTIVE, Budget
 from secateurs.budgets.effective import certificate, effective_count
 from secateurs.budgets.ladder import Ladder, Takes, alike
 from secateurs.budgets.limits import Limits, settled
+from secateurs.budgets.scopes import compared
 from secateurs.certificate import Certificate
 from secateurs.errors import BudgetError, CriterionError, InfeasibleBudgetError
 from secateurs.plan import GroupPlan, Plan
 from secateurs.structure import Structure
-from secateurs.structure.pricing import Pricing
-
-SCOPES = ("global", "per-cost", "local")
-"""All units of the model compete, or all for what they cost, or those of each group."""
 
 
 def allocate(
@@ -49,8 +46,10 @@ def allocate(
             says, with a certificate in the plan.
         limits: bounds for each group, and whether groups alike get the same width.
         scope: how units compete, see `SCOPES`: "global" ranks those of all groups together; "per-cost" too, but by
-            score over how much of what the budget limits the unit's removal from the dense model saves; "local" ranks
-            each group by itself, so that all keep about the same share.
+            score over how much of what the budget limits the unit's removal from the dense model saves; "relative" by
+            score over the mean of those that are left of its group when it is its turn, which makes any scores
+            comparable and spares groups that have thinned; "local" ranks each group by itself, so that all keep about
+            the same share.
         left: for a model that was cut before: per group, the units of the dense model that it still has (see
             `Plan.keep`), in the order of the scores. The structure, the budget, the limits and the plan are about the
             dense model then, and what is gone stays gone.
@@ -79,10 +78,8 @@ def allocate(
             "there is nothing to prune: no group has scores (see the structure's frozen list for reasons)"
             + "".join(f"; {name}: {why}" for name, why in held.items())
         )
-    if scope not in SCOPES:
-        raise BudgetError(f"scope {scope!r} is none of {', '.join(SCOPES)}")
+    rates = compared(scope, structure, values, goal)
     ranked = {name: np.argsort(-its, kind="stable") for name, its in values.items()}  # best first
-    rates = _rates(structure, values, goal) if scope == "per-cost" else values
     ladder = Ladder(structure, roles, rates, {name: len(its) for name, its in units.items()}, limits, scope, takes)
     certificates: dict[str, Certificate] = {}
     if goal.quantity == EFFECTIVE:
@@ -140,23 +137,6 @@ def _effective(
     for name, its in tensors.items():
         certificates[name] = certificate(its, beta, widths[name], f"group {name!r}")
     return widths, certificates
-
-
-def _rates(structure: Structure, values: Mapping[str, np.ndarray], goal: Budget) -> dict[str, np.ndarray]:
-    """Scores for each unit of cost that is saved when one unit goes; what saves nothing goes last."""
-    if goal.quantity in (EFFECTIVE, "keep"):  # every unit saves the same
-        return dict(values)
-    pricing, rates = Pricing(structure, {name: structure.group(name).size for name in structure.groups}), {}
-    for name, its in values.items():
-        if (its < 0).any():
-            raise CriterionError(
-                f"group {name!r}: a score is {its.min():g}, but scope 'per-cost' is for scores that say how much is "
-                "lost, which are 0 or more; choose 'global' or 'local'"
-            )
-        fewer = pricing.at({name: structure.group(name).size - 1})
-        saved = goal.amount(pricing.cost, 0) - goal.amount(fewer, 0)
-        rates[name] = its / saved if saved else np.full(len(its), np.inf)
-    return rates
 
 
 def _checked(name: str, scores: Any, units: int) -> np.ndarray:

@@ -36,7 +36,7 @@ def job_of(
     ] = False,
     keep: Keep = [],  # noqa: B006 (typer reads it)
     kinds: Kinds = [],  # noqa: B006
-    scope: Annotated[str, typer.Option(help="global, per-cost or local; by default what suits the criterion.")] = "",
+    scope: Annotated[str, typer.Option(help="global, per-cost, relative or local; by default what suits.")] = "",
     aggregate: Annotated[
         str, typer.Option(help="Of scores in several layers: mean, max, sum; auto: what suits.")
     ] = "auto",
