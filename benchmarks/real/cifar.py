@@ -22,8 +22,8 @@ any other.
 How units compete is what suits the criterion unless it is said: all of the network (*global*), all for the MACs that
 they save (*per-cost*, the default of `obs`), all by their score over the mean of those that are left in their layer
 (*relative*, which is what Torch-Pruning's steps come to), or those of a layer (*local*), so that every layer keeps
-about the same share. With the budget `effective` (EMP) the MACs are whatever the scores say. SSI cuts in rounds, scoring anew after
-each. `obs` without more is what `sc.prune` does if nobody says otherwise.
+about the same share. With the budget `effective` (EMP) the MACs are whatever the scores say. SSI cuts in rounds,
+scoring anew after each. `obs` without more is what `sc.prune` does if nobody says otherwise.
 """
 
 from __future__ import annotations

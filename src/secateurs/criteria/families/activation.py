@@ -62,7 +62,8 @@ def hrank(evidence: Evidence) -> Tensor:
 )
 def chip(evidence: Evidence) -> Tensor:
     """Mean drop of the nuclear norm of all units' maps when this unit's map is set to zero."""
-    return evidence.combine(_means(evidence, DROPS, "several positions"))
+    drops = _means(evidence, DROPS, "several positions")
+    return evidence.combine([its.clamp(min=0) for its in drops])  # less than 0 by rounding alone
 
 
 def _means(evidence: Evidence, request: Request, what: str) -> list[Tensor]:
