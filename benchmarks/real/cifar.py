@@ -24,6 +24,13 @@ they save (*per-cost*, the default of `obs`), all by their score over the mean o
 (*relative*, which is what Torch-Pruning's steps come to), or those of a layer (*local*), so that every layer keeps
 about the same share. With the budget `effective` (EMP) the MACs are whatever the scores say. SSI cuts in rounds,
 scoring anew after each. `obs` without more is what `sc.prune` does if nobody says otherwise.
+
+What we see: the default is ahead of everything else before training, and level with the best or a little ahead after
+it. Three things make that, and each helps any criterion. Compensation is the largest. How units compete comes next:
+norms and FPGM lose most of their distance to Torch-Pruning's where their scores are taken relative to what is left of
+a layer. And on ResNet-20 plain recalibration takes accuracy even where nothing was pruned. Of the papers' criteria by
+themselves NDI and SSI are ahead of chance by little, NEXP behind it. EMP by norms removes next to nothing, and by Taylor
+scores nearly everything.
 """
 
 from __future__ import annotations
