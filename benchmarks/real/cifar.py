@@ -29,8 +29,8 @@ What we see: the default is ahead of everything else before training, and level 
 it. Three things make that, and each helps any criterion. Compensation is the largest. How units compete comes next:
 norms and FPGM lose most of their distance to Torch-Pruning's where their scores are taken relative to what is left of
 a layer. And on ResNet-20 plain recalibration takes accuracy even where nothing was pruned. Of the papers' criteria by
-themselves NDI and SSI are ahead of chance by little, NEXP behind it. EMP by norms removes next to nothing, and by Taylor
-scores nearly everything.
+themselves NDI and SSI are ahead of chance by little, NEXP behind it. EMP by norms removes next to nothing, and by
+Taylor scores nearly everything.
 """
 
 from __future__ import annotations
