@@ -130,21 +130,23 @@ def tables(lines: Sequence[Line]) -> str:
         if dense:
             text += f"### ResNet-{depth}\n\n" + _dense(dense[0])
             for budget in (*BUDGETS, "effective"):
-                found = _of(its, budget, trained=False)
-                by_dense = [line for line in found if "recalibrated" in line.settings]
-                plain = [line for line in found if line not in by_dense]
-                text += _part(f"{budget}, nothing trained", plain, STAGES, dense[0])
-                text += _part(
-                    f"{budget}, nothing trained, recalibrated by the dense network", by_dense, STAGES, dense[0]
-                )
+                title = f"{budget}, nothing trained"
+                text += _part(title, _of(its, budget, trained=False), STAGES, dense[0])
+                by_dense = _of(its, budget, trained=False, by_dense=True)
+                text += _part(f"{title}, recalibrated by the dense network", by_dense, STAGES, dense[0])
             for epochs in (1, 100):
                 found = [line for line in _of(its, "macs:0.5", trained=True) if line.settings["epochs"] == epochs]
                 text += _part(_recipe(found), found, TRAINING, dense[0])
     return text
 
 
-def _of(lines: Sequence[Line], budget: str, trained: bool) -> list[Line]:
-    return [line for line in lines if line.settings.get("budget") == budget and ("epochs" in line.settings) is trained]
+def _of(lines: Sequence[Line], budget: str, trained: bool, by_dense: bool = False) -> list[Line]:
+    wanted = budget, trained, by_dense
+    return [its for its in lines if (its.settings.get("budget"), "epochs" in its.settings, _is_by_dense(its)) == wanted]
+
+
+def _is_by_dense(line: Line) -> bool:
+    return "recalibrated" in line.settings
 
 
 def _recipe(lines: Sequence[Line]) -> str:
@@ -208,7 +210,7 @@ def pictures(lines: Sequence[Line]) -> list[Picture]:
     for depth in DEPTHS:
         its = [line for line in lines if line.settings["depth"] == depth]
         dense = [line for line in its if line.settings["method"] == "dense"]
-        half = [line for line in _of(its, BUDGETS[0], trained=False) if "recalibrated" not in line.settings]
+        half = _of(its, BUDGETS[0], trained=False)
         if dense and half:
             ordered = {row[0].settings["method"]: row for row in sorted(rows(half), key=_last, reverse=True)}
             title = f"ResNet-{depth} at half the MACs, nothing trained"

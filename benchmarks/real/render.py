@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from functools import cache
 from pathlib import Path
 
 from benchmarks.real import NAMES
@@ -37,7 +39,7 @@ def section(its: Experiment) -> str:
     commits = ", ".join(dict.fromkeys(line.commit for line in lines))
     versions = ", ".join(dict.fromkeys(f"torch {line.versions['torch']}" for line in lines))
     hours = sum(line.seconds for line in lines) / 3600
-    paths = [(picture.title, _file(picture).relative_to(BENCHMARKS).as_posix()) for picture in its.pictures(lines)]
+    paths = [(picture.title, _file(picture).relative_to(BENCHMARKS).as_posix()) for picture in _drawn(its)]
     shown = "".join(f"![{title}]({path})\n\n" for title, path in paths)
     command = f"python -m benchmarks.real {its.name}"
     return (
@@ -48,9 +50,14 @@ def section(its: Experiment) -> str:
 
 def pictures() -> dict[Path, str]:
     """The SVG of all experiments, by file."""
-    experiments = map(experiment, NAMES)
-    measured = [(its, latest(path_of(its.name), _cells(its))) for its in experiments]
-    return {_file(picture): picture.svg for its, lines in measured if lines for picture in its.pictures(lines)}
+    return {_file(picture): picture.svg for name in NAMES for picture in _drawn(experiment(name))}
+
+
+@cache
+def _drawn(its: Experiment) -> Sequence[Picture]:
+    """The pictures of what was measured, which both the page and the files are made of."""
+    lines = latest(path_of(its.name), _cells(its))
+    return its.pictures(lines) if lines else ()
 
 
 def _cells(its: Experiment) -> list[Settings]:
