@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from models import FAMILIES, build
 
 import secateurs as sc
-from secateurs.budgets import SCOPES
+from secateurs.criteria import SCOPES
 from secateurs.errors import BudgetError, CriterionError, InfeasibleBudgetError, PlanError
 
 
@@ -88,10 +88,17 @@ def test_units_compete_by_what_is_lost_for_what_is_saved(structure, quantity):
     assert len(set(saved.values())) > 1
     assert per_cost.keep == sc.allocate(structure, rates, f"{quantity}:0.5").keep
     assert per_cost.keep != sc.allocate(structure, scores, f"{quantity}:0.5").keep
-    for budget in ("keep:0.5", "effective"):
-        assert (
-            sc.allocate(structure, scores, budget, scope="per-cost").keep == sc.allocate(structure, scores, budget).keep
-        )
+    by_count = sc.allocate(structure, scores, "keep:0.5")
+    assert sc.allocate(structure, scores, "keep:0.5", scope="per-cost").keep == by_count.keep
+
+
+def test_how_many_units_are_effective_is_about_scores_alone(structure):
+    scores = {name: its.double() ** 3 for name, its in scores_of(structure).items()}
+    plan = sc.allocate(structure, scores, "effective")
+    assert plan.keep != {name: tuple(range(group.size)) for name, group in structure.groups.items()}
+    for scope in ("per-cost", "relative"):
+        its = sc.allocate(structure, scores, "effective", scope=scope)
+        assert (its.keep, its.certificates) == (plan.keep, plan.certificates)
 
 
 @settings(max_examples=40, deadline=None)

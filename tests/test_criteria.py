@@ -210,7 +210,7 @@ def test_random_inputs_serve_as_data(net):
 def test_a_criterion_is_one_function_outside_the_package(net, batches):
     try:
 
-        @sc.criterion("spread", source="this test", comparable=False)
+        @sc.criterion("spread", source="this test")
         def spread(evidence):
             """Largest weight minus smallest.
 
@@ -224,7 +224,7 @@ def test_a_criterion_is_one_function_outside_the_package(net, batches):
         assert CRITERIA["spread"].summary == "Largest weight minus smallest."
         assert sc.prune(net, batches, "spread", "keep:0.5").plan.scope == "local"
         with pytest.raises(CriterionError, match="already"):
-            sc.criterion("spread", source="again", comparable=True)(spread)
+            sc.criterion("spread", source="again")(spread)
     finally:
         CRITERIA.pop("spread", None)
 

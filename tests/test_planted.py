@@ -187,7 +187,7 @@ def test_criteria_that_cannot_score_the_layer_are_left_out_with_the_reason(monke
     def refuse(evidence):
         raise UnscorableError("it is no attention")
 
-    heads = Criterion("heads", refuse, source="a test", comparable=False)
+    heads = Criterion("heads", refuse, source="a test", scope="local")
     monkeypatch.setattr(planted, "CRITERIA", {"l2": CRITERIA["l2"], "heads": heads})
     monkeypatch.setitem(CRITERIA, "heads", heads)
     study = run(seeds=1)

@@ -20,9 +20,9 @@ units is taken over as a plan of ours (which leaves the same network, to the bit
 any other.
 
 How units compete is what suits the criterion unless it is said: all of the network (*global*), all for the MACs that
-they save (*per-cost*, the default of `obs`), all by their score over the mean of those that are left in their layer
-(*relative*, which is what Torch-Pruning's steps come to), or those of a layer (*local*), so that every layer keeps
-about the same share. With the budget `effective` (EMP) the MACs are whatever the scores say. SSI cuts in rounds,
+they save (*per-cost*, which suits `obs` and `taylor-gate`), all by their score over the mean of those that are left in
+their layer (*relative*, which suits norms, and is what Torch-Pruning's steps come to), or those of a layer (*local*),
+so that every layer keeps about the same share. With the budget `effective` (EMP) the MACs are whatever the scores say. SSI cuts in rounds,
 scoring anew after each. `obs` without more is what `sc.prune` does if nobody says otherwise.
 
 What we see: the default is ahead of everything else before training, and level with the best or a little ahead after
@@ -53,9 +53,9 @@ CRITERIA = (
     "flap", "l1", "fisher", "taylor", "bn-scale", "fpgm", "chip",
 )  # fmt: skip
 VARIANTS = (
-    "obs, local", "obs, global", "obs, multiples of 8", "taylor-gate, per-cost", "l2, local", "nexp, local",
-    "random, local", "l1, relative", "l2, relative", "fpgm, relative", "nexp, relative", "obs, streams kept",
-    "l2, streams kept", "obs, local, streams kept", "random, streams kept",
+    "obs, local", "obs, global", "obs, multiples of 8", "taylor-gate, global", "l1, global", "l2, global", "l2, local",
+    "fpgm, local", "nexp, local", "nexp, relative", "random, local", "obs, streams kept", "l2, streams kept",
+    "obs, local, streams kept", "random, streams kept",
 )  # fmt: skip
 PEERS = tuple(peer.NAME + name for name in ("l2", "l1", "l2, local", "taylor", "hessian-summed", "hessian"))
 LOCAL = tuple(f"{peer.NAME}{name}, local" for name in ("l1", "taylor"))

@@ -14,8 +14,8 @@ from benchmarks.real.data import Batches, batches, cifar10, training
 from benchmarks.real.record import Figures, Settings
 from benchmarks.real.stages import compensated, recalibrated
 from benchmarks.zoo.measure import wrong
-from secateurs.budgets import SCOPES
 from secateurs.compensate import needs
+from secateurs.criteria import SCOPES
 from secateurs.observe import Observations, observe
 
 BATCH = 128

@@ -5,9 +5,8 @@ from secateurs.budgets.budget import EFFECTIVE, QUANTITIES, Budget
 from secateurs.budgets.effective import certificate, certificates, effective_count, effective_counts
 from secateurs.budgets.ladder import Takes
 from secateurs.budgets.limits import Limits, settled
-from secateurs.budgets.scopes import SCOPES
 
 __all__ = [
-    "EFFECTIVE", "QUANTITIES", "SCOPES", "Budget", "Limits", "Takes", "allocate", "certificate", "certificates",
+    "EFFECTIVE", "QUANTITIES", "Budget", "Limits", "Takes", "allocate", "certificate", "certificates",
     "effective_count", "effective_counts", "settled",
 ]  # fmt: skip

@@ -7,12 +7,10 @@ from collections.abc import Mapping
 import numpy as np
 
 from secateurs.budgets.budget import EFFECTIVE, Budget
+from secateurs.criteria import SCOPES
 from secateurs.errors import BudgetError, CriterionError
 from secateurs.structure import Structure
 from secateurs.structure.pricing import Pricing
-
-SCOPES = ("global", "per-cost", "relative", "local")
-"""All units of the model compete, or all for what they cost, or all relative to their group, or those of each group."""
 
 
 def compared(scope: str, structure: Structure, values: Mapping[str, np.ndarray], goal: Budget) -> dict[str, np.ndarray]:
@@ -30,6 +28,8 @@ def compared(scope: str, structure: Structure, values: Mapping[str, np.ndarray],
     """
     if scope not in SCOPES:
         raise BudgetError(f"scope {scope!r} is none of {', '.join(SCOPES)}")
+    if goal.quantity == EFFECTIVE:  # a number of units, by their scores alone
+        return dict(values)
     if scope in ("per-cost", "relative"):
         for name, its in values.items():
             if (its < 0).any():
@@ -44,7 +44,7 @@ def compared(scope: str, structure: Structure, values: Mapping[str, np.ndarray],
 
 def _rates(structure: Structure, values: Mapping[str, np.ndarray], goal: Budget) -> dict[str, np.ndarray]:
     """Scores for each unit of cost that is saved when one unit goes; what saves nothing goes last."""
-    if goal.quantity in (EFFECTIVE, "keep"):  # every unit saves the same
+    if goal.quantity == "keep":  # every unit saves the same
         return dict(values)
     pricing, rates = Pricing(structure, {name: structure.group(name).size for name in structure.groups}), {}
     for name, its in values.items():

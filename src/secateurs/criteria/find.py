@@ -43,6 +43,6 @@ def _reversed(criterion: AnyCriterion) -> Composite:
         parts=(criterion,),
         join=lambda parts: {group: -scores for group, scores in parts[criterion.name].items()},
         source=criterion.source,
-        comparable=criterion.comparable,
+        scope="local" if criterion.scope == "local" else "global",  # the others take no scores below 0
         summary=f"The opposite of {criterion.name}: a control.",
     )

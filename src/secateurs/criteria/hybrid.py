@@ -118,7 +118,7 @@ class Hybrid:
             parts=tuple(CRITERIA[name] for name in self.mix),
             join=self.join,
             source="NEXP (arXiv 2512.06440), hybrid scores",
-            comparable=True,
+            scope="global",
             summary="Weighted sum of normalised scores.",
             untuned=self if self.alpha == "auto" and self.of_group is None else None,
         )

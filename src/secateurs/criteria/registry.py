@@ -20,6 +20,9 @@ Score = Callable[[Evidence], Tensor]
 GroupScores = Mapping[str, Tensor]
 """Group name to one score per unit."""
 
+SCOPES = ("global", "per-cost", "relative", "local")
+"""All units of the model compete, or all for what they cost, or all relative to their group, or those of each group."""
+
 
 @dataclass(frozen=True)
 class Criterion:
@@ -29,32 +32,25 @@ class Criterion:
         name: what users call it.
         score: gives one score per unit, [units], higher = keep.
         source: paper and equation.
-        comparable: whether scores of different groups can be ranked together.
+        scope: how its units compete unless somebody says otherwise, of `SCOPES`; see `secateurs.allocate`.
         requests: the statistics of activations that it needs.
         gradients: the gradients that it needs, of `secateurs.observe.KINDS`.
         entries: scores the single entries of a weight, for criteria that can.
         entry_gradients: the gradients that `entries` needs, where they are others.
         summary: one line about it.
         limits: what it cannot see or do, in a few words.
-        additive: whether scores are what is lost with each unit, which adds up over units and layers.
     """
 
     name: str
     score: Score
     source: str
-    comparable: bool
+    scope: str
     requests: tuple[Request, ...] = ()
     gradients: tuple[str, ...] = ()
     entries: Entries | None = None
     entry_gradients: tuple[str, ...] | None = None
     summary: str = ""
     limits: str = ""
-    additive: bool = False
-
-    @property
-    def scope(self) -> str:
-        """How units compete unless somebody says otherwise; see `secateurs.allocate`."""
-        return "per-cost" if self.additive else "global" if self.comparable else "local"
 
     @property
     def needs(self) -> str:
@@ -96,7 +92,7 @@ class Composite:
         name: what users call it.
         parts: what it is made of.
         join: makes the scores of all groups from those of each part, given by name.
-        source, comparable, summary, limits: as for `Criterion`.
+        source, scope, summary, limits: as for `Criterion`.
         untuned: the hybrid that it is, if that has yet to find its weights.
     """
 
@@ -104,15 +100,10 @@ class Composite:
     parts: tuple[AnyCriterion, ...]
     join: Callable[[Mapping[str, GroupScores]], GroupScores]
     source: str
-    comparable: bool
+    scope: str
     summary: str = ""
     limits: str = ""
     untuned: Hybrid | None = None
-
-    @property
-    def scope(self) -> str:
-        """How units compete unless somebody says otherwise; see `secateurs.allocate`."""
-        return "global" if self.comparable else "local"
 
     @property
     def needs(self) -> str:
@@ -143,7 +134,7 @@ AnyCriterion = Criterion | Composite
 
 def described(criterion: AnyCriterion) -> dict[str, Any]:
     """What there is to know about a criterion, as plain data."""
-    names = ("needs", "comparable", "scope", "scores_entries", "summary", "limits", "source")
+    names = ("needs", "scope", "scores_entries", "summary", "limits", "source")
     return {name: getattr(criterion, name) for name in names}
 
 
@@ -154,10 +145,12 @@ def add(criterion: AnyCriterion) -> None:
     """Make a criterion one that can be used by name.
 
     Raises:
-        CriterionError: the name is taken, or it needs something that does not exist.
+        CriterionError: the name is taken, or it needs something that does not exist, or there is no such scope.
     """
     if criterion.name in CRITERIA:
         raise CriterionError(f"there is a criterion {criterion.name!r} already ({CRITERIA[criterion.name].summary})")
+    if criterion.scope not in SCOPES:
+        raise CriterionError(f"criterion {criterion.name!r}: scope {criterion.scope!r} is none of {', '.join(SCOPES)}")
     for part in criterion.leaves:
         for place in {request.place for request in part.requests} - set(PLACES):
             raise CriterionError(f"criterion {part.name!r}: there is no place {place!r}, only {', '.join(PLACES)}")
@@ -170,33 +163,32 @@ def criterion(
     name: str,
     *,
     source: str,
-    comparable: bool,
+    scope: str = "local",
     requests: tuple[Request, ...] = (),
     gradients: tuple[str, ...] = (),
     entries: Entries | None = None,
     entry_gradients: tuple[str, ...] | None = None,
     limits: str = "",
-    additive: bool = False,
 ) -> Callable[[Score], Score]:
     """Make a function a criterion that can be used by name; its docstring's first line is its summary.
 
     Args:
         name: what users will call it.
         source: paper and equation.
-        comparable: whether scores of different groups can be ranked together.
+        scope: how its units compete unless somebody says otherwise: "local" within their group; or those of the whole
+            model, if scores mean the same everywhere ("global"), are what is lost with a unit ("per-cost"), or do
+            within their group as what they are relative to ("relative"); see `secateurs.allocate`.
         requests: the statistics of activations that it needs.
         gradients: the gradients that it needs, of `secateurs.observe.KINDS`.
         entries: scores the single entries of a weight (see `mask`).
         entry_gradients: the gradients that `entries` needs, where they are others.
         limits: what it cannot see or do.
-        additive: whether scores are what is lost with each unit, which adds up over units and layers: then units
-            compete by what is lost for what is saved.
 
     Raises:
         CriterionError: the name is taken, there is no docstring, or something that it needs does not exist.
 
     Example:
-        >>> @criterion("loudest", source="this page", comparable=False)
+        >>> @criterion("loudest", source="this page")
         ... def loudest(evidence):
         ...     "Largest single weight."
         ...     return evidence.combine([w.abs().amax(1) for w in evidence.weights()])
@@ -207,7 +199,7 @@ def criterion(
             raise CriterionError(f"criterion {name!r} needs a docstring, whose first line is its summary")
         summary = score.__doc__.strip().splitlines()[0]
         needs = (requests, gradients, entries, entry_gradients)
-        add(Criterion(name, score, source, comparable, *needs, summary, limits, additive))
+        add(Criterion(name, score, source, scope, *needs, summary, limits))
         return score
 
     return register

@@ -75,7 +75,7 @@ def score_many(
         loss: maps (outputs, targets) to the mean loss of a batch, for criteria that need gradients; by default
             cross-entropy, or the model's own loss. Giving one where none is needed is an error.
         aggregate: how the scores of a unit that lies in several layers become one: "mean", "max" or "sum"; by default
-            the sum where scores are what is lost (see `Criterion.additive`), else the mean.
+            the sum where scores are what is lost (`Criterion.scope` is "per-cost"), else the mean.
         seed: for criteria that draw random numbers.
         observed: statistics of this model on this data that there are already, at taps of this structure, see
             `secateurs.observe.observe`; only those that are missing are collected.
@@ -150,7 +150,7 @@ class Scoring:
 
     def __init__(self, criterion: Criterion, aggregate: str, seed: int):
         self._criterion = criterion
-        self._aggregate = ("sum" if criterion.additive else "mean") if aggregate == AUTO else aggregate
+        self._aggregate = ("sum" if criterion.scope == "per-cost" else "mean") if aggregate == AUTO else aggregate
         self._generator = torch.Generator().manual_seed(seed)
         self.scores: dict[str, Tensor] = {}
         self.unscored: dict[str, str] = {}

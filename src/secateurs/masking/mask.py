@@ -142,7 +142,7 @@ def _scope(scope: str | None, goal: Budget | Pattern, criterion: Criterion) -> s
         if scope is not None:
             raise BudgetError(f"budget {str(goal)!r} says itself which entries compete: leave `scope` out")
         return "row"
-    return scope or ("row" if criterion.requests else "global" if criterion.comparable else "layer")
+    return scope or ("row" if criterion.requests else "layer" if criterion.scope == "local" else "global")
 
 
 def _rounds(rounds: int | None, criterion: Criterion) -> int:

@@ -20,7 +20,7 @@ RANKS, DROPS = Request("after", MapRanks), Request("after", NuclearDrops)
 @criterion(
     "apoz",
     source="Hu et al. 2016 (arXiv 1607.03250), Eq. 1, as 1 − APoZ",
-    comparable=True,
+    scope="global",
     requests=(FIRING,),
     limits="only for non-linearities that give zeros",
 )
@@ -32,7 +32,7 @@ def apoz(evidence: Evidence) -> Tensor:
 @criterion(
     "mean-activation",
     source="Molchanov et al. 2017 (arXiv 1611.06440), section 2.2",
-    comparable=False,
+    scope="local",
     requests=(TOTALS,),
     limits="a constant unit ranks high",
 )
@@ -44,7 +44,7 @@ def mean_activation(evidence: Evidence) -> Tensor:
 @criterion(
     "hrank",
     source="Lin et al. 2020 (arXiv 2002.10179), Eq. 4",
-    comparable=False,
+    scope="local",
     requests=(RANKS,),
     limits="needs maps with rows and columns; slow",
 )
@@ -56,7 +56,7 @@ def hrank(evidence: Evidence) -> Tensor:
 @criterion(
     "chip",
     source="Sui et al. 2021 (arXiv 2110.13981), Eq. 3",
-    comparable=False,
+    scope="local",
     requests=(DROPS,),
     limits="needs several positions; very slow for wide layers",
 )

@@ -14,7 +14,7 @@ def _entries(weight: Weight) -> Tensor:
     return torch.rand(weight.value.shape, generator=weight.generator)
 
 
-@criterion("random", source="control", comparable=True, entries=_entries, limits="sees nothing")
+@criterion("random", source="control", scope="global", entries=_entries, limits="sees nothing")
 def chance(evidence: Evidence) -> Tensor:
     """Uniform random numbers from the seed."""
     return torch.rand(evidence.group.size, generator=evidence.generator)

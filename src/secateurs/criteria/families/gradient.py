@@ -16,7 +16,7 @@ def _taylor(weight: Weight) -> Tensor:
 @criterion(
     "taylor",
     source="Molchanov et al. 2019 (arXiv 1906.10771), Eq. 8, summed over the unit's parameters",
-    comparable=True,
+    scope="global",
     gradients=("gradient",),
     entries=_taylor,
     limits="vanishes at a minimum of the loss on this data",
@@ -29,7 +29,7 @@ def taylor(evidence: Evidence) -> Tensor:
 @criterion(
     "taylor-gate",
     source="Molchanov et al. 2019 (arXiv 1906.10771), Eq. 8, of a gate on the unit's output, sample by sample",
-    comparable=True,
+    scope="per-cost",
     gradients=("gate",),
     limits="first order: blind to what removing several units does together",
 )
@@ -49,7 +49,7 @@ def _fisher(weight: Weight) -> Tensor:
 @criterion(
     "fisher",
     source="OBD (LeCun et al. 1990) with the empirical Fisher information as curvature (arXiv 1801.05787)",
-    comparable=True,
+    scope="global",
     gradients=("fisher",),
     entries=_fisher,
     limits="one backward pass per sample",
@@ -69,7 +69,7 @@ def _snip(weight: Weight) -> Tensor:
 @criterion(
     "snip",
     source="Lee et al. 2019 (arXiv 1810.02340), Eq. 5, summed over the unit's parameters",
-    comparable=True,
+    scope="global",
     gradients=("gradient",),
     entries=_snip,
     limits="meant for initialisation",
@@ -86,7 +86,7 @@ def _grasp(weight: Weight) -> Tensor:
 @criterion(
     "grasp",
     source="Wang et al. 2020 (arXiv 2002.07376), Eq. 8, with the sign of importance",
-    comparable=True,
+    scope="global",
     gradients=("gradient", "hessian-gradient"),
     entries=_grasp,
     limits="meant for initialisation; the paper also divides the logits by 200, which belongs into `loss`",
@@ -103,7 +103,7 @@ def _synflow(weight: Weight) -> Tensor:
 @criterion(
     "synflow",
     source="Tanaka et al. 2020 (arXiv 2006.05467), Eq. 2 and Algorithm 1 with 100 rounds",
-    comparable=True,
+    scope="global",
     gradients=("synaptic-order",),
     entries=_synflow,
     entry_gradients=("synaptic-flow",),

@@ -21,7 +21,7 @@ def _square(weight: Weight) -> Tensor:
 @criterion(
     "l1",
     source="Li et al. 2017 (arXiv 1608.08710), over all layers of the group",
-    comparable=True,
+    scope="relative",
     entries=_magnitude,
     limits="blind to data, and to what other units do",
 )
@@ -33,7 +33,7 @@ def l1(evidence: Evidence) -> Tensor:
 @criterion(
     "l2",
     source="Fang et al. 2023 (arXiv 2301.12900), group norm",
-    comparable=True,
+    scope="relative",
     entries=_square,
     limits="blind to data, and to what other units do",
 )
@@ -45,7 +45,7 @@ def l2(evidence: Evidence) -> Tensor:
 @criterion(
     "bn-scale",
     source="Liu et al. 2017 (arXiv 1708.06519), Eq. 1",
-    comparable=True,
+    scope="relative",
     limits="needs a normalisation with a scale, trained to be sparse in the paper",
 )
 def bn_scale(evidence: Evidence) -> Tensor:
@@ -56,7 +56,7 @@ def bn_scale(evidence: Evidence) -> Tensor:
 @criterion(
     "fpgm",
     source="He et al. 2019 (arXiv 1811.00250), Eq. 6",
-    comparable=False,
+    scope="relative",
     limits="one copy hardly counts among the distances to all others",
 )
 def fpgm(evidence: Evidence) -> Tensor:
@@ -71,7 +71,7 @@ def _lamp(weight: Weight) -> Tensor:
 @criterion(
     "lamp",
     source="Lee et al. 2021 (arXiv 2010.07611), Eq. 4; on units, their squared norms take the place of squared weights",
-    comparable=True,
+    scope="global",
     entries=_lamp,
     limits="blind to data",
 )

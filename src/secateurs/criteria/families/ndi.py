@@ -76,7 +76,7 @@ def importance(parts: Mapping[str, GroupScores]) -> GroupScores:
     return {name: its * norms[name] for name, its in indices.items()}
 
 
-@criterion("weight-norm", source=f"{PAPER}, Eq. 36, left", comparable=True, limits="blind to data")
+@criterion("weight-norm", source=f"{PAPER}, Eq. 36, left", scope="global", limits="blind to data")
 def weight_norm(evidence: Evidence) -> Tensor:
     """Frobenius norm of the weights that make the unit, divided by the group's mean."""
     return relative(evidence.combine([w.double().norm(dim=1) for w in evidence.weights(consumed=False)]))
@@ -103,7 +103,7 @@ def _composites(
         parts=tuple(CRITERIA[name] for name in components),
         join=partial(index, calibration=calibration, exponents=exponents),
         source=f"{PAPER}, Eq. 12-16 and 22",
-        comparable=True,
+        scope="global",
         summary="Diverse × informative × sensitive.",
         limits=limits,
     )
@@ -112,7 +112,7 @@ def _composites(
         parts=(core, CRITERIA["weight-norm"]),
         join=importance,
         source=f"{PAPER}, Eq. 36",
-        comparable=True,
+        scope="global",
         summary="The index × the norm of the weights that make the unit.",
         limits=limits,
     )

@@ -25,7 +25,7 @@ BINS, SMOOTHING = 16, 1.0  # B, α
 @criterion(
     "diversity",
     source=f"{PAPER}, after Eq. 8, with the precision matrix in the place of Eq. 9",
-    comparable=True,
+    scope="global",
     requests=(POOLED,),
     limits="needs more samples than units; near-duplicates hide each other less than exact ones",
 )
@@ -40,7 +40,7 @@ def diversity(evidence: Evidence) -> Tensor:
 @criterion(
     "max-correlation",
     source="ours: 1 − max |r|²",
-    comparable=True,
+    scope="global",
     requests=(POOLED,),
     limits="blind to combinations of several units",
 )
@@ -52,7 +52,7 @@ def max_correlation(evidence: Evidence) -> Tensor:
 @criterion(
     "diversity-literal",
     source=f"{PAPER}, Eq. 5-11",
-    comparable=True,
+    scope="global",
     requests=(POOLED,),
     limits="φ is R_cc / tr R, the same for all but for ε: it ranks by falling variance, and dead units first",
 )
@@ -64,7 +64,7 @@ def diversity_literal(evidence: Evidence) -> Tensor:
 @criterion(
     "diversity-topk",
     source=f"{PAPER}, Eq. 38 with k = C / 2",
-    comparable=True,
+    scope="global",
     requests=(POOLED,),
     limits="depends on k",
 )
@@ -76,7 +76,7 @@ def diversity_topk(evidence: Evidence) -> Tensor:
 @criterion(
     "informativeness",
     source=f"{PAPER}, Eq. 17-18, with bins pooled over the layer",
-    comparable=True,
+    scope="global",
     requests=(POOLED,),
     limits="knows nothing of what the information is used for",
 )
@@ -91,7 +91,7 @@ def informativeness(evidence: Evidence) -> Tensor:
 @criterion(
     "informativeness-literal",
     source=f"{PAPER}, Eq. 17-18",
-    comparable=True,
+    scope="global",
     requests=(POOLED,),
     limits="about 1 for every unit whose values differ: quantiles of its own hold equal shares",
 )
@@ -103,7 +103,7 @@ def informativeness_literal(evidence: Evidence) -> Tensor:
 @criterion(
     "sensitivity-literal",
     source=f"{PAPER}, Eq. 19-21",
-    comparable=True,
+    scope="global",
     gradients=("hessian",),
     limits="on networks of ReLUs the diagonal is mostly noise, of either sign",
 )

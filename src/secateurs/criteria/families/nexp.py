@@ -17,7 +17,7 @@ SOURCE = "NEXP (arXiv 2512.06440), Eq. 10-11"
 LIMITS = "a copy of a useful unit scores as high as the unit; dead and always-on units score alike"
 
 
-@criterion("nexp", source=SOURCE, comparable=True, requests=(FIRING,), limits=LIMITS)
+@criterion("nexp", source=SOURCE, scope="global", requests=(FIRING,), limits=LIMITS)
 def nexp(evidence: Evidence) -> Tensor:
     """Mean Hamming distance between the unit's binarised activations of two inputs.
 
@@ -59,7 +59,7 @@ def nexp_at(quantile: float) -> Criterion:
     summary = f"NEXP with the unit's {'median' if quantile == 0.5 else f'{quantile:g} quantile'} as its threshold."
     source = SOURCE + "; the threshold is ours"
     limits = f"{LIMITS}; units with one value per input, as of linear layers, all score the same"
-    return Criterion(name, score, source, True, (SAMPLED,), summary=summary, limits=limits)
+    return Criterion(name, score, source, "global", (SAMPLED,), summary=summary, limits=limits)
 
 
 add(nexp_at(0.5))

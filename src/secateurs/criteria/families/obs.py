@@ -36,11 +36,10 @@ def _entries(weight: Weight) -> Tensor:
 @criterion(
     "obs",
     source="structured OBS (Hassibi & Stork 1993; Kurtić et al. 2023, arXiv 2302.04089), greedy, with compensation",
-    comparable=True,
+    scope="per-cost",
     requests=(MOMENTS, ARRIVAL),
     entries=_entries,
     limits="needs more samples × positions than units; looks at the next layer alone",
-    additive=True,
 )
 def obs(evidence: Evidence) -> Tensor:
     """Error of the next layers when the unit goes, after those worse than it, and the remaining ones take over.

@@ -23,7 +23,7 @@ def _wanda(weight: Weight) -> Tensor:
 @criterion(
     "wanda",
     source="Sun et al. 2023 (arXiv 2306.11695), Eq. 1, summed over those who use the unit",
-    comparable=False,
+    scope="local",
     requests=(TOTALS,),
     entries=_wanda,
     limits="blind to what other units do; made for single weights within one output's row",
@@ -40,7 +40,7 @@ def wanda(evidence: Evidence) -> Tensor:
 @criterion(
     "flap",
     source="An et al. 2023 (arXiv 2312.11983), Eq. 4-5, standardised within the group",
-    comparable=True,
+    scope="global",
     requests=(TOTALS,),
     limits="counts on the mean of a removed unit to be put into the bias, as `compensate` does",
 )

@@ -21,7 +21,7 @@ LIMITS = "needs a non-linearity and many samples; blind to how the units are use
 
 
 @criterion(
-    "ssi", source="SSI, with all eigenpairs and Gaussian weights", comparable=False, requests=REQUESTS, limits=LIMITS
+    "ssi", source="SSI, with all eigenpairs and Gaussian weights", scope="local", requests=REQUESTS, limits=LIMITS
 )
 def ssi(evidence: Evidence) -> Tensor:
     """Mean distortion of the unit's edges from the graph of pre-activations to that of post-activations.
@@ -36,7 +36,7 @@ def ssi(evidence: Evidence) -> Tensor:
 @criterion(
     "ssi-literal",
     source="SSI, with SPADE's settings (ICML 2021)",
-    comparable=False,
+    scope="local",
     requests=REQUESTS,
     limits=f"{LIMITS}; the same for all units of a group with no more than {NEIGHBOURS + 1}",
 )
