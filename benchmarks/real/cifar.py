@@ -22,8 +22,8 @@ any other.
 How units compete is what suits the criterion unless it is said: all of the network (*global*), all for the MACs that
 they save (*per-cost*, which suits `obs` and `taylor-gate`), all by their score over the mean of those that are left in
 their layer (*relative*, which suits norms, and is what Torch-Pruning's steps come to), or those of a layer (*local*),
-so that every layer keeps about the same share. With the budget `effective` (EMP) the MACs are whatever the scores say. SSI cuts in rounds,
-scoring anew after each. `obs` without more is what `sc.prune` does if nobody says otherwise.
+so that every layer keeps about the same share. With the budget `effective` (EMP) the MACs are whatever the scores say.
+SSI cuts in rounds, scoring anew after each. `obs` without more is what `sc.prune` does if nobody says otherwise.
 
 What we see: the default is ahead of everything else before training, and level with the best or a little ahead after
 it. Three things make that, and each helps any criterion. Compensation is the largest. How units compete comes next:

@@ -4,7 +4,7 @@ The dense network, the pruned one, and one pruned to the same budget with all wi
 on the same inputs, so that whatever else the machine does hits them alike; medians. A MAC is saved on paper: what that
 is worth depends on what else the network does, on the batch, and on how well the runtime's kernels like the widths.
 ONNX Runtime runs the graph as PyTorch exports it, with the optimisations that it makes by default. ResNet-50 has random
-weights: accuracy is not at stake here.
+weights: accuracy is not at stake here. Units go by their norms (L2), those of the whole network competing.
 
 What we see: half the MACs hardly ever make a network twice as fast by themselves. With widths as they come PyTorch
 gains less than that, but for batches of MobileNetV2; ONNX Runtime, whose kernels work on blocks of channels, gains
@@ -55,7 +55,7 @@ def measure(settings: Settings) -> Figures:
     torch.manual_seed(settings["seed"])
     build, size = MODELS[settings["model"]]
     dense, x = build().eval(), torch.randn(settings["batch"], 3, size, size)
-    how = {"criterion": settings["criterion"], "budget": settings["budget"], "compensate": False}
+    how = {"criterion": settings["criterion"], "budget": settings["budget"], "scope": "global", "compensate": False}
     pruned = [sc.prune(dense, [x[:1]], **how, limits=sc.Limits(multiple=its)).model for its in MULTIPLES]
     models = [dense, *pruned]
     with tempfile.TemporaryDirectory() as scratch, torch.inference_mode():
