@@ -73,7 +73,7 @@ def hybrid(
         notes=[
             f"A mixture is (1 − α) · {parts[0]} + α · {parts[1]}, each divided by its mean over the layer; auto has an "
             "α for each layer, chosen by the loss on every second batch of the data. The criteria alone are as they "
-            "are, not divided by anything.",
+            "are, not divided by anything. Units compete as suits the criterion; those of mixtures, globally.",
             SPREAD,
             *found.notes[:1],
             *failures(found),
