@@ -225,6 +225,8 @@ def test_a_criterion_is_one_function_outside_the_package(net, batches):
         assert sc.prune(net, batches, "spread", "keep:0.5").plan.scope == "local"
         with pytest.raises(CriterionError, match="already"):
             sc.criterion("spread", source="again")(spread)
+        with pytest.raises(CriterionError, match="'wide': scope 'everywhere' is none of global, per-cost"):
+            sc.criterion("wide", source="again", scope="everywhere")(spread)
     finally:
         CRITERIA.pop("spread", None)
 
@@ -237,7 +239,7 @@ def test_a_criterion_is_one_function_outside_the_package(net, batches):
     ],
 )
 def test_scores_that_cannot_be_used_are_refused_with_the_group(net, batches, scores, message):
-    bad = sc.criteria.Criterion("bad", scores, "", True)
+    bad = sc.criteria.Criterion("bad", scores, "", "global")
     with pytest.raises(CriterionError, match=message) as caught:
         sc.score(net, batches, bad)
     assert "'0'" in str(caught.value)
@@ -378,7 +380,7 @@ def test_the_number_of_samples_is_what_most_tensors_say():
 )
 def test_a_criterion_that_fails_is_named(net, batches, score, message):
     with pytest.raises(CriterionError, match=message):
-        sc.score(net, batches, sc.criteria.Criterion("mine", score, "", True))
+        sc.score(net, batches, sc.criteria.Criterion("mine", score, "", "global"))
     with pytest.raises(CriterionError, match="unknown"):
         sc.score(net, batches, ["l1"])
 
