@@ -139,9 +139,8 @@ def prune(
         kinds: which kinds of units may go; see `trace`.
         limits: bounds for each group; groups alike get the same width if `model` generates text with `transformers`,
             unless `Limits.uniform` says otherwise, or the budget is "effective" and the scope given as "global".
-        scope: how units compete, see `allocate`; by default as suits the criterion: "per-cost" if its scores are what
-            is lost with each unit, "relative" if they are norms, "global" if they mean the same everywhere, else
-            "local".
+        scope: how units compete, see `allocate`; by default as suits the criterion: "per-cost" if scores are what is
+            lost with a unit, "relative" if they are norms, "global" if they mean the same everywhere, else "local".
         schedule: in how many rounds; by default one.
         between: recovery after each round but the last.
         recovery: after the last round. Batch norm is recalibrated where there is any; then the model is trained by the
