@@ -145,7 +145,7 @@ def add(criterion: AnyCriterion) -> None:
     """Make a criterion one that can be used by name.
 
     Raises:
-        CriterionError: the name is taken, or it needs something that does not exist, or there is no such scope.
+        CriterionError: the name is taken, there is no such scope, or it needs something that does not exist.
     """
     if criterion.name in CRITERIA:
         raise CriterionError(f"there is a criterion {criterion.name!r} already ({CRITERIA[criterion.name].summary})")
@@ -176,8 +176,8 @@ def criterion(
         name: what users will call it.
         source: paper and equation.
         scope: how its units compete unless somebody says otherwise: "local" within their group; or those of the whole
-            model, if scores mean the same everywhere ("global"), are what is lost with a unit ("per-cost"), or do
-            within their group as what they are relative to ("relative"); see `secateurs.allocate`.
+            model, if scores mean the same everywhere ("global"), are what is lost with a unit ("per-cost"), or mean
+            something beside those of their group alone ("relative"); see `secateurs.allocate`.
         requests: the statistics of activations that it needs.
         gradients: the gradients that it needs, of `secateurs.observe.KINDS`.
         entries: scores the single entries of a weight (see `mask`).
