@@ -1,5 +1,7 @@
 """Allocation: targets are hit, limits hold, and what cannot be reached is said."""
 
+import itertools
+
 import pytest
 import torch
 from conftest import random_plan
@@ -129,9 +131,9 @@ def test_a_group_of_zeros_goes_first_where_scores_are_relative(structure):
 def test_what_saves_nothing_goes_last_and_signed_scores_have_no_rates(structure):
     scores = scores_of(structure)
     name = next(iter(scores))
-    for scope in ("per-cost", "relative"):
+    for scope, budget in itertools.product(("per-cost", "relative"), ("macs:0.5", "effective")):
         with pytest.raises(CriterionError, match=f"group '{name}': a score is -0.5, but scope '{scope}'"):
-            sc.allocate(structure, {**scores, name: torch.full_like(scores[name], -0.5)}, "macs:0.5", scope=scope)
+            sc.allocate(structure, {**scores, name: torch.full_like(scores[name], -0.5)}, budget, scope=scope)
 
 
 def test_local_scope_keeps_the_same_share_of_each_group(structure):

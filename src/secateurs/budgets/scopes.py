@@ -28,18 +28,19 @@ def compared(scope: str, structure: Structure, values: Mapping[str, np.ndarray],
     """
     if scope not in SCOPES:
         raise BudgetError(f"scope {scope!r} is none of {', '.join(SCOPES)}")
+    if scope in ("global", "local"):
+        return dict(values)
+    for name, its in values.items():
+        if (its < 0).any():
+            raise CriterionError(
+                f"group {name!r}: a score is {its.min():g}, but scope {scope!r} is for scores of 0 or more; "
+                "choose 'global' or 'local'"
+            )
     if goal.quantity == EFFECTIVE:  # a number of units, by their scores alone
         return dict(values)
-    if scope in ("per-cost", "relative"):
-        for name, its in values.items():
-            if (its < 0).any():
-                raise CriterionError(
-                    f"group {name!r}: a score is {its.min():g}, but scope {scope!r} is for scores of 0 or more; "
-                    "choose 'global' or 'local'"
-                )
     if scope == "relative":
         return {name: _shares(its) for name, its in values.items()}
-    return _rates(structure, values, goal) if scope == "per-cost" else dict(values)
+    return _rates(structure, values, goal)
 
 
 def _rates(structure: Structure, values: Mapping[str, np.ndarray], goal: Budget) -> dict[str, np.ndarray]:
