@@ -27,12 +27,14 @@ from torch.utils.data import DataLoader, TensorDataset
 
 import secateurs as sc
 from benchmarks.mnist import Net, mnist
-from secateurs.evaluate import accuracy
-from secateurs.observe import Pooled, observe
-from secateurs.preserve import evaluating
-from secateurs.report import environment
-from secateurs.structure import Structure
-from secateurs.training import Tracker, differentiation_loss, track
+from secateurs.evaluate.quality import accuracy
+from secateurs.observe.observe import observe
+from secateurs.observe.samples import Pooled
+from secateurs.structure.structure import Structure
+from secateurs.training.differentiation_loss import differentiation_loss
+from secateurs.training.track import Tracker, track
+from secateurs.utils.environment import environment
+from secateurs.utils.restore import evaluating
 
 RESULTS = Path(__file__).parent / "results"
 PICTURE = Path(__file__).parent.parent / "docs" / "pictures" / "differentiation.svg"

@@ -21,9 +21,9 @@ import secateurs as sc
 from benchmarks.cifar_resnet import resnet
 from benchmarks.real.data import batches, cifar10
 from secateurs.criteria.tune import ALPHAS
-from secateurs.evaluate import accuracy
-from secateurs.report import environment
-from secateurs.tables import markdown, spread
+from secateurs.evaluate.quality import accuracy
+from secateurs.utils.environment import environment
+from secateurs.utils.tables import markdown, spread
 
 RESULTS = Path(__file__).parent / "results"
 BUDGETS = (("keep:0.5", "local"), ("macs:0.5", "global"))

@@ -22,7 +22,7 @@ from safetensors.torch import load_file
 
 import secateurs as sc
 from benchmarks import torchvision_ops  # noqa: F401 (before transformers)
-from secateurs.report import environment
+from secateurs.utils.environment import environment
 
 RESULTS = Path(__file__).parent / "results"
 SIZES = {"hidden_size": 768, "num_hidden_layers": 40, "num_attention_heads": 12, "num_key_value_heads": 12,

@@ -27,11 +27,12 @@ from torch import Tensor, nn
 import secateurs as sc
 from benchmarks import torchvision_ops  # noqa: F401 (before torchvision)
 from benchmarks.cifar_resnet import CifarResNet
-from secateurs.criteria import CRITERIA, memory_of
-from secateurs.observe import observe
+from secateurs.criteria.collect import memory_of
+from secateurs.criteria.registry import CRITERIA
+from secateurs.observe.observe import observe
 from secateurs.observe.statistics import Statistic
-from secateurs.report import environment
-from secateurs.tables import render
+from secateurs.utils.environment import environment
+from secateurs.utils.tables import render
 
 RESULTS = Path(__file__).parent / "results"
 FIVE = ("nexp", "apoz", "mean-activation", "wanda", "flap")

@@ -3,8 +3,9 @@
 import random
 
 import secateurs as sc
-from secateurs.certificate import Certificate
-from secateurs.report import Comparison, Outcome, Round
+from secateurs.budgets.certificate import Certificate
+from secateurs.experiments.report.comparison import Comparison
+from secateurs.experiments.report.outcome import Outcome, Round
 
 GROUPS = {f"layer{i // 4 + 1}.{i % 4}.conv1": 16 << (i // 4) for i in range(12)}
 CRITERIA = ("random", "l1", "ssi", "ssi-reversed", "nexp", "obs")

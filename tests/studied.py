@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from secateurs.job import Job
+from secateurs.experiments.job import Job
 
 MODEL = """
 import torch

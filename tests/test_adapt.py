@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 from torch import nn
 
 import secateurs as sc
-from secateurs.surgery import operate
-from secateurs.surgery.adapt import PrunedMultiheadAttention
+from secateurs.surgery.apply import operate
+from secateurs.surgery.multihead_attention import PrunedMultiheadAttention
 
 HEADS, WIDTH, OTHER, QUERIES, KEYS, SAMPLES = 4, 16, 12, 5, 7, 3
 

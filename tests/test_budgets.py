@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from models import FAMILIES, build
 
 import secateurs as sc
-from secateurs.criteria import SCOPES
+from secateurs.budgets.scopes import SCOPES
 from secateurs.errors import BudgetError, CriterionError, InfeasibleBudgetError, PlanError
 
 

@@ -15,7 +15,8 @@ from torch.utils._pytree import tree_leaves
 import secateurs as sc
 from secateurs.errors import ModelError, PlanError, PutBackWarning, UsageError, VerificationError
 from secateurs.structure.indexing import zeroed
-from secateurs.surgery import operate, replacing
+from secateurs.surgery.apply import operate
+from secateurs.surgery.inplace import replacing
 
 OPTIMIZERS = {
     "SGD": lambda p: SGD(p, lr=0.1),

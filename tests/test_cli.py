@@ -12,7 +12,7 @@ import torch
 from PIL import Image
 
 import secateurs as sc
-from secateurs.criteria import CRITERIA
+from secateurs.criteria.registry import CRITERIA
 
 MODEL = """
 import torch

@@ -10,10 +10,10 @@ from torch import nn
 from torch.nn import functional
 
 import secateurs as sc
-from secateurs.compensate import needs
+from secateurs.budgets.plan import GroupPlan
 from secateurs.errors import DataError, PlanError
-from secateurs.observe import observe
-from secateurs.plan import GroupPlan
+from secateurs.observe.observe import observe
+from secateurs.surgery.compensate import needs
 
 
 def plan_for(structure, keep):

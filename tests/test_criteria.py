@@ -12,9 +12,10 @@ from models import FAMILIES, build
 from torch import nn
 
 import secateurs as sc
-from secateurs.criteria import CRITERIA
+from secateurs.criteria.registry import CRITERIA
 from secateurs.errors import CriterionError, DataError, DeadUnitsWarning, UnscoredWarning
-from secateurs.observe import FiringCounts, observe
+from secateurs.observe.observe import observe
+from secateurs.observe.totals import FiringCounts
 from secateurs.structure.trace import outputs_of
 
 

@@ -6,9 +6,10 @@ import pytest
 import torch
 
 import secateurs as sc
-from secateurs import demo
 from secateurs.errors import PersistError
-from secateurs.report import Comparison, render_page
+from secateurs.experiments import demo
+from secateurs.experiments.report.comparison import Comparison
+from secateurs.experiments.report.page import render_page
 
 
 @pytest.fixture(scope="module")

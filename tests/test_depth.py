@@ -14,8 +14,7 @@ from typer.testing import CliRunner
 
 import secateurs as sc
 from secateurs.cli import app
-from secateurs.data import Call
-from secateurs.depth import find_layers
+from secateurs.data.call import Call
 from secateurs.errors import (
     BudgetError,
     CriterionError,
@@ -27,7 +26,8 @@ from secateurs.errors import (
     PlanError,
     VerificationError,
 )
-from secateurs.persist import write_pretrained
+from secateurs.persist.save_pretrained import write_pretrained
+from secateurs.pruning.depth.find_layers import find_layers
 
 if not all(importlib.util.find_spec(name) for name in ("torchvision", "timm", "transformers")):
     pytest.skip("the zoo's libraries are not installed: pip install secateurs[zoo]", allow_module_level=True)

@@ -13,8 +13,8 @@ from typer.testing import CliRunner
 
 import secateurs as sc
 from secateurs.cli import app
-from secateurs.depth import Dropped, dropped
 from secateurs.errors import PersistError
+from secateurs.surgery.dropped_layers import Dropped, dropped
 
 X = torch.randn(8, 5, 6, generator=torch.Generator().manual_seed(0))
 

@@ -8,7 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import secateurs as sc
-from secateurs.budgets import certificate, certificates, effective, effective_count, effective_counts
+from secateurs.budgets import effective
+from secateurs.budgets.effective import certificate, certificates, effective_count, effective_counts
 from secateurs.errors import AllZeroWarning, BudgetError, CriterionError
 
 positive = st.lists(st.floats(1e-6, 1e6), min_size=1, max_size=40)

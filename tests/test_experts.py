@@ -7,9 +7,9 @@ import torch
 from torch import nn
 
 import secateurs as sc
+from secateurs.budgets.plan import GroupPlan
 from secateurs.errors import InfeasibleBudgetError, PlanError, PutBackWarning
-from secateurs.plan import GroupPlan
-from secateurs.surgery import operate
+from secateurs.surgery.apply import operate
 
 
 class LookedUp(nn.Module):

@@ -19,9 +19,10 @@ from torch import nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 import secateurs as sc
-from secateurs.criteria import CRITERIA, elimination
+from secateurs.criteria import synflow as elimination
 from secateurs.criteria.families import obs
 from secateurs.criteria.families.magnitude import remaining_share
+from secateurs.criteria.registry import CRITERIA
 from secateurs.errors import (
     CriterionError,
     DataError,

@@ -12,8 +12,8 @@ from torch.nn import functional
 
 import secateurs as sc
 from secateurs.errors import BudgetError, CriterionError, DataError, ModelError
-from secateurs.evaluate import accuracy
-from secateurs.features import rank_features
+from secateurs.evaluate.quality import accuracy
+from secateurs.pruning.input_features import rank_features
 
 
 def halves(outputs, targets):

@@ -4,7 +4,7 @@ import os
 
 import pytest
 
-from secateurs.files import whole, write_whole
+from secateurs.utils.atomic_write import whole, write_whole
 
 
 def content(path):

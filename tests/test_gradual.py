@@ -16,6 +16,8 @@ from torch.nn import functional as F
 from torch.optim import SGD, AdamW
 
 import secateurs as sc
+from secateurs.budgets.ramp import Ramp
+from secateurs.budgets.schedule import RAMPS
 from secateurs.errors import (
     BudgetError,
     CriterionError,
@@ -25,8 +27,6 @@ from secateurs.errors import (
     UsageError,
     VerificationError,
 )
-from secateurs.schedule import RAMPS
-from secateurs.training.ramp import Ramp
 
 OPTIMIZERS = {
     "SGD": lambda p: SGD(p, lr=0.05, momentum=0.9),

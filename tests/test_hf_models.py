@@ -13,10 +13,11 @@ import torch
 import secateurs as sc
 from secateurs.cli import main
 from secateurs.errors import ModelError
-from secateurs.pretrained import Pretrained
-from secateurs.report import Comparison
-from secateurs.sources import build, read_data
-from secateurs.text import TextOptions
+from secateurs.experiments.report.comparison import Comparison
+from secateurs.experiments.specs.data import read_data
+from secateurs.experiments.specs.models import build
+from secateurs.huggingface.pretrained import Pretrained
+from secateurs.huggingface.text.data import TextOptions
 
 
 @pytest.fixture(scope="module")
@@ -141,7 +142,7 @@ def test_what_is_no_name_of_the_hub_is_refused_before_anyone_is_asked(monkeypatc
     def ask(*_, **__):
         raise AssertionError("the network was asked")
 
-    monkeypatch.setattr("secateurs.pretrained.create_connection", ask)
+    monkeypatch.setattr("secateurs.huggingface.pretrained.create_connection", ask)
     for path in ("./absent", "/absent", "models/small/absent", "weights.bin", "org/two words", "org/"):
         with pytest.raises(ModelError, match=r"there is no directory .* no name on the hub"):
             Pretrained(path).model()
@@ -153,8 +154,8 @@ def test_without_a_network_a_name_of_the_hub_fails_soon(monkeypatch):
         assert timeout <= 5
         raise TimeoutError
 
-    monkeypatch.setattr("secateurs.pretrained.create_connection", silent)
-    monkeypatch.setattr("secateurs.pretrained.getproxies", dict)
+    monkeypatch.setattr("secateurs.huggingface.pretrained.create_connection", silent)
+    monkeypatch.setattr("secateurs.huggingface.pretrained.getproxies", dict)
     begin = time.monotonic()
     with pytest.raises(ModelError, match="the hub, which cannot be reached"):
         Pretrained("nobody/nothing-of-this-name").model()

@@ -8,9 +8,9 @@ import secateurs as sc
 from secateurs.criteria.hybrid import NORMALIZERS
 from secateurs.criteria.tune import ALPHAS, EverySecond, tune
 from secateurs.errors import CriterionError, DataError
-from secateurs.evaluate import mean_loss
-from secateurs.preserve import batch_statistics
+from secateurs.evaluate.quality import mean_loss
 from secateurs.surgery.cut import mask as masked
+from secateurs.utils.restore import batch_statistics
 
 
 @pytest.fixture

@@ -1,60 +1,102 @@
-"""The house has an order: a module imports only from modules to its left."""
+"""The house: rooms in one order, no circle, and each entered through its face alone."""
 
 import ast
+from collections import defaultdict
 from pathlib import Path
 
 import pytest
 
-ORDER = [
-    "errors tables progress preserve shard together data inputs feeding costs files launch tasks quantised pretrained "
-    "text",
-    "structure",
-    "losses evaluate",
-    "observe",
-    "criteria",
-    "certificate plan",
-    "budgets",
-    "selection",
-    "surgery",
-    "depth",
-    "masking features",
-    "least_squares",
-    "compensate",
-    "differentiation",
-    "recover check schedule",
-    "persist report",
-    "layerwise",
-    "training",
-    "state procedure",
-    "run",
-    "pipeline",
-    "demo",
-    "sources",
-    "job summary",
-    "workers",
-    "sweep",
-    "studies",
-    "cli",
-]
-RANK = {name: rank for rank, names in enumerate(ORDER) for name in names.split()}
+# Lowest first: a room imports only from rooms to its left.
+ROOMS = (
+    "errors utils data huggingface structure observe evaluate budgets criteria surgery training persist pruning "
+    "experiments cli"
+).split()
 PACKAGE = Path(__file__).parent.parent / "src" / "secateurs"
-FILES = sorted(set(PACKAGE.rglob("*.py")) - {PACKAGE / "__init__.py", PACKAGE / "__main__.py"})
+FILES = sorted(PACKAGE.rglob("*.py"))
 
 
-def imported(path):
-    for node in ast.walk(ast.parse(path.read_text())):
-        if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("secateurs"):
-            yield from [node.module] if node.module != "secateurs" else [f"secateurs.{a.name}" for a in node.names]
+def module_of(path):
+    """The dotted name of a file, without the package's own."""
+    parts = path.relative_to(PACKAGE).with_suffix("").parts
+    return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
+
+
+MODULES = {module_of(path): path for path in FILES}
+PACKAGES = {name for name, path in MODULES.items() if path.name == "__init__.py"}
+
+
+def imports(path):
+    """(module, name) for each name that a file imports from the package, those inside functions too."""
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{path}: relative import"
+            if node.module.split(".")[0] == "secateurs":
+                yield from ((node.module.partition(".")[2], alias.name) for alias in node.names)
         elif isinstance(node, ast.Import):
-            yield from (alias.name for alias in node.names if alias.name.startswith("secateurs"))
+            yield from (
+                (alias.name.partition(".")[2], "") for alias in node.names if alias.name.split(".")[0] == "secateurs"
+            )
 
 
-@pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(PACKAGE)))
-def test_imports_come_from_the_left(path):
-    own = path.relative_to(PACKAGE).with_suffix("").parts[0]
-    for module in imported(path):
-        other = module.split(".")[1]
-        assert other == own or RANK[other] <= RANK[own], f"{own} imports {other}"
+HANDED_ON = {name: {its for _, its in imports(MODULES[name])} for name in PACKAGES}
+
+
+def target(module, name):
+    """The module that an import reaches: a file of a package, if the name is one and not a definition of that name."""
+    inner = f"{module}.{name}".strip(".")
+    return inner if inner in MODULES and name not in HANDED_ON.get(module, ()) else module
+
+
+def package_of(module):
+    return module if module in PACKAGES else module.rpartition(".")[0]
+
+
+@pytest.mark.parametrize("module", [name for name in MODULES if name and name != "__main__"])
+def test_a_room_imports_only_from_lower_rooms(module):
+    own = module.split(".")[0]
+    for reached in (target(*its) for its in imports(MODULES[module])):
+        other = reached.split(".")[0]
+        assert other == own or ROOMS.index(other) < ROOMS.index(own), f"{module} imports {reached}"
+
+
+@pytest.mark.parametrize("module", [name for name in MODULES if name])
+def test_other_rooms_are_entered_through_their_faces(module):
+    own = package_of(module)
+    for reached in (target(*its) for its in imports(MODULES[module])):
+        inside = reached not in PACKAGES and package_of(reached) not in ("", own)
+        below = own.startswith(f"{package_of(reached)}.")  # a file of a folder that this one lies in
+        assert not inside or below, f"{module} imports {reached}, a file inside another room"
+
+
+def test_no_circle_of_imports():
+    arrows = defaultdict(set)
+    for module, path in MODULES.items():
+        if module in PACKAGES:  # a face hands names on; who imports it needs the files that define them
+            continue
+        for reached, name in ((target(*its), its[1]) for its in imports(path)):
+            arrows[module].add(definer(reached, name))
+    seen, stack = set(), []
+
+    def visit(module):
+        assert module not in stack, f"circle: {' -> '.join([*stack[stack.index(module) :], module])}"
+        if module not in seen:
+            stack.append(module)
+            for other in sorted(arrows[module] - {module}):
+                visit(other)
+            stack.pop()
+            seen.add(module)
+
+    for module in sorted(MODULES):
+        visit(module)
+
+
+def definer(module, name):
+    """The file that defines a name which a face hands on."""
+    if module in PACKAGES:
+        for inner, its in imports(MODULES[module]):
+            if its == name:
+                return definer(inner, name)
+    return module
 
 
 def test_the_library_never_prints():

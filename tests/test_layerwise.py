@@ -11,14 +11,14 @@ from torch import nn
 
 import secateurs as sc
 from benchmarks.zoo import BY_NAME
-from secateurs.criteria import find
-from secateurs.data import as_call
+from secateurs.criteria.parse import find
+from secateurs.data.call import as_call
 from secateurs.errors import CriterionError, DataError, ModelError, UsageError
-from secateurs.layerwise.hollow import Hollow
-from secateurs.layerwise.passage import Leaf, find_passage
-from secateurs.layerwise.score import score_by_stages
-from secateurs.layerwise.stages import staged
-from secateurs.progress import silent
+from secateurs.pruning.layerwise.execution_plan import Leaf, find_passage
+from secateurs.pruning.layerwise.offloaded_model import Hollow
+from secateurs.pruning.layerwise.score import score_by_stages
+from secateurs.pruning.layerwise.stages import staged
+from secateurs.utils.progress import silent
 
 pytestmark = pytest.mark.filterwarnings("ignore::secateurs.SecateursWarning")
 transformers.logging.set_verbosity_error()

@@ -16,8 +16,8 @@ import secateurs as sc
 from benchmarks.zoo import BY_NAME
 from secateurs.cli import app
 from secateurs.errors import ModelError, PersistError, SecateursError, UsageError, VerificationError
-from secateurs.layerwise import run as layerwise_run
-from secateurs.layerwise.write import Shards
+from secateurs.pruning.layerwise import layerwise as layerwise_run
+from secateurs.pruning.layerwise.write import Shards
 from secateurs.structure.tensors import tensors_in
 
 pytestmark = pytest.mark.filterwarnings("ignore::secateurs.SecateursWarning")

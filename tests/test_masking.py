@@ -13,7 +13,9 @@ from models import FAMILIES, build
 from torch import nn
 
 import secateurs as sc
-from secateurs.criteria import CRITERIA, Criterion
+from secateurs.budgets.top_k import best
+from secateurs.criteria.criterion import Criterion
+from secateurs.criteria.registry import CRITERIA
 from secateurs.errors import (
     BudgetError,
     CriterionError,
@@ -24,8 +26,8 @@ from secateurs.errors import (
     UnscoredWarning,
     UsageError,
 )
-from secateurs.masking import Masked, mask
-from secateurs.selection import best
+from secateurs.pruning.unstructured.mask import mask
+from secateurs.pruning.unstructured.masked import Masked
 
 WITH_ENTRIES = sorted(name for name, c in CRITERIA.items() if isinstance(c, Criterion) and c.entries)
 

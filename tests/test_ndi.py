@@ -13,12 +13,16 @@ from scipy.stats import spearmanr
 from torch import nn
 
 import secateurs as sc
-from secateurs.criteria import CRITERIA, find, memory_of
+from secateurs.criteria.collect import memory_of
 from secateurs.criteria.families import ndi
 from secateurs.criteria.families.correlation import SHRINKAGE, correlation, correlation_bounds, sampling_error
-from secateurs.differentiation import ndi_report
+from secateurs.criteria.parse import find
+from secateurs.criteria.registry import CRITERIA
 from secateurs.errors import CriterionError, DataError, FewSamplesWarning, PlanError
-from secateurs.observe import Pooled, differentiate, gradients
+from secateurs.observe import gradients
+from secateurs.observe.gradients import differentiate
+from secateurs.observe.samples import Pooled
+from secateurs.pruning.ndi_report import ndi_report
 
 
 def linear():

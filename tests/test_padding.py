@@ -11,8 +11,11 @@ from torch import nn
 
 import secateurs as sc
 from secateurs.errors import DataError
-from secateurs.observe import FiringCounts, MapRanks, Moments, NuclearDrops, Pooled, Sampled, Totals, observe
+from secateurs.observe.feature_maps import MapRanks, NuclearDrops
+from secateurs.observe.observe import observe
 from secateurs.observe.padding import without_padding
+from secateurs.observe.samples import Pooled, Sampled
+from secateurs.observe.totals import FiringCounts, Moments, Totals
 from secateurs.structure.groups import Seen
 
 STATISTICS = (FiringCounts, Totals, Moments, Pooled, Sampled, MapRanks, NuclearDrops)

@@ -7,7 +7,7 @@ import shutil
 import pytest
 from reports import single, sweep
 
-from secateurs.report import write_report
+from secateurs.experiments.report.page import write_report
 
 webdriver = pytest.importorskip("selenium.webdriver", reason="selenium is not installed")
 CHROMIUM, DRIVER = shutil.which("chromium"), shutil.which("chromedriver")

@@ -12,9 +12,9 @@ from hypothesis import strategies as st
 from torch import nn
 
 import secateurs as sc
-from secateurs.data import batches
+from secateurs.data.batch import batches
 from secateurs.errors import DataError, ModelError
-from secateurs.text import Windows
+from secateurs.huggingface.text.sequences import Windows
 
 
 def defined(model, tokens, length, stride):

@@ -13,8 +13,8 @@ from torch import nn
 
 import secateurs as sc
 from secateurs.errors import PersistError, PlanError
-from secateurs.persist import save
-from secateurs.surgery import operate
+from secateurs.persist.save import save
+from secateurs.surgery.apply import operate
 
 
 @pytest.fixture
@@ -254,7 +254,7 @@ def test_a_directory_that_cannot_be_written(saved, tmp_path):
 def test_a_save_that_fails_midway_leaves_the_old_one(saved, monkeypatch):
     directory, result = saved
     before = {p.name: p.read_bytes() for p in directory.iterdir()}
-    monkeypatch.setattr("secateurs.persist.write.digest", lambda path: (_ for _ in ()).throw(OSError("disk full")))
+    monkeypatch.setattr("secateurs.persist.save.digest", lambda path: (_ for _ in ()).throw(OSError("disk full")))
     with pytest.raises(PersistError, match="disk full"):
         result.save(directory, overwrite=True)
     assert {p.name: p.read_bytes() for p in directory.iterdir()} == before

@@ -11,15 +11,16 @@ import torch
 from sklearn.metrics import roc_auc_score
 
 from secateurs import cli
-from secateurs.criteria import CRITERIA, Criterion
-from secateurs.demo import Digits
+from secateurs.criteria.criterion import Criterion
+from secateurs.criteria.registry import CRITERIA
 from secateurs.errors import CriterionError, PersistError, UnscorableError, UsageError
-from secateurs.studies import Study, planted, run
-from secateurs.studies.finding import made
-from secateurs.studies.network import train
-from secateurs.studies.planted import areas
-from secateurs.studies.planting import KINDS, SETS, plant
-from secateurs.studies.result import Areas, Round
+from secateurs.experiments.digits import Digits
+from secateurs.experiments.studies import planted
+from secateurs.experiments.studies.finding import made
+from secateurs.experiments.studies.network import train
+from secateurs.experiments.studies.planted import areas, run
+from secateurs.experiments.studies.planting import KINDS, SETS, plant
+from secateurs.experiments.studies.result import Areas, Round, Study
 
 EXACT = [kind for kind in KINDS if kind != "near-duplicates"]
 SIGHTED = ["random", "l2", "max-correlation", "diversity"]

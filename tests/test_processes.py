@@ -12,11 +12,13 @@ from torch.multiprocessing.spawn import start_processes
 from torch.utils.data import DataLoader, DistributedSampler, TensorDataset
 
 import secateurs as sc
-from secateurs.criteria import CRITERIA
-from secateurs.data import first_batch
+from secateurs.criteria.registry import CRITERIA
+from secateurs.data.batch import first_batch
+from secateurs.data.collectives import agree
 from secateurs.errors import UsageError
-from secateurs.observe import MapRanks, NuclearDrops, Pooled, Sampled, gradients
-from secateurs.together import agree
+from secateurs.observe import gradients
+from secateurs.observe.feature_maps import MapRanks, NuclearDrops
+from secateurs.observe.samples import Pooled, Sampled
 
 SIZES = (5, 3, 8, 2, 4, 3, 2, 2, 1)
 """Samples per batch: some ranks have more batches, and more samples, than others."""

@@ -9,8 +9,8 @@ from torch import nn
 
 import secateurs as sc
 from secateurs.errors import DataError, PlanError, UsageError
-from secateurs.preserve import evaluating
-from secateurs.recover import tracking_norms
+from secateurs.training.recalibrate import tracking_norms
+from secateurs.utils.restore import evaluating
 
 
 @pytest.fixture

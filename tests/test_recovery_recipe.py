@@ -17,11 +17,13 @@ from torch.optim.lr_scheduler import CosineAnnealingLR, LinearLR, MultiStepLR, S
 from torch.testing import assert_close
 
 import secateurs as sc
-from secateurs.data import Batch, Call
+from secateurs.data.batch import Batch
+from secateurs.data.call import Call
 from secateurs.errors import DataError, ModelError, UsageError
-from secateurs.recover import History, recover
-from secateurs.recover.objective import Objective
-from secateurs.recover.schedule import optimizer_of, schedule_of
+from secateurs.training.history import History
+from secateurs.training.objective import Objective
+from secateurs.training.optimizer import optimizer_of, schedule_of
+from secateurs.training.recover import recover
 
 
 @pytest.mark.parametrize(

@@ -14,12 +14,14 @@ from reports import CRITERIA, DENSE, comparison, outcome, single, sweep
 
 import secateurs as sc
 from secateurs.errors import PersistError
-from secateurs.report import Comparison, Metric, render_markdown, render_page, write_report
-from secateurs.report.agreement import agreement, overlap
-from secateurs.report.headlines import headlines
-from secateurs.report.sections import sections
-from secateurs.report.tidy import records, summary, to_csv
-from secateurs.tables import markdown, spread
+from secateurs.experiments.report.agreement import agreement, overlap
+from secateurs.experiments.report.comparison import Comparison
+from secateurs.experiments.report.headlines import headlines
+from secateurs.experiments.report.outcome import Metric
+from secateurs.experiments.report.page import render_markdown, render_page, write_report
+from secateurs.experiments.report.sections import sections
+from secateurs.experiments.report.tidy import records, summary, to_csv
+from secateurs.utils.tables import markdown, spread
 
 
 class Page(html.parser.HTMLParser):

@@ -17,7 +17,7 @@ from torch.utils.data import DataLoader, TensorDataset
 
 import secateurs as sc
 from secateurs.errors import PersistError, UsageError
-from secateurs.run import Run
+from secateurs.pruning.run.directory import Run
 
 SCRIPT = """
 import torch

@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 from torch import nn
 
 import secateurs as sc
+from secateurs.budgets.schedule import RAMPS, kept
 from secateurs.errors import BudgetError, UsageError
-from secateurs.schedule import RAMPS, kept
 
 
 @given(st.sampled_from(sorted(RAMPS)), st.floats(0.01, 1), st.integers(1, 12))

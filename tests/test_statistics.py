@@ -14,24 +14,17 @@ from torch.func import functional_call
 from torch.nn.functional import cross_entropy, mse_loss
 
 import secateurs as sc
-from secateurs.criteria import Request
-from secateurs.criteria.elimination import through_units
-from secateurs.data import as_call
+from secateurs.criteria.synflow import through_units
+from secateurs.criteria.weight_view import Request
+from secateurs.data.call import as_call
 from secateurs.errors import CriterionError, DataError
-from secateurs.observe import (
-    FiringCounts,
-    MapRanks,
-    Moments,
-    NuclearDrops,
-    Pooled,
-    Sampled,
-    Totals,
-    differentiate,
-    gradients,
-    memory,
-    observe,
-    synaptic_flow,
-)
+from secateurs.observe import gradients
+from secateurs.observe.feature_maps import MapRanks, NuclearDrops
+from secateurs.observe.gradients import differentiate
+from secateurs.observe.observe import memory, observe
+from secateurs.observe.samples import Pooled, Sampled
+from secateurs.observe.synaptic_flow import synaptic_flow
+from secateurs.observe.totals import FiringCounts, Moments, Totals
 
 COMMUTATIVE = (FiringCounts, Totals, Moments)
 OF_SAMPLES = (Pooled, Sampled, MapRanks, NuclearDrops)

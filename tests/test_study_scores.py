@@ -20,12 +20,12 @@ from torch.utils.data import TensorDataset
 import secateurs as sc
 from secateurs import cli
 from secateurs.errors import CriterionError, UsageError
-from secateurs.structure import trace
-from secateurs.studies import ablation as ablating
-from secateurs.studies.ablation import Ranks, ablation, by_chance, loss_without, ranks
-from secateurs.studies.agreement import Agreement, agreement, cosine, cosine_by_chance
-from secateurs.studies.draws import SOURCES, Draws, labels_of
-from secateurs.studies.samples import Record, samples, sentence
+from secateurs.experiments.studies import ablation as ablating
+from secateurs.experiments.studies.ablation import Ranks, ablation, by_chance, loss_without, ranks
+from secateurs.experiments.studies.agreement import Agreement, agreement, cosine, cosine_by_chance
+from secateurs.experiments.studies.draws import SOURCES, Draws, labels_of
+from secateurs.experiments.studies.samples import Record, samples, sentence
+from secateurs.structure.trace import trace
 
 SCORES = st.lists(st.floats(-9, 9), min_size=2, max_size=6).map(lambda values: torch.tensor(values).double())
 

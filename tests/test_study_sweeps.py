@@ -12,18 +12,19 @@ from hypothesis import strategies as st
 from studied import named
 
 from secateurs import cli
-from secateurs.costs import Cost
 from secateurs.errors import SecateursError, UsageError
-from secateurs.recover import Recovery
-from secateurs.report import Comparison, Outcome
-from secateurs.studies import beta as betas
-from secateurs.studies import hybrid as hybrids
-from secateurs.studies import schedule as schedules
-from secateurs.studies.beta import beta, cliff
-from secateurs.studies.finding import Finding
-from secateurs.studies.hybrid import hybrid
-from secateurs.studies.schedule import Variant, schedule, variants
-from secateurs.summary import PERPLEXITY
+from secateurs.experiments.report.comparison import Comparison
+from secateurs.experiments.report.outcome import Outcome
+from secateurs.experiments.studies import beta as betas
+from secateurs.experiments.studies import hybrid as hybrids
+from secateurs.experiments.studies import schedule as schedules
+from secateurs.experiments.studies.beta import beta, cliff
+from secateurs.experiments.studies.finding import Finding
+from secateurs.experiments.studies.hybrid import hybrid
+from secateurs.experiments.studies.schedule import Variant, schedule, variants
+from secateurs.experiments.summary import PERPLEXITY
+from secateurs.structure.cost import Cost
+from secateurs.training.recipe import Recovery
 
 AUTO = "auto*l1+auto*nexp"
 
@@ -36,8 +37,8 @@ def job(tmp_path):
 @pytest.fixture
 def quick(monkeypatch):
     """Runs in this process take no times and draw no pages."""
-    monkeypatch.setattr("secateurs.summary.latencies", lambda models, _: [0.0] * len(models))
-    monkeypatch.setattr("secateurs.report.page.render_page", lambda _: "")
+    monkeypatch.setattr("secateurs.experiments.summary.latencies", lambda models, _: [0.0] * len(models))
+    monkeypatch.setattr("secateurs.experiments.report.page.render_page", lambda _: "")
 
 
 def here(cells):
@@ -209,7 +210,7 @@ def test_the_command_writes_prints_and_goes_on(job, tmp_path, monkeypatch, capsy
     written = json.loads((tmp_path / "new" / "beta.json").read_text())
     assert written["sentence"] in out
     assert "](beta-accuracy.svg)" in (tmp_path / "new" / "beta.md").read_text()
-    monkeypatch.setattr("secateurs.workers._apart", lambda *_: pytest.fail("run again"))
+    monkeypatch.setattr("secateurs.experiments.workers._apart", lambda *_: pytest.fail("run again"))
     assert command(monkeypatch, "beta", *options, "--json") == 0
     assert json.loads(capsys.readouterr().out)["rows"] == written["rows"]
     assert command(monkeypatch, "beta", *options, "--seeds", "2") == 3

@@ -12,15 +12,15 @@ from torch.nn import functional
 from typer.testing import CliRunner
 
 from secateurs.cli import app
-from secateurs.data import as_call
+from secateurs.data.call import as_call
 from secateurs.errors import ModelError, UsageError
-from secateurs.job import Job
-from secateurs.recover import Recovery
-from secateurs.studies import activations, dynamics, initialisation, retrain
-from secateurs.studies.dynamics import Course
-from secateurs.studies.retrain import architecture, check, reinitialised, train, trained, untrained
-from secateurs.studies.swap import ACTIVATIONS, swapped
-from secateurs.studies.words import against, sides
+from secateurs.experiments.job import Job
+from secateurs.experiments.studies import activations, dynamics, initialisation, retrain
+from secateurs.experiments.studies.dynamics import Course
+from secateurs.experiments.studies.retrain import architecture, check, reinitialised, train, trained, untrained
+from secateurs.experiments.studies.swap import ACTIVATIONS, swapped
+from secateurs.experiments.studies.words import against, sides
+from secateurs.training.recipe import Recovery
 
 MODEL = """
 from torch import nn

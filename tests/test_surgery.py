@@ -13,7 +13,7 @@ from torch.utils._pytree import tree_leaves
 
 import secateurs as sc
 from secateurs.errors import PlanError, PutBackWarning, VerificationError
-from secateurs.surgery import operate
+from secateurs.surgery.apply import operate
 from secateurs.surgery.trials import Trials
 
 INEXACT = {"layer norm", "group norm"}

@@ -14,13 +14,14 @@ import psutil
 import pytest
 
 from secateurs.errors import CriterionError, PersistError, UsageError
-from secateurs.job import Job
-from secateurs.progress import silent
-from secateurs.recover import Recovery
-from secateurs.report import Comparison
-from secateurs.summary import measure
-from secateurs.sweep import Sweep
-from secateurs.workers import on_ray, on_this_machine
+from secateurs.experiments.job import Job
+from secateurs.experiments.report.comparison import Comparison
+from secateurs.experiments.run_job import run_job
+from secateurs.experiments.summary import measure
+from secateurs.experiments.sweep import Sweep
+from secateurs.experiments.workers import on_ray, on_this_machine
+from secateurs.training.recipe import Recovery
+from secateurs.utils.progress import silent
 
 SCRIPT = """
 import os, signal
@@ -91,7 +92,7 @@ def test_a_sweep_is_its_runs(swept):
     for cell in sweep.cells(place / "out")[::5]:
         (its,) = [o for o in found.outcomes if (o.criterion, o.budget, o.seed) == (
             cell.job.criterion, cell.job.budget, cell.job.seed)]  # fmt: skip
-        alone, _ = cell.job.run(place / "alone" / cell.name.replace(" ", "-"), silent, "")
+        alone, _ = run_job(cell.job, place / "alone" / cell.name.replace(" ", "-"), silent, "")
         assert alone.plan.keep == {name: tuple(kept) for name, kept in its.keep.items()}
         assert alone.measured["recovered"]["accuracy"] == its.quality["recovered"]
     dense = {json.loads((cell.report).read_text())["quality"] for cell in sweep.cells(place / "out")}
@@ -104,13 +105,13 @@ def test_the_dense_model_is_measured_once(place, monkeypatch):
     def counting(test):
         return lambda model: [sizes.append(sum(p.numel() for p in model.parameters())), measure(test)(model)][1]
 
-    monkeypatch.setattr("secateurs.sweep.measure", counting)
-    monkeypatch.setattr("secateurs.job.measure", counting)
+    monkeypatch.setattr("secateurs.experiments.sweep.measure", counting)
+    monkeypatch.setattr("secateurs.experiments.run_job.measure", counting)
     sweep = Sweep(job(recovery=Recovery(epochs=0)), ("l2",), ("macs:0.5",), 1)
     found = compare(place, sweep, lambda cells: ((cell, cell.run(1)) for cell in cells))
     assert len(found.outcomes) == 3
     assert sizes.count(max(sizes)) == 1  # all others are smaller
-    _, alone = sweep.cells(place / "out")[0].job.run(place / "alone", silent, "")
+    _, alone = run_job(sweep.cells(place / "out")[0].job, place / "alone", silent, "")
     assert sizes.count(max(sizes)) == 2
     assert (alone.quality, alone.loss) == (found.quality, found.loss)
 

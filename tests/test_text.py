@@ -9,8 +9,9 @@ from torch.utils.data import Subset
 
 import secateurs as sc
 from secateurs.errors import DataError, ModelError, UsageError
-from secateurs.sources import read_data, read_dataset
-from secateurs.text import TextOptions, loader
+from secateurs.experiments.specs.data import read_data, read_dataset
+from secateurs.huggingface.text.data import TextOptions
+from secateurs.huggingface.text.sequences import loader
 
 TEXTS = ["the cat sees a dog", "a bird", "the fish eats and hears the big red bird always"]
 EOS = languages.VOCABULARY.index("[EOS]")

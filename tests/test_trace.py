@@ -12,8 +12,7 @@ from torch import nn
 
 import secateurs as sc
 from secateurs.errors import ModelError, NoMatchError, TraceError
-from secateurs.structure.rules import rule
-from secateurs.structure.rules.registry import RULES
+from secateurs.structure.rules.registry import RULES, rule
 
 
 def test_groups_of_a_residual_network():

@@ -12,10 +12,10 @@ from torch import nn
 from torch.nn import functional as F
 
 import secateurs as sc
-from secateurs import demo
 from secateurs.errors import CriterionError, DataError, ModelError, PersistError, UsageError
-from secateurs.training import differentiation_loss, track
-from secateurs.training.regularise import mean_squared_correlation
+from secateurs.experiments import demo
+from secateurs.training.differentiation_loss import differentiation_loss, mean_squared_correlation
+from secateurs.training.track import track
 
 COMPONENTS = ["ndi", "diversity", "informativeness", "fisher"]
 

@@ -7,9 +7,13 @@ import pytest
 import torch
 
 import secateurs as sc
-from secateurs.criteria import CRITERIA, elimination
+from secateurs.criteria import synflow as elimination
 from secateurs.criteria.families.correlation import unexplained
-from secateurs.observe import Pooled, differentiate, gradients, observe
+from secateurs.criteria.registry import CRITERIA
+from secateurs.observe import gradients
+from secateurs.observe.gradients import differentiate
+from secateurs.observe.observe import observe
+from secateurs.observe.samples import Pooled
 
 if not importlib.util.find_spec("transformers") or not importlib.util.find_spec("torchvision"):
     pytest.skip("transformers is not installed: pip install secateurs[zoo]", allow_module_level=True)

@@ -8,9 +8,9 @@ from hypothesis import strategies as st
 from torch import nn
 
 import secateurs as sc
-from secateurs.budgets import effective_count
+from secateurs.budgets.effective import effective_count
 from secateurs.errors import BudgetError, InfeasibleBudgetError
-from secateurs.surgery import cut_further
+from secateurs.pruning.step import cut_further
 
 WIDE = ("0.into", "2.into", "4.into")
 NARROW = ("1.into", "3.into")

@@ -9,9 +9,9 @@ from hypothesis import strategies as st
 from languages import transformers
 
 import secateurs as sc
-from secateurs.budgets import allocate
+from secateurs.budgets.allocate import allocate
 from secateurs.errors import InfeasibleBudgetError
-from secateurs.surgery import taken
+from secateurs.surgery.config_widths import taken
 
 BODY = {"vocab_size": 64, "hidden_size": 60, "num_hidden_layers": 2, "intermediate_size": 40,
         "num_attention_heads": 12, "head_dim": 4, "num_key_value_heads": 12, "max_position_embeddings": 32,

@@ -9,7 +9,7 @@ import pytest
 import torch
 
 import secateurs as sc
-from secateurs.surgery import operate
+from secateurs.surgery.apply import operate
 
 if not all(importlib.util.find_spec(name) for name in ("torchvision", "timm", "transformers")):
     pytest.skip("the zoo's libraries are not installed: pip install secateurs[zoo]", allow_module_level=True)

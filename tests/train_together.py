@@ -10,8 +10,8 @@ from torch import distributed, nn
 from torch.utils.data import DataLoader, TensorDataset
 
 import secateurs as sc
+from secateurs.data.shard import shard
 from secateurs.errors import SecateursError
-from secateurs.shard import shard
 
 GLOBAL, OWN = 8, 4
 """Samples in a batch of one process alone, and in that of one of two."""

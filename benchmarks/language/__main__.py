@@ -19,14 +19,14 @@ from pathlib import Path
 import benchmarks.torchvision_ops  # noqa: F401  (first: transformers imports torchvision)
 
 # isort: split
+from secateurs.budgets.schedule import Schedule
 from secateurs.cli.output import progress
-from secateurs.job import Job
-from secateurs.progress import Progress
-from secateurs.recover import Recovery
-from secateurs.schedule import Schedule
-from secateurs.studies.beta import beta
-from secateurs.sweep import Sweep
-from secateurs.workers import Execute, on_this_machine
+from secateurs.experiments.job import Job
+from secateurs.experiments.studies.beta import beta
+from secateurs.experiments.sweep import Sweep
+from secateurs.experiments.workers import Execute, on_this_machine
+from secateurs.training.recipe import Recovery
+from secateurs.utils.progress import Progress
 
 RESULTS = Path(__file__).parent.parent / "results" / "language"
 CRITERIA = ("obs", "nexp", "ssi", "ndi", "taylor", "wanda", "flap")

@@ -45,7 +45,7 @@ from benchmarks.real.experiment import Experiment
 from benchmarks.real.pictures import Picture, dots
 from benchmarks.real.record import Line, Settings
 from benchmarks.real.tables import Column, mean, part, rows, setting
-from secateurs.recover import Recovery
+from secateurs.training.recipe import Recovery
 
 DEPTHS = (56, 20)
 SEEDS = (0, 1, 2)

@@ -14,9 +14,9 @@ from benchmarks.real.data import Batches, batches, cifar10, training
 from benchmarks.real.record import Figures, Settings
 from benchmarks.real.stages import compensated, recalibrated
 from benchmarks.zoo.measure import wrong
-from secateurs.compensate import needs
-from secateurs.criteria import SCOPES
-from secateurs.observe import Observations, observe
+from secateurs.budgets.scopes import SCOPES
+from secateurs.observe.observe import Observations, observe
+from secateurs.surgery.compensate import needs
 
 BATCH = 128
 WHOLE = "as it comes"

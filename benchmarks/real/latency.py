@@ -30,7 +30,7 @@ from benchmarks.real.experiment import Experiment
 from benchmarks.real.record import Figures, Line, Settings
 from benchmarks.real.tables import Column, mean, setting, table
 from benchmarks.shared import SHARED
-from secateurs.costs import in_turns
+from secateurs.evaluate.latency import in_turns
 
 SEEDS = (0, 1, 2)
 SECONDS = 20.0

@@ -43,8 +43,8 @@ from benchmarks.real.data import Batches, batches
 from benchmarks.real.experiment import Experiment
 from benchmarks.real.record import Figures, Line, Settings
 from benchmarks.real.tables import Column, mean, pivot, setting, table
-from secateurs.recover import Recovery
-from secateurs.tables import spread
+from secateurs.training.recipe import Recovery
+from secateurs.utils.tables import spread
 
 SEEDS = (0, 1, 2)
 SPARSITIES = (50, 60, 70, 80, 90, 95, 98)

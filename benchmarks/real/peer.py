@@ -11,8 +11,8 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 import secateurs as sc
+from secateurs.budgets.plan import GroupPlan
 from secateurs.errors import BudgetError
-from secateurs.plan import GroupPlan
 
 NAME = "torch-pruning "
 """How the names of its methods begin in settings."""

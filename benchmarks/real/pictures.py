@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 
 from benchmarks.real import peer
 from benchmarks.real.record import Line
-from secateurs.report.figures import INK, STYLE, WIDTH, colour, legend, marker, svg
+from secateurs.utils.figures import INK, STYLE, WIDTH, colour, legend, marker, svg
 
 
 class Picture(NamedTuple):

@@ -11,8 +11,8 @@ from torch import nn
 
 import secateurs as sc
 from benchmarks.real.data import cifar10, training
-from secateurs.files import whole
-from secateurs.preserve import rng
+from secateurs.utils.atomic_write import whole
+from secateurs.utils.restore import rng
 
 WIDTHS = (16, "pool", 32, "pool", 64, 64, "pool", 64)
 SLOPE = 0.1

@@ -10,7 +10,7 @@ from torch import nn
 import secateurs as sc
 from benchmarks.real.data import Batches
 from benchmarks.real.record import Figures
-from secateurs.observe import Observations
+from secateurs.observe.observe import Observations
 
 
 def recalibrated(model: nn.Module, images: Batches, test: Batches, name: str, *by: Any) -> Figures:

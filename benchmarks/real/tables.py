@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from benchmarks.real.record import Line, key
-from secateurs.tables import markdown, spread
+from secateurs.utils.tables import markdown, spread
 
 Column = Callable[[Sequence[Line]], str]
 """The text of one cell, from the lines of its row."""

@@ -14,8 +14,8 @@ import torch
 
 from benchmarks.real.experiment import Experiment, experiment
 from benchmarks.real.record import Line, Settings, commit
-from secateurs.report import environment
-from secateurs.workers import end_with_parent
+from secateurs.experiments.workers import end_with_parent
+from secateurs.utils.environment import environment
 
 
 def measured(its: Experiment, cells: Sequence[Settings], workers: int) -> Iterator[tuple[Settings, Line | str]]:

@@ -15,7 +15,7 @@ from rich.progress import track
 
 from benchmarks.zoo import ENTRIES
 from benchmarks.zoo.table import render
-from secateurs.report import environment
+from secateurs.utils.environment import environment
 
 RESULTS = Path(__file__).parent.parent / "results"
 BATCH, WORKERS = 8, 2

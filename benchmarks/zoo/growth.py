@@ -24,7 +24,7 @@ from torch import nn
 import benchmarks.torchvision_ops  # noqa: F401  must come before torchvision
 import secateurs as sc
 from benchmarks.zoo.measure import LIMIT_S, best, cut_only, prune_by_torch_pruning, within_limit
-from secateurs.report import environment
+from secateurs.utils.environment import environment
 
 RESULTS = Path(__file__).parent.parent / "results"
 

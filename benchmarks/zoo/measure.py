@@ -21,14 +21,14 @@ from torch import Tensor, nn
 
 import secateurs as sc
 from benchmarks.zoo import BY_NAME
-from secateurs.data import as_call
-from secateurs.plan import Plan
-from secateurs.structure import Structure
+from secateurs.budgets.plan import Plan
+from secateurs.data.call import as_call
 from secateurs.structure.axis import leaves
+from secateurs.structure.structure import Structure
 from secateurs.structure.trace import outputs_of
-from secateurs.surgery import assign, operate
-from secateurs.surgery.attributes import HeldSizes
+from secateurs.surgery.apply import operate
 from secateurs.surgery.cut import cut
+from secateurs.surgery.stale_attributes import HeldSizes, assign
 
 LIMIT_S = 120
 

@@ -19,11 +19,11 @@ from torch import Tensor, nn
 
 import secateurs as sc
 from benchmarks.zoo import BY_NAME
-from secateurs.data import as_call
-from secateurs.persist import save
-from secateurs.report import environment
+from secateurs.data.call import as_call
+from secateurs.persist.save import save
 from secateurs.structure.trace import outputs_of
-from secateurs.surgery import Cut, operate
+from secateurs.surgery.apply import Cut, operate
+from secateurs.utils.environment import environment
 
 RESULTS = Path(__file__).parent.parent / "results"
 NAMES = """

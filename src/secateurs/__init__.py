@@ -2,29 +2,21 @@
 
 from importlib.metadata import version
 
-from secateurs.budgets import Limits, allocate
-from secateurs.check import Preflight, check
-from secateurs.compensate import Compensation, compensate
-from secateurs.costs import Cost, cost
+from secateurs.budgets import Limits, Plan, Schedule, allocate
 from secateurs.criteria import Hybrid, criterion, score, score_many
-from secateurs.depth import LayerRanking, drop_layers, rank_layers
-from secateurs.differentiation import ndi_report
+from secateurs.data import random_inputs, shard
 from secateurs.errors import SecateursError, SecateursWarning
 from secateurs.evaluate import accuracy, harness, mean_loss, perplexity, tokens_per_second
-from secateurs.features import FeatureRanking, rank_features
-from secateurs.inputs import random_inputs
-from secateurs.layerwise import Layerwise
-from secateurs.masking import Masked, mask
+from secateurs.huggingface.text import text_data
 from secateurs.persist import load
-from secateurs.pipeline import Result, prune
-from secateurs.plan import Plan
-from secateurs.recover import Recovery, finetune, recalibrate
-from secateurs.schedule import Schedule
-from secateurs.shard import shard
-from secateurs.structure import Structure, trace
-from secateurs.surgery import apply
-from secateurs.text import text_data
-from secateurs.training import apply_, carry_optimizer, check_optimizer, differentiation_loss, gradual, track
+from secateurs.pruning import FeatureRanking, Preflight, Result, check, ndi_report, prune, rank_features
+from secateurs.pruning.depth import LayerRanking, drop_layers, rank_layers
+from secateurs.pruning.gradual import gradual
+from secateurs.pruning.layerwise import Layerwise
+from secateurs.pruning.unstructured import Masked, mask
+from secateurs.structure import Cost, Structure, cost, trace
+from secateurs.surgery import Compensation, apply, apply_, carry_optimizer, check_optimizer, compensate
+from secateurs.training import Recovery, differentiation_loss, finetune, recalibrate, track
 
 __version__ = version("secateurs")
 

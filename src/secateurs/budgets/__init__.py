@@ -2,11 +2,35 @@
 
 from secateurs.budgets.allocate import allocate
 from secateurs.budgets.budget import EFFECTIVE, QUANTITIES, Budget
+from secateurs.budgets.certificate import Certificate
 from secateurs.budgets.effective import certificate, certificates, effective_count, effective_counts
-from secateurs.budgets.ladder import Takes
 from secateurs.budgets.limits import Limits, settled
+from secateurs.budgets.plan import Plan
+from secateurs.budgets.ramp import Ramp
+from secateurs.budgets.removal_order import Takes
+from secateurs.budgets.schedule import Schedule
+from secateurs.budgets.scopes import SCOPES
+from secateurs.budgets.top_k import best, number, numbers, parse_share
 
 __all__ = [
-    "EFFECTIVE", "QUANTITIES", "Budget", "Limits", "Takes", "allocate", "certificate", "certificates",
-    "effective_count", "effective_counts", "settled",
-]  # fmt: skip
+    "EFFECTIVE",
+    "QUANTITIES",
+    "SCOPES",
+    "Budget",
+    "Certificate",
+    "Limits",
+    "Plan",
+    "Ramp",
+    "Schedule",
+    "Takes",
+    "allocate",
+    "best",
+    "certificate",
+    "certificates",
+    "effective_count",
+    "effective_counts",
+    "number",
+    "numbers",
+    "parse_share",
+    "settled",
+]

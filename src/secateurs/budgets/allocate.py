@@ -16,14 +16,14 @@ import numpy as np
 import torch
 
 from secateurs.budgets.budget import EFFECTIVE, Budget
+from secateurs.budgets.certificate import Certificate
 from secateurs.budgets.effective import certificate, effective_count
-from secateurs.budgets.ladder import Ladder, Takes, alike
 from secateurs.budgets.limits import Limits, settled
+from secateurs.budgets.plan import GroupPlan, Plan
+from secateurs.budgets.removal_order import Ladder, Takes
 from secateurs.budgets.scopes import compared
-from secateurs.certificate import Certificate
 from secateurs.errors import BudgetError, CriterionError, InfeasibleBudgetError
-from secateurs.plan import GroupPlan, Plan
-from secateurs.structure import Structure
+from secateurs.structure import Structure, alike
 
 
 def allocate(

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from secateurs.costs import Cost
 from secateurs.errors import BudgetError
+from secateurs.structure import Cost
 
 QUANTITIES = {
     "keep": "units of all groups",

@@ -8,7 +8,7 @@ import warnings
 import torch
 from torch import Tensor
 
-from secateurs.certificate import Certificate
+from secateurs.budgets.certificate import Certificate
 from secateurs.errors import AllZeroWarning, CriterionError
 
 PART = 2**17

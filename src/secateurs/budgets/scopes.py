@@ -7,10 +7,11 @@ from collections.abc import Mapping
 import numpy as np
 
 from secateurs.budgets.budget import EFFECTIVE, Budget
-from secateurs.criteria import SCOPES
 from secateurs.errors import BudgetError, CriterionError
-from secateurs.structure import Structure
-from secateurs.structure.pricing import Pricing
+from secateurs.structure import Pricing, Structure
+
+SCOPES = ("global", "per-cost", "relative", "local")
+"""All units of the model compete, or all for what they cost, or all relative to their group, or those of each group."""
 
 
 def compared(scope: str, structure: Structure, values: Mapping[str, np.ndarray], goal: Budget) -> dict[str, np.ndarray]:

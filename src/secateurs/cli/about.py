@@ -18,7 +18,7 @@ def demo(
     as_json: Json = False,
 ) -> None:
     """Train a small network on digits and prune it to half its MACs by three criteria (about a minute)."""
-    from secateurs.demo import run
+    from secateurs.experiments import run
 
     result = run(out, seeds, progress=progress(as_json))
     if as_json:
@@ -39,7 +39,7 @@ def list_(
     """List the criteria, the forms of a budget and the kinds of units."""
     from secateurs.budgets import EFFECTIVE, QUANTITIES
     from secateurs.criteria import CRITERIA, described
-    from secateurs.structure.kinds import DEFAULT, KINDS
+    from secateurs.structure import DEFAULT, KINDS
 
     if what and what not in LISTS:
         raise typer.BadParameter(f"{what!r} is none of {', '.join(LISTS)}")
@@ -70,7 +70,7 @@ def list_(
 
 def env(as_json: Json = False) -> None:
     """Show versions and hardware, for reports of problems."""
-    from secateurs.report import environment
+    from secateurs.utils import environment
 
     if as_json:
         print_json(environment())

@@ -14,7 +14,7 @@ from secateurs.cli.output import Json, Quiet, print_json, print_table, progress
 from secateurs.cli.resume import Resume, resumable, typed, where
 
 if TYPE_CHECKING:
-    from secateurs.job import Job
+    from secateurs.experiments import Job
 
 SOME_FAILED = 4
 
@@ -34,8 +34,7 @@ def compare(
     as_json: Json = False,
 ) -> None:
     """Compare criteria at several budgets with several seeds: same weights, same schedule, same recovery."""
-    from secateurs.sweep import Sweep
-    from secateurs.workers import on_ray, on_this_machine
+    from secateurs.experiments import Sweep, on_ray, on_this_machine
 
     out, going_on = where(ctx, out, resume)
     if going_on:

@@ -12,7 +12,7 @@ import typer
 from secateurs.cli.options import BatchSize, Keep, Kinds, Shape, floats_of, number_of, shape_of
 
 if TYPE_CHECKING:
-    from secateurs.job import Job
+    from secateurs.experiments import Job
 
 
 def job_of(
@@ -73,11 +73,10 @@ def job_of(
     fit: Annotated[str, typer.Option(help="py:FILE:FUNCTION, trains the model that it is given, instead.")] = "",
 ) -> Job:
     """The job that these options describe."""
-    from secateurs.budgets import Limits
-    from secateurs.job import Job
-    from secateurs.recover import Recovery
-    from secateurs.schedule import Schedule
-    from secateurs.sources import ImageOptions
+    from secateurs.budgets import Limits, Schedule
+    from secateurs.data import ImageOptions
+    from secateurs.experiments import Job
+    from secateurs.training import Recovery
 
     if not model or not data:
         raise typer.BadParameter("give a model and --data")

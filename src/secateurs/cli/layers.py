@@ -14,8 +14,8 @@ from secateurs.cli.single import Data
 if TYPE_CHECKING:
     from torch import nn
 
+    from secateurs.budgets import Plan
     from secateurs.data import Call
-    from secateurs.plan import Plan
 
 
 def layers(
@@ -30,13 +30,13 @@ def layers(
     as_json: Json = False,
 ) -> None:
     """See which layers of a model hardly change what goes through them, and drop them whole."""
-    from secateurs.costs import cost
+    from secateurs.budgets import Plan
     from secateurs.data import first_batch
-    from secateurs.depth import INFLUENCE, drop_layers, rank_layers
+    from secateurs.experiments.specs import build, pretrained, read_data
+    from secateurs.huggingface.text import TextOptions
     from secateurs.persist import check_free
-    from secateurs.plan import Plan
-    from secateurs.sources import build, pretrained, read_data
-    from secateurs.text import TextOptions
+    from secateurs.pruning.depth import INFLUENCE, drop_layers, rank_layers
+    from secateurs.structure import cost
 
     path = pretrained(model)
     if out is not None:
@@ -64,8 +64,8 @@ def layers(
 def _save(out: Path, small: nn.Module, plan: Plan, criterion: str, examples: Call, path: str | None) -> str:
     """Write the model, for `from_pretrained` if it was named by hf: and its class can tell it; say which."""
     from secateurs.errors import PersistError
+    from secateurs.huggingface import Pretrained
     from secateurs.persist import save, write_pretrained
-    from secateurs.pretrained import Pretrained
 
     why = ""
     if path:

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 from secateurs.cli.output import print_json, progress
 
 if TYPE_CHECKING:
-    from secateurs.job import Job
-    from secateurs.layerwise import Layerwise, LayerwiseResult
+    from secateurs.experiments import Job
+    from secateurs.pruning.layerwise import Layerwise, LayerwiseResult
 
 WHOLE = {
     "weights": "--weights",
@@ -50,9 +50,9 @@ def check(job: Job, overwrite: bool) -> None:
         UsageError: it does; the message says by which option.
     """
     from secateurs.errors import UsageError
-    from secateurs.job import Job
-    from secateurs.launch import alone
-    from secateurs.sources import pretrained
+    from secateurs.experiments import Job
+    from secateurs.experiments.specs import pretrained
+    from secateurs.utils import alone
 
     if not pretrained(job.model):
         raise UsageError(f"--layerwise reads weights from the files of a model: name one by hf:PATH, not {job.model!r}")
@@ -71,8 +71,8 @@ def check(job: Job, overwrite: bool) -> None:
 
 def layerwise_of(job: Job, scratch: Path | None, progress: Any) -> Layerwise:
     """What a job asks for, layer by layer."""
-    from secateurs.layerwise import Layerwise
-    from secateurs.sources import pretrained
+    from secateurs.experiments.specs import pretrained
+    from secateurs.pruning.layerwise import Layerwise
 
     cutting = {name: value for name, value in job.cutting.items() if name != "schedule"}
     return Layerwise(

@@ -32,7 +32,7 @@ def progress(quiet: bool) -> Any:
 
 def print_table(title: str, headers: list[str], rows: Iterable[Any]) -> None:
     """Print rows under headers on standard output."""
-    from secateurs.tables import render
+    from secateurs.utils import render
 
     print(render(title, headers, list(rows)), end="")
 

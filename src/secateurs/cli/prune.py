@@ -16,7 +16,7 @@ from secateurs.cli.output import Json, Quiet, print_json, print_table, progress
 from secateurs.cli.resume import Resume, resumable, typed, where
 
 if TYPE_CHECKING:
-    from secateurs.job import Job
+    from secateurs.experiments import Job
 
 
 def check(
@@ -28,10 +28,10 @@ def check(
     as_json: Json = False,
 ) -> None:
     """List what can be removed from a model and what cannot, with the reasons. Changes nothing."""
-    from secateurs.check import check as run
     from secateurs.data import first_batch
-    from secateurs.sources import build, pretrained, read_data
-    from secateurs.text import TextOptions
+    from secateurs.experiments.specs import build, pretrained, read_data
+    from secateurs.huggingface.text import TextOptions
+    from secateurs.pruning import check as run
 
     text = TextOptions(pretrained(model))
     examples = first_batch(read_data(data or "random:1", shape_of(shape), text=text)).sample()
@@ -67,9 +67,9 @@ def prune(
     as_json: Json = False,
 ) -> None:
     """Prune a model in one round or several, recover it, and keep the run in a directory, with a report."""
-    from secateurs.job import MODEL, Job
-    from secateurs.launch import first
-    from secateurs.run import Run
+    from secateurs.experiments import MODEL, Job, run_job
+    from secateurs.pruning.run import Run
+    from secateurs.utils import first
 
     out, going_on = where(ctx, out, resume)
     if scratch is not None and not layerwise:
@@ -85,7 +85,7 @@ def prune(
         if first():
             Run.make_room(out, overwrite)
     with resumable("prune", out):
-        result, comparison = chosen.run(out, progress(quiet or as_json or not first()), command)
+        result, comparison = run_job(chosen, out, progress(quiet or as_json or not first()), command)
     if not first():
         return
     if as_json:

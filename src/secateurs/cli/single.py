@@ -27,9 +27,9 @@ def mask(
     as_json: Json = False,
 ) -> None:
     """Set single weights to zero. The model keeps its shapes: its size and speed do not change by themselves."""
-    from secateurs.masking import mask as run
-    from secateurs.sources import build, pretrained, read_data
-    from secateurs.text import TextOptions
+    from secateurs.experiments.specs import build, pretrained, read_data
+    from secateurs.huggingface.text import TextOptions
+    from secateurs.pruning.unstructured import mask as run
 
     batches = read_data(data, shape_of(shape), batch_size, seed=seed, text=TextOptions(pretrained(model)))
     how = {"keep": keep, "seed": seed, "progress": progress(as_json)}
@@ -53,8 +53,8 @@ def features(
     as_json: Json = False,
 ) -> None:
     """Score the features of the input (pixels, columns) and see how many the model goes by."""
-    from secateurs.features import rank_features
-    from secateurs.sources import build, read_data
+    from secateurs.experiments.specs import build, read_data
+    from secateurs.pruning import rank_features
 
     batches = read_data(data, shape_of(shape), batch_size)
     ranking = rank_features(build(model), batches, method, budget, progress=progress(as_json))

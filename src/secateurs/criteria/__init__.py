@@ -1,15 +1,43 @@
 """What makes a unit worth keeping: one file per family of criteria, one decorator per criterion."""
 
-from secateurs.criteria import families
+from secateurs.criteria.collect import collect, gather, memory_of, norms_of, observing, wanted_by
+from secateurs.criteria.criterion import AnyCriterion, Composite, Criterion, GroupScores, described
 from secateurs.criteria.evidence import Evidence
-from secateurs.criteria.find import Named, find
-from secateurs.criteria.gather import gather, memory_of
 from secateurs.criteria.hybrid import Hybrid
-from secateurs.criteria.registry import CRITERIA, SCOPES, AnyCriterion, Composite, Criterion, criterion, described
-from secateurs.criteria.score import score, score_many
-from secateurs.criteria.weight import Request, Weight
+from secateurs.criteria.parse import REVERSED, Named, find
+from secateurs.criteria.registry import CRITERIA, criterion
+from secateurs.criteria.score import Scoring, joined, report, score, score_many
+from secateurs.criteria.synflow import ROUNDS
+from secateurs.criteria.tune import masked
+from secateurs.criteria.weight_view import Request, Sources, Weight
 
 __all__ = [
-    "AnyCriterion", "CRITERIA", "Composite", "Criterion", "Evidence", "Hybrid", "Named", "Request", "SCOPES", "Weight",
-    "criterion", "described", "families", "find", "gather", "memory_of", "score", "score_many",
-]  # fmt: skip
+    "CRITERIA",
+    "REVERSED",
+    "ROUNDS",
+    "AnyCriterion",
+    "Composite",
+    "Criterion",
+    "Evidence",
+    "GroupScores",
+    "Hybrid",
+    "Named",
+    "Request",
+    "Scoring",
+    "Sources",
+    "Weight",
+    "collect",
+    "criterion",
+    "described",
+    "find",
+    "gather",
+    "joined",
+    "masked",
+    "memory_of",
+    "norms_of",
+    "observing",
+    "report",
+    "score",
+    "score_many",
+    "wanted_by",
+]

@@ -9,11 +9,10 @@ from typing import Any, NamedTuple, TypeVar
 import torch
 from torch import Tensor
 
-from secateurs.criteria.weight import Entries, Request, Sources, Weight
+from secateurs.criteria.weight_view import Entries, Request, Sources, Weight
 from secateurs.errors import UnscorableError
 from secateurs.observe import Statistic
-from secateurs.structure import Contraction, Group, Member
-from secateurs.structure.indexing import take_units
+from secateurs.structure import Contraction, Group, Member, take_units
 
 AGGREGATES: dict[str, Callable[[Tensor], Tensor]] = {
     "mean": lambda scores: scores.mean(0),

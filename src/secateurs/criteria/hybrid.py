@@ -9,7 +9,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from secateurs.criteria.registry import CRITERIA, Composite, GroupScores
+from secateurs.criteria.criterion import Composite, GroupScores
+from secateurs.criteria.registry import CRITERIA
 from secateurs.errors import CriterionError
 
 

@@ -10,20 +10,17 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from secateurs.criteria.collect import gather
+from secateurs.criteria.criterion import AnyCriterion, Composite, Criterion, GroupScores
 from secateurs.criteria.evidence import AGGREGATES, Evidence
-from secateurs.criteria.find import Named, find
-from secateurs.criteria.gather import gather
-from secateurs.criteria.registry import AnyCriterion, Composite, Criterion, GroupScores
+from secateurs.criteria.parse import Named, find
 from secateurs.criteria.tune import EverySecond, tune
-from secateurs.criteria.weight import Sources
-from secateurs.data import first_batch, need_values
+from secateurs.criteria.weight_view import Sources
+from secateurs.data import Loss, first_batch, spread
 from secateurs.errors import CriterionError, DataError, SecateursError, UnscorableError, UnscoredWarning
-from secateurs.losses import Loss
 from secateurs.observe import Observations
-from secateurs.progress import Progress, silent
-from secateurs.shard import spread
 from secateurs.structure import Group, Structure, trace
-from secateurs.tables import listed
+from secateurs.utils import Progress, listed, need_values, silent
 
 AUTO = "auto"
 """Aggregate as suits the criterion."""

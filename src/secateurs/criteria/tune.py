@@ -8,15 +8,13 @@ from typing import Any
 
 from torch import Tensor, nn
 
+from secateurs.criteria.criterion import GroupScores
 from secateurs.criteria.hybrid import Hybrid
-from secateurs.criteria.registry import GroupScores
+from secateurs.data import Loss
 from secateurs.errors import DataError
 from secateurs.evaluate import mean_loss
-from secateurs.losses import Loss
-from secateurs.preserve import batch_statistics
-from secateurs.progress import Progress, silent
-from secateurs.structure import Structure
-from secateurs.structure.indexing import zeroed
+from secateurs.structure import Structure, zeroed
+from secateurs.utils import Progress, batch_statistics, silent
 
 ALPHAS = (0.0, 0.25, 0.5, 0.75, 1.0)
 KEPT = 0.5

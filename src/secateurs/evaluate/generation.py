@@ -9,10 +9,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from secateurs.costs import in_turns
-from secateurs.data import device_of
 from secateurs.errors import ModelError
-from secateurs.preserve import evaluating
+from secateurs.evaluate.latency import in_turns
+from secateurs.utils import device_of, evaluating
 
 
 def tokens_per_second(

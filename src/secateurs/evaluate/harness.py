@@ -10,7 +10,7 @@ from typing import Any
 from torch import nn
 
 from secateurs.errors import UsageError
-from secateurs.preserve import evaluating
+from secateurs.utils import evaluating
 
 
 def harness(

@@ -9,15 +9,11 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from secateurs.data import Batch, batches, device_of, first_batch
+from secateurs.data import Batch, batches, first_batch, logits_of, summed, together
 from secateurs.errors import DataError
-from secateurs.losses import logits_of
-from secateurs.preserve import evaluating
-from secateurs.progress import Progress, silent
-from secateurs.tasks import task_of
-from secateurs.text import Windows, loader
-from secateurs.text.sequences import IGNORED
-from secateurs.together import summed, together
+from secateurs.huggingface import task_of
+from secateurs.huggingface.text import IGNORED, Windows, loader
+from secateurs.utils import Progress, device_of, evaluating, silent
 
 
 def perplexity(

@@ -8,14 +8,11 @@ from typing import Any
 from torch import Tensor, nn
 from torch.func import functional_call
 
-from secateurs.data import Batch, batches, device_of
+from secateurs.data import Batch, Loss, batches, logits_of, loss_of, summed, together
 from secateurs.errors import DataError
-from secateurs.losses import Loss, logits_of, loss_of
-from secateurs.preserve import evaluating
-from secateurs.progress import Progress, silent
-from secateurs.tasks import task_of
-from secateurs.text.sequences import IGNORED
-from secateurs.together import summed, together
+from secateurs.huggingface import task_of
+from secateurs.huggingface.text import IGNORED
+from secateurs.utils import Progress, device_of, evaluating, silent
 
 
 def accuracy(model: nn.Module, data: Iterable[Any], progress: Progress = silent) -> float:

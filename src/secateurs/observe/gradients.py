@@ -8,13 +8,10 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from secateurs.data import Batch, batches, device_of
+from secateurs.data import Batch, Loss, agree_on_weights, batches, leading, loss_of, summed, together
 from secateurs.errors import DataError
-from secateurs.losses import Loss, loss_of
-from secateurs.preserve import differentiating
-from secateurs.progress import Progress, silent
-from secateurs.text.sequences import IGNORED
-from secateurs.together import agree_on_weights, leading, summed, together
+from secateurs.huggingface.text import IGNORED
+from secateurs.utils import Progress, device_of, differentiating, silent
 
 PROBES = 100
 """Rademacher probes of the Hessian's diagonal (Hutchinson); fewer leave its sign to chance on ReLU networks."""

@@ -10,20 +10,13 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor, nn
 
-from secateurs.data import Batch, batches, device_of
+from secateurs.data import Batch, agree_on_weights, batches, together
 from secateurs.errors import DataError
-from secateurs.feeding import fed
+from secateurs.huggingface import fed
 from secateurs.observe.padding import without_padding
 from secateurs.observe.statistics import Statistic, merged
-from secateurs.preserve import evaluating
-from secateurs.progress import Progress, silent
-from secateurs.structure import Tap
-from secateurs.structure.arguments import Arguments, Frame
-from secateurs.structure.groups import Seen
-from secateurs.structure.records import OUTPUT
-from secateurs.structure.sites import Site, Watcher
-from secateurs.structure.trace import outputs_of
-from secateurs.together import agree_on_weights, together
+from secateurs.structure import OUTPUT, Arguments, Frame, Seen, Site, Tap, Watcher, outputs_of
+from secateurs.utils import Progress, device_of, evaluating, silent
 
 Wanted = Mapping[Tap, Iterable[type[Statistic]]]
 """Which statistics are collected at which taps."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from secateurs.structure.groups import Seen
+from secateurs.structure import Seen
 
 
 def without_padding(seen: Seen) -> tuple[Tensor, Tensor | None]:

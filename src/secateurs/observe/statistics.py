@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 from typing_extensions import Self
 
-from secateurs.together import gathered
+from secateurs.data import gathered
 
 
 class Statistic(ABC):

@@ -4,11 +4,20 @@ A saved model is a directory: `manifest.json` (what it is, and a digest of every
 `model.safetensors`.  A model of transformers whose class can express the widths is also saved as that library does.
 """
 
+from secateurs.persist.load import load
 from secateurs.persist.manifest import PLAN, WEIGHTS, Manifest, read_manifest
-from secateurs.persist.pretrained import save_pretrained, write_pretrained
-from secateurs.persist.read import load
-from secateurs.persist.write import check_free, save
+from secateurs.persist.save import check_free, save, written
+from secateurs.persist.save_pretrained import save_pretrained, write_pretrained
 
 __all__ = [
-    "PLAN", "WEIGHTS", "Manifest", "check_free", "load", "read_manifest", "save", "save_pretrained", "write_pretrained",
-]  # fmt: skip
+    "PLAN",
+    "WEIGHTS",
+    "Manifest",
+    "check_free",
+    "load",
+    "read_manifest",
+    "save",
+    "save_pretrained",
+    "write_pretrained",
+    "written",
+]

@@ -7,8 +7,8 @@ from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from secateurs.depth import Dropped
 from secateurs.errors import PersistError
+from secateurs.surgery import Dropped
 
 FORMAT = 2
 WEIGHTS, PLAN, MANIFEST, PAGE = "model.safetensors", "plan.json", "manifest.json", "report.html"

@@ -12,9 +12,9 @@ from torch import Tensor
 
 from secateurs.structure.arguments import Arguments, Frame
 from secateurs.structure.axis import Axis, Var, leaves
+from secateurs.structure.dispatch import Site
 from secateurs.structure.indexing import take_units, unit_of
 from secateurs.structure.layout import layout
-from secateurs.structure.sites import Site
 from secateurs.structure.window import Window
 
 

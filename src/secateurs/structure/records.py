@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 from secateurs.structure.axis import Axis
-from secateurs.structure.sites import Site
+from secateurs.structure.dispatch import Site
 from secateurs.structure.window import Window
 
 OUTPUT = -1

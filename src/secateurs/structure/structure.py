@@ -11,16 +11,16 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from secateurs.costs import Cost
 from secateurs.data import Call
 from secateurs.errors import PlanError
 from secateurs.structure.arguments import Arguments
 from secateurs.structure.axis import Axis, Var, leaves, resolver, without
 from secateurs.structure.contraction import Contraction
+from secateurs.structure.cost import Cost
+from secateurs.structure.dispatch import Site
 from secateurs.structure.groups import Group
 from secateurs.structure.indexing import keep_mask, size_of
-from secateurs.structure.sites import Site
-from secateurs.tables import render
+from secateurs.utils import render
 
 
 class Change(NamedTuple):

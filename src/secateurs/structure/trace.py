@@ -12,16 +12,16 @@ from torch import Tensor, nn
 from torch.nn.parameter import is_lazy
 from torch.utils._pytree import tree_leaves
 
-from secateurs.data import Call, as_call, device_of, named_tensors
+from secateurs.data import Call, as_call
 from secateurs.errors import DataError, ModelError, NoMatchError, TraceError
-from secateurs.feeding import fed
-from secateurs.preserve import evaluating
-from secateurs.quantised import refuse_quantised
+from secateurs.huggingface import fed
 from secateurs.structure import axis as ax
+from secateurs.structure.build_groups import build
 from secateurs.structure.flow import Flow
-from secateurs.structure.grouping import build
 from secateurs.structure.kinds import parse
 from secateurs.structure.structure import Structure
+from secateurs.structure.tracer import Tracer
+from secateurs.utils import device_of, evaluating, named_tensors, refuse_quantised
 
 
 def trace(
@@ -71,7 +71,7 @@ def trace(
 
 def _run(model: nn.Module, given: Call, device: torch.device) -> Flow:
     """One forward pass with axes flowing."""
-    flow, call = Flow(model), given.to(device).copy()
+    flow, call = Tracer(model), given.to(device).copy()
     for tensor, value in zip(call.tensors(), given.tensors(), strict=True):
         flow.values.know(tensor, value)
     try:

@@ -8,13 +8,14 @@ from typing import Any
 
 from torch import nn
 
-from secateurs.data import as_call, device_of, need_values
+from secateurs.budgets import Plan
+from secateurs.data import as_call
 from secateurs.errors import PlanError, PutBackWarning
-from secateurs.plan import Plan
 from secateurs.structure import Structure, trace
-from secateurs.surgery.attributes import Attributes, assign
 from secateurs.surgery.config import config_changes
+from secateurs.surgery.stale_attributes import Attributes, assign
 from secateurs.surgery.trials import Trials
+from secateurs.utils import device_of, need_values
 
 
 @dataclass(frozen=True)

@@ -15,11 +15,10 @@ import torch
 from torch import nn
 
 from secateurs.data import Call
-from secateurs.preserve import rng
-from secateurs.structure import Structure
-from secateurs.structure.indexing import size_of
-from secateurs.surgery.attributes import assign, lookup
+from secateurs.structure import Structure, size_of
+from secateurs.surgery.stale_attributes import assign, lookup
 from secateurs.surgery.verify import difference, run
+from secateurs.utils import rng
 
 ROOT = "config"
 

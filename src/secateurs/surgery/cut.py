@@ -8,8 +8,8 @@ from collections.abc import Callable, Mapping
 from torch import Tensor, nn
 
 from secateurs.errors import ModelError
-from secateurs.structure.indexing import sliced, zeroed
-from secateurs.surgery.adapt import adapt
+from secateurs.structure import sliced, zeroed
+from secateurs.surgery.multihead_attention import adapt
 
 Masks = Mapping[str, list[Tensor]]
 """For each parameter and buffer, which indices of each dimension stay (see `Structure.keep_masks`)."""

@@ -9,13 +9,14 @@ from typing import Any
 from torch import Tensor, nn
 from torch.utils._pytree import tree_leaves, tree_map_only
 
-from secateurs.data import Call, as_call, device_of, named_tensors
+from secateurs.data import Call, as_call
 from secateurs.errors import ModelError, VerificationError
-from secateurs.surgery.adapt import adapt
 from secateurs.surgery.apply import Cut
-from secateurs.surgery.attributes import assign, lookup
-from secateurs.surgery.survey import failure
+from secateurs.surgery.multihead_attention import adapt
+from secateurs.surgery.shape_check import failure
+from secateurs.surgery.stale_attributes import assign, lookup
 from secateurs.surgery.verify import difference, run
+from secateurs.utils import device_of, named_tensors
 
 WRAPPERS = {"DistributedDataParallel", "DataParallel", "FullyShardedDataParallel", "FSDPModule", "OptimizedModule"}
 """Classes that keep account of a module's parameters, and would not notice that others have taken their place."""

@@ -6,14 +6,13 @@ from collections.abc import Callable, Iterable, Sequence
 
 from torch import Tensor, nn
 
+from secateurs.budgets import Plan
 from secateurs.data import Call
 from secateurs.errors import VerificationError
-from secateurs.plan import Plan
-from secateurs.structure import Structure
-from secateurs.structure.kinds import KINDS
-from secateurs.surgery.attributes import Attributes, Choice, HeldSizes, assign
+from secateurs.structure import KINDS, Structure
 from secateurs.surgery.cut import Masks, cut, mask
-from secateurs.surgery.survey import Fault, Survey
+from secateurs.surgery.shape_check import Fault, Survey
+from secateurs.surgery.stale_attributes import Attributes, Choice, HeldSizes, assign
 from secateurs.surgery.verify import difference, in_double, run
 
 Comparison = Callable[[list[str], list[Tensor]], "str | None"]

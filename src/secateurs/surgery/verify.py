@@ -11,9 +11,9 @@ from torch import Tensor, nn
 
 from secateurs.data import Call
 from secateurs.errors import VerificationError
-from secateurs.preserve import evaluating, rng
-from secateurs.structure.trace import outputs_of
+from secateurs.structure import outputs_of
 from secateurs.surgery.cut import rebuild
+from secateurs.utils import evaluating, rng
 
 TOLERANCE = {torch.float64: 1e-10, torch.float32: 1e-4, torch.float16: 1e-2, torch.bfloat16: 5e-2}
 """Largest difference allowed, relative to the largest output, in the precision that the models are compared in."""

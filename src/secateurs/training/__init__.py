@@ -1,12 +1,28 @@
 """For a training loop of your own: watch units differentiate, encourage them to, and prune meanwhile."""
 
-from secateurs.training.carry import apply_, carry_optimizer, check_optimizer
-from secateurs.training.gradual import gradual
-from secateurs.training.pruner import GradualPruner
-from secateurs.training.regularise import DifferentiationLoss, differentiation_loss
+from secateurs.training.differentiation_loss import DifferentiationLoss, differentiation_loss
+from secateurs.training.epoch_seed import randomness
+from secateurs.training.finetune import check_training, finetune
+from secateurs.training.optimizer import MakeOptimizer, optimizer_of
+from secateurs.training.recalibrate import recalibrate, tracking_norms
+from secateurs.training.recipe import Recovery
+from secateurs.training.recover import Fit, recover
 from secateurs.training.track import Record, Tracker, track
 
 __all__ = [
-    "DifferentiationLoss", "GradualPruner", "Record", "Tracker", "apply_", "carry_optimizer", "check_optimizer",
-    "differentiation_loss", "gradual", "track",
-]  # fmt: skip
+    "DifferentiationLoss",
+    "Fit",
+    "MakeOptimizer",
+    "Record",
+    "Recovery",
+    "Tracker",
+    "check_training",
+    "differentiation_loss",
+    "finetune",
+    "optimizer_of",
+    "randomness",
+    "recalibrate",
+    "recover",
+    "track",
+    "tracking_norms",
+]

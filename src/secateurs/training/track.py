@@ -11,13 +11,9 @@ import torch
 from torch import Tensor, nn
 
 from secateurs.criteria import Named, score_many
-from secateurs.data import first_batch
+from secateurs.data import Loss, Shard, first_batch, held
 from secateurs.errors import CriterionError, PersistError, UsageError
-from secateurs.losses import Loss
-from secateurs.shard import Shard
-from secateurs.structure import Structure, trace
-from secateurs.training.fits import check_fits
-from secateurs.training.held import held
+from secateurs.structure import Structure, check_fits, trace
 
 
 class Record(NamedTuple):
@@ -92,7 +88,7 @@ class Tracker:
         Raises:
             CriterionError: it was not tracked.
         """
-        from secateurs.training.picture import draw  # here, because matplotlib takes a while to load
+        from secateurs.training.track_figure import draw
 
         tracked = self.history[0].scores
         name = next(iter(tracked)) if criterion is None else criterion

@@ -7,7 +7,8 @@ from typing import Annotated
 import typer
 
 from secateurs.cli.options import words_of
-from secateurs.cli.studies.show import Json, Out, Quiet, show
+from secateurs.cli.output import Json, Quiet
+from secateurs.cli.studies.show import Out, show
 
 
 def planted(
@@ -18,7 +19,7 @@ def planted(
     as_json: Json = False,
 ) -> None:
     """Plant redundant units into small networks and see which criteria find them (minutes)."""
-    from secateurs.studies import run
+    from secateurs.experiments.studies import run
 
     chosen = words_of(criteria) or None
     show(lambda progress, command: run(seeds, chosen, progress=progress).finding(command), out, quiet, as_json)

@@ -9,10 +9,11 @@ import typer
 
 from secateurs.cli.job import with_job
 from secateurs.cli.options import integers_of, words_of
-from secateurs.cli.studies.show import DIGITS, Criteria, Json, Out, Quiet, Seeds, show
+from secateurs.cli.output import Json, Quiet
+from secateurs.cli.studies.show import DIGITS, Criteria, Out, Seeds, show
 
 if TYPE_CHECKING:
-    from secateurs.job import Job
+    from secateurs.experiments import Job
 
 
 def samples(
@@ -25,7 +26,7 @@ def samples(
     as_json: Json = False,
 ) -> None:
     """Score on few samples and on many others: how many does a criterion need, and which?"""
-    from secateurs.studies.samples import samples as study
+    from secateurs.experiments.studies import samples as study
 
     mine, what = job(), (words_of(criteria), integers_of(sizes), seeds)
     show(lambda *how: study(mine, *what, *how), out, quiet, as_json)
@@ -41,7 +42,7 @@ def ablation(
     as_json: Json = False,
 ) -> None:
     """Remove units one by one: which scores know what the loss is without them?"""
-    from secateurs.studies.ablation import ablation as study
+    from secateurs.experiments.studies import ablation as study
 
     mine, what = job(), (words_of(criteria), units, seeds)
     show(lambda *how: study(mine, *what, *how), out, quiet, as_json)

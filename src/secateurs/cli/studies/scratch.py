@@ -10,10 +10,11 @@ import typer
 
 from secateurs.cli.job import with_job
 from secateurs.cli.options import words_of
-from secateurs.cli.studies.show import DIGITS, Criteria, Json, Out, Quiet, Seeds, show
+from secateurs.cli.output import Json, Quiet
+from secateurs.cli.studies.show import DIGITS, Criteria, Out, Seeds, show
 
 if TYPE_CHECKING:
-    from secateurs.job import Job
+    from secateurs.experiments import Job
 
 Epochs = Annotated[int, typer.Option(min=1, help="Of training from scratch.")]
 RecoveryEpochs = Annotated[int, typer.Option(min=1, help="After the cut; networks that are not cut train as long.")]
@@ -32,7 +33,7 @@ def initialisation(
     as_json: Json = False,
 ) -> None:
     """Score before and after training, and prune at either time: what is known at initialisation?"""
-    from secateurs.studies.initialisation import initialisation as study
+    from secateurs.experiments.studies import initialisation as study
 
     mine, what = replace(job(), budget=budget), (words_of(criteria), seeds, epochs, recovery_epochs)
     show(lambda *how: study(mine, *what, *how), out, quiet, as_json)
@@ -50,7 +51,7 @@ def activations(
     as_json: Json = False,
 ) -> None:
     """Swap the activations: what do NEXP's threshold 0 and the median make of each?"""
-    from secateurs.studies.activations import activations as study
+    from secateurs.experiments.studies import activations as study
 
     mine, what = replace(job(), budget=budget), (words_of(activations), seeds, epochs, recovery_epochs)
     show(lambda *how: study(mine, *what, *how), out, quiet, as_json)
@@ -67,7 +68,7 @@ def dynamics(
     as_json: Json = False,
 ) -> None:
     """Score all units while a network trains: when does their order settle?"""
-    from secateurs.studies.dynamics import dynamics as study
+    from secateurs.experiments.studies import dynamics as study
 
     mine, what = job(), (words_of(criteria), seeds, epochs, records)
     show(lambda *how: study(mine, *what, *how), out, quiet, as_json)

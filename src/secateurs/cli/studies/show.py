@@ -12,8 +12,8 @@ from secateurs.cli.output import Json, Quiet, print_json, print_table, progress
 from secateurs.cli.resume import typed
 
 if TYPE_CHECKING:
-    from secateurs.progress import Progress
-    from secateurs.studies.finding import Finding
+    from secateurs.experiments.studies import Finding
+    from secateurs.utils import Progress
 
 Out = Annotated[Path | None, typer.Option(help="Directory for NAME.json, NAME.md and the pictures NAME-*.svg.")]
 Seeds = Annotated[int, typer.Option(min=1, help="Repetitions.")]
@@ -36,7 +36,7 @@ def show(study: Callable[[Progress, str], Finding], out: Path | None, quiet: boo
     Returns:
         What it found.
     """
-    from secateurs.studies.finding import made
+    from secateurs.experiments.studies import made
 
     if out is not None:
         made(out)  # before anything slow

@@ -12,13 +12,14 @@ import typer
 from secateurs.cli.compare import SOME_FAILED
 from secateurs.cli.job import with_job
 from secateurs.cli.options import floats_of, integers_of, words_of
+from secateurs.cli.output import Json, Quiet
 from secateurs.cli.resume import stoppable, typed
-from secateurs.cli.studies.show import DIGITS, Criteria, Json, Quiet, Seeds, show
+from secateurs.cli.studies.show import DIGITS, Criteria, Seeds, show
 
 if TYPE_CHECKING:
-    from secateurs.job import Job
-    from secateurs.progress import Progress
-    from secateurs.studies.finding import Finding
+    from secateurs.experiments import Job
+    from secateurs.experiments.studies import Finding
+    from secateurs.utils import Progress
 
 Place = Annotated[Path, typer.Option(help="Directory for what is found and for the runs; the same command goes on.")]
 Workers = Annotated[int, typer.Option(min=1, help="Runs at a time.")]
@@ -38,8 +39,8 @@ def hybrid(
     as_json: Json = False,
 ) -> None:
     """Mix two criteria in all proportions: does any mixture do better than either alone?"""
-    from secateurs.studies.hybrid import hybrid as study
-    from secateurs.workers import on_this_machine
+    from secateurs.experiments import on_this_machine
+    from secateurs.experiments.studies import hybrid as study
 
     mine = dataclasses.replace(job(), budget=budget)
     what = (words_of(criteria), floats_of(alphas), seeds)
@@ -57,8 +58,8 @@ def beta(
     as_json: Json = False,
 ) -> None:
     """Keep β times the effective number of units: is β = 1 where the cliff is?"""
-    from secateurs.studies.beta import beta as study
-    from secateurs.workers import on_this_machine
+    from secateurs.experiments import on_this_machine
+    from secateurs.experiments.studies import beta as study
 
     what = (words_of(criteria), floats_of(betas), seeds)
     mine = job()
@@ -77,8 +78,8 @@ def schedule(
     as_json: Json = False,
 ) -> None:
     """Prune in one shot and in rounds, without and with training in between: which ends higher, at equal epochs?"""
-    from secateurs.studies.schedule import schedule as study
-    from secateurs.workers import on_this_machine
+    from secateurs.experiments import on_this_machine
+    from secateurs.experiments.studies import schedule as study
 
     mine = dataclasses.replace(job(), budget=budget)
     what = (words_of(criteria), integers_of(rounds), seeds)

@@ -8,10 +8,9 @@ from torch import Tensor
 
 from secateurs.criteria.evidence import Evidence
 from secateurs.criteria.registry import criterion
-from secateurs.criteria.weight import Request
+from secateurs.criteria.weight_view import Request
 from secateurs.errors import UnscorableError
-from secateurs.observe import FiringCounts, MapRanks, NuclearDrops, Totals
-from secateurs.observe.maps import MapStatistic
+from secateurs.observe import FiringCounts, MapRanks, MapStatistic, NuclearDrops, Totals
 
 FIRING, TOTALS = Request("fired", FiringCounts), Request("after", Totals)
 RANKS, DROPS = Request("after", MapRanks), Request("after", NuclearDrops)

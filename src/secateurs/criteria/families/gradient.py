@@ -6,7 +6,7 @@ from torch import Tensor
 
 from secateurs.criteria.evidence import Evidence
 from secateurs.criteria.registry import criterion
-from secateurs.criteria.weight import Weight
+from secateurs.criteria.weight_view import Weight
 
 
 def _taylor(weight: Weight) -> Tensor:

@@ -9,11 +9,12 @@ from functools import partial
 import torch
 from torch import Tensor
 
+from secateurs.criteria.criterion import Composite, GroupScores
 from secateurs.criteria.evidence import Evidence
 from secateurs.criteria.families.magnitude import relative
 from secateurs.criteria.families.ndi_components import NORM, PAPER
 from secateurs.criteria.hybrid import robust_z
-from secateurs.criteria.registry import CRITERIA, Composite, GroupScores, add, criterion
+from secateurs.criteria.registry import CRITERIA, add, criterion
 from secateurs.errors import CriterionError
 
 FLOOR = 1e-3  # ε_f

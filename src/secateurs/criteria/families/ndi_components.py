@@ -12,7 +12,7 @@ from torch import Tensor
 from secateurs.criteria.evidence import Evidence
 from secateurs.criteria.families.correlation import largest_correlation, unexplained, varies
 from secateurs.criteria.registry import criterion
-from secateurs.criteria.weight import Request
+from secateurs.criteria.weight_view import Request
 from secateurs.errors import CriterionError, FewSamplesWarning
 from secateurs.observe import Pooled
 

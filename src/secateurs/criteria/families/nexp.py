@@ -6,9 +6,10 @@ import warnings
 
 from torch import Tensor
 
+from secateurs.criteria.criterion import Criterion
 from secateurs.criteria.evidence import Evidence
-from secateurs.criteria.registry import Criterion, add, criterion
-from secateurs.criteria.weight import Request
+from secateurs.criteria.registry import add, criterion
+from secateurs.criteria.weight_view import Request
 from secateurs.errors import CriterionError, DeadUnitsWarning
 from secateurs.observe import FiringCounts, Sampled
 

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from secateurs.criteria.evidence import Evidence, Operand
 from secateurs.criteria.registry import criterion
-from secateurs.criteria.weight import Places, Request, Weight
+from secateurs.criteria.weight_view import Places, Request, Weight
 from secateurs.errors import FewSamplesWarning
 from secateurs.observe import Moments, Totals
 from secateurs.structure import Contraction

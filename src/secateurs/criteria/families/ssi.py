@@ -11,7 +11,7 @@ from secateurs.criteria.evidence import Evidence
 from secateurs.criteria.families.correlation import varies
 from secateurs.criteria.families.graphs import participation, two_graphs
 from secateurs.criteria.registry import criterion
-from secateurs.criteria.weight import Request
+from secateurs.criteria.weight_view import Request
 from secateurs.errors import CriterionError, FewSamplesWarning
 from secateurs.observe import Pooled
 

@@ -10,6 +10,6 @@ from secateurs.structure.rules import (  # noqa: F401  importing them registers 
     reductions,
     shapes,
 )
-from secateurs.structure.rules.registry import RULES, rule
+from secateurs.structure.rules.registry import ACTIVATIONS, AFFINE, MOVES, RELAYS, RULES, name_of, rule
 
-__all__ = ["RULES", "rule"]
+__all__ = ["ACTIVATIONS", "AFFINE", "MOVES", "RELAYS", "RULES", "name_of", "rule"]

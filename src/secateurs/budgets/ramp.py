@@ -1,0 +1,57 @@
+"""When cuts are due during training, and how much of the dense model may be left after each."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from secateurs.budgets.budget import EFFECTIVE, Budget
+from secateurs.budgets.schedule import kept
+from secateurs.errors import BudgetError, UsageError
+
+
+@dataclass(frozen=True)
+class Ramp:
+    """Cuts after every so many steps, until the budget is reached (Zhu & Gupta 2017, arXiv 1710.01878, Eq. 1).
+
+    Attributes:
+        budget: what is left in the end; see `allocate`.
+        start: the step after which the ramp begins; the first cut is `every` steps later.
+        stop: the step that the last cut follows.
+        every: steps between cuts.
+        shape: of `secateurs.schedule.RAMPS`.
+
+    Raises:
+        UsageError: the steps are not whole numbers, or not in order; or there is no such shape.
+        BudgetError: the budget is none, or has no steps on the way to it.
+    """
+
+    budget: str
+    start: int
+    stop: int
+    every: int
+    shape: str
+
+    def __post_init__(self):
+        steps = (self.start, self.stop, self.every)
+        if any(type(n) is not int for n in steps) or not 0 <= self.start < self.stop or self.every < 1:
+            raise UsageError(
+                "give start, stop and every as numbers of steps with 0 ≤ start < stop and every ≥ 1, not "
+                f"start={self.start!r}, stop={self.stop!r}, every={self.every!r}"
+            )
+        kept(self.shape, 1, 1)
+        if Budget.parse(self.budget).quantity == EFFECTIVE:
+            raise BudgetError(
+                f"budget {self.budget!r} says how many units count as the scores are, and has no steps on the way: "
+                'give one such as "macs:0.5"'
+            )
+
+    def due(self, step: int) -> bool:
+        """Whether a cut follows this step."""
+        return self.start < step <= self.stop and ((step - self.start) % self.every == 0 or step == self.stop)
+
+    def at(self, step: int) -> str:
+        """The budget of the cut that follows this step."""
+        if step == self.stop:
+            return self.budget
+        goal = Budget.parse(self.budget)
+        return f"{goal.quantity}:{kept(self.shape, goal.fraction, (step - self.start) / (self.stop - self.start))!r}"

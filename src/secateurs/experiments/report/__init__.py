@@ -1,0 +1,20 @@
+"""Evidence for people: comparisons, their tables and their pages."""
+
+from secateurs.experiments.report.comparison import Comparison
+from secateurs.experiments.report.curves import BAR
+from secateurs.experiments.report.outcome import Metric, Outcome, Round, Row
+from secateurs.experiments.report.page import render_markdown, render_page, write_report
+from secateurs.experiments.report.tidy import records
+
+__all__ = [
+    "BAR",
+    "Comparison",
+    "Metric",
+    "Outcome",
+    "Round",
+    "Row",
+    "records",
+    "render_markdown",
+    "render_page",
+    "write_report",
+]

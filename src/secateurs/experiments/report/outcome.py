@@ -1,0 +1,144 @@
+"""What became of a model: one outcome per pruned model, and rows of those that differ only in their seed."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from statistics import mean
+from typing import ClassVar
+
+from pydantic import ConfigDict
+
+from secateurs.budgets import Certificate
+from secateurs.structure import Cost
+from secateurs.utils import Number, spread
+
+STRICT = ConfigDict(extra="forbid", strict=True)
+
+
+@dataclass(frozen=True)
+class Metric:
+    """What the quality of a model is measured in.
+
+    Attributes:
+        name: for headings.
+        percent: values are shares and shown as per cent.
+        higher_is_better: or lower, such as a loss.
+    """
+
+    __pydantic_config__: ClassVar[ConfigDict] = STRICT
+
+    name: str = "accuracy"
+    percent: bool = True
+    higher_is_better: bool = True
+
+    @property
+    def title(self) -> str:
+        """The name at the beginning of a heading."""
+        return self.name[:1].upper() + self.name[1:]
+
+    @property
+    def scale(self) -> float:
+        """What a value is multiplied with to be shown."""
+        return 100.0 if self.percent else 1.0
+
+    def text(self, values: Sequence[float]) -> str:
+        """Mean and, for several values, standard deviation."""
+        return spread(values, 1, self.scale, " %") if self.percent else spread(values, 3)
+
+    def cell(self, values: Sequence[float]) -> str:
+        """The same for a table."""
+        return Number(self.text(values), mean(values)) if values else ""
+
+    def lost(self, before: float, after: float) -> float:
+        """How much worse it became."""
+        return before - after if self.higher_is_better else after - before
+
+
+@dataclass(frozen=True)
+class Round:
+    """The model after one round of an iterative run.
+
+    Attributes:
+        cost: of the model.
+        widths: units left, per group.
+        quality: per stage, if measured.
+    """
+
+    __pydantic_config__: ClassVar[ConfigDict] = STRICT
+
+    cost: Cost
+    widths: Mapping[str, int]
+    quality: Mapping[str, float] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """One pruned model: one criterion at one budget with one seed.
+
+    Attributes:
+        criterion: what scored the units.
+        budget: what was asked for.
+        seed: of everything random.
+        cost: of the pruned model.
+        latency: seconds of one forward pass of the dense model and of the pruned one, which took turns; if measured.
+        quality: per stage ("cut", "recalibrated", "recovered"), if measured.
+        keep: per group, the units that stayed; groups that are not named are whole.
+        scores: per group, the units' scores.
+        loss: mean loss right after the cut (and compensation), if measured.
+        effective: what an effective number of units rests on, per group or for all.
+        compensation: per weight, the error of its output before and after compensation.
+        rounds: how an iterative run went.
+    """
+
+    __pydantic_config__: ClassVar[ConfigDict] = STRICT
+
+    criterion: str
+    budget: str
+    seed: int
+    cost: Cost
+    latency: tuple[float, float] | None
+    quality: Mapping[str, float]
+    keep: Mapping[str, Sequence[int]]
+    scores: Mapping[str, Sequence[float]] = field(default_factory=dict)
+    loss: float | None = None
+    effective: Mapping[str, Certificate] = field(default_factory=dict)
+    compensation: Mapping[str, tuple[float, float]] = field(default_factory=dict)
+    rounds: Sequence[Round] = ()
+
+
+@dataclass(frozen=True)
+class Row:
+    """The outcomes of one criterion at one budget, one per seed."""
+
+    criterion: str
+    budget: str
+    outcomes: Sequence[Outcome]
+
+    def quality(self, stage: str) -> list[float]:
+        """The values at a stage, one per seed for which it was measured."""
+        return [outcome.quality[stage] for outcome in self.outcomes if stage in outcome.quality]
+
+    def costs(self, dense: Cost) -> dict[str, list[tuple[float, float]]]:
+        """MACs, parameters and latency of the dense model and each pruned one, where there are both."""
+        pairs: dict[str, list[tuple[float, float]]] = {
+            "MACs": [(dense.macs, its.cost.macs) for its in self.outcomes],
+            "parameters": [(dense.params, its.cost.params) for its in self.outcomes],
+            "latency": [its.latency for its in self.outcomes if its.latency],
+        }
+        return {name: its for name, its in pairs.items() if its and its[0][0]}
+
+    def ratios(self, cost: str, dense: Cost) -> list[float]:
+        """What is left of the dense model's "MACs", "parameters" or "latency", one value per seed."""
+        return [after / before for before, after in self.costs(dense).get(cost, [])]
+
+    def widths(self, units: Mapping[str, int]) -> dict[str, float]:
+        """Units left per group, mean over the seeds.
+
+        Args:
+            units: the size of every group of the dense model.
+        """
+        return {
+            group: mean(len(its.keep[group]) if group in its.keep else size for its in self.outcomes)
+            for group, size in units.items()
+        }

@@ -1,0 +1,110 @@
+"""What a job measured, as the comparison that its report shows."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable, Mapping
+from typing import TYPE_CHECKING, Any
+
+from torch import nn
+
+from secateurs.data import Batch, first_batch
+from secateurs.evaluate import accuracy, latencies, mean_loss, perplexity, predicts_tokens, tokens_per_second
+from secateurs.experiments.report import Comparison, Metric, Outcome, Round
+from secateurs.experiments.specs import is_random
+from secateurs.huggingface import task_of
+from secateurs.pruning import Result
+from secateurs.utils import environment
+
+if TYPE_CHECKING:
+    from secateurs.experiments.job import Job
+
+ACCURACY = Metric()
+PERPLEXITY = Metric("perplexity", percent=False, higher_is_better=False)
+
+WRITTEN = 32
+"""Tokens that are written to measure how fast that is, at most."""
+
+
+def measure(test: Iterable[Any]) -> Callable[[nn.Module], dict[str, float]]:
+    """What is measured of a model at every stage: perplexity where tokens are predicted, otherwise accuracy."""
+    if predicts_tokens(test):
+        return lambda model: _of_text(perplexity(model, test))
+    return lambda model: {ACCURACY.name: accuracy(model, test), "loss": mean_loss(model, test)}
+
+
+def compared(
+    job: Job, dense: nn.Module, figures: Mapping[str, float], result: Result, data: Iterable[Any], command: str
+) -> Comparison:
+    """The dense model and the pruned one, with what was measured on the way.
+
+    Args:
+        job: that was run.
+        dense: the model that it began with.
+        figures: what was measured of that, if anything was.
+        result: that it came to.
+        data: what units were scored on.
+        command: how to do it again.
+    """
+    batch = first_batch(data)
+    before, after = latencies([dense, result.model], batch.call)
+    metric = PERPLEXITY if PERPLEXITY.name in figures else ACCURACY
+    notes = [
+        f"MACs are of one input; latency is of a batch of {batch.size}, the models taking turns.",
+        *_writing([dense, result.model], batch),
+    ]
+    if is_random(job.training or job.data):
+        notes.append("Batch norm keeps its statistics: those of random inputs would be wrong.")
+    return Comparison(
+        title=f"{type(dense).__name__} pruned to {job.budget} by {result.criterion}",
+        model=job.model,
+        dense=result.dense_cost,
+        units={name: group.size for name, group in result.structure.groups.items()},
+        frozen=result.structure.frozen,
+        outcomes=[_outcome(job, result, (before, after), metric)],
+        command=command,
+        quality=figures.get(metric.name),
+        loss=figures.get("loss"),
+        metric=metric,
+        notes=[*notes, *(f"Not exact: {name}: {why}." for name, why in result.inexact.items())],
+        provenance={**environment(), "data": job.data, "seed": str(job.seed)},
+    )
+
+
+def _outcome(job: Job, result: Result, latency: tuple[float, float], metric: Metric) -> Outcome:
+    rounds = [Round(its.cost, its.widths, _qualities(its.measured, metric)) for its in result.rounds]
+    return Outcome(
+        criterion=result.criterion,
+        budget=job.budget,
+        seed=job.seed,
+        cost=result.cost,
+        latency=latency,
+        quality=_qualities(result.measured, metric),
+        keep=result.plan.keep,
+        scores={name: scores.tolist() for name, scores in result.scores.items()},
+        loss=result.measured.get("cut", {}).get("loss"),
+        effective=result.plan.certificates,
+        compensation={} if result.compensation is None else result.compensation.errors,
+        rounds=rounds if len(rounds) > 1 else (),
+    )
+
+
+def _writing(models: list[nn.Module], batch: Batch) -> list[str]:
+    """How fast causal models write, going on from the first half of the first sequence."""
+    ids = batch.call.kwargs.get("input_ids")
+    if ids is None or any(task_of(type(model).__name__) != "causal" for model in models):
+        return []
+    half = min(WRITTEN, ids.shape[1] // 2)
+    before, after = tokens_per_second(models, ids[:1, :half], half, seconds=1.0)
+    return [
+        f"The dense model writes {before:.3g} tokens per second, the pruned one {after:.3g} (×{after / before:.2f}): "
+        f"{half} new tokens after {half}, one sequence, the models taking turns."
+    ]
+
+
+def _of_text(value: float) -> dict[str, float]:
+    return {PERPLEXITY.name: value, "loss": math.log(value)}
+
+
+def _qualities(measured: Any, metric: Metric) -> dict[str, float]:
+    return {stage: figures[metric.name] for stage, figures in measured.items() if metric.name in figures}

@@ -1,0 +1,189 @@
+"""`Sweep`: the same job by several criteria, budgets and seeds, each cell a run of its own."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import ClassVar
+
+import safetensors.torch
+import torch
+from pydantic import ConfigDict, TypeAdapter, ValidationError
+
+from secateurs.criteria import find
+from secateurs.errors import PersistError, UsageError
+from secateurs.experiments.job import Job
+from secateurs.experiments.report import Comparison, write_report
+from secateurs.experiments.summary import measure
+from secateurs.experiments.workers import Cell, Execute
+from secateurs.utils import Progress, environment, whole, write_whole
+
+CONTROLS = ("l1", "random")
+"""In every sweep: a criterion that does not beat these is not worth its name."""
+
+RECORD, DENSE, FIGURES, CELLS = "sweep.json", "dense.safetensors", "dense.json", "cells"
+
+
+@dataclass(frozen=True)
+class Sweep:
+    """What is compared. Every cell starts from the same weights, and is scheduled and recovered alike.
+
+    Attributes:
+        job: all that the cells have in common.
+        criteria: to compare; the controls are added, and for SSI the reversed order.
+        budgets: each criterion at each of them.
+        seeds: repetitions, each with its own calibration samples, random scores and order of training.
+    """
+
+    __pydantic_config__: ClassVar[ConfigDict] = ConfigDict(extra="forbid", strict=True)
+
+    job: Job
+    criteria: tuple[str, ...]
+    budgets: tuple[str, ...]
+    seeds: int
+
+    def __post_init__(self):
+        if not self.criteria or not self.budgets or self.seeds < 1:
+            raise UsageError("a comparison needs at least one criterion, one budget and one seed")
+
+    @property
+    def rows(self) -> list[str]:
+        """The criteria with their controls."""
+        names = [name for criterion in self.criteria for name in (criterion, *_reversed(criterion))]
+        return list(dict.fromkeys([*names, *CONTROLS]))
+
+    def check(self) -> None:
+        """See that names and forms are right, before anything slow.
+
+        Raises:
+            SecateursError: one is not.
+        """
+        for job in self._jobs():
+            job.check()
+
+    def cells(self, directory: Path) -> list[Cell]:
+        """All runs, each in a directory of its own; those of the first seed come first."""
+        job = dataclasses.replace(self.job, weights=str(directory / DENSE))
+        return [
+            Cell(
+                f"{its.criterion} {its.budget} seed {its.seed}",
+                its,
+                directory / CELLS / _name(its),
+                dense=directory / FIGURES,
+            )
+            for its in dataclasses.replace(self, job=job)._jobs()
+        ]
+
+    def _jobs(self) -> Iterator[Job]:
+        for seed in range(self.seeds):
+            for budget in self.budgets:
+                for criterion in self.rows:
+                    yield dataclasses.replace(self.job, criterion=criterion, budget=budget, seed=seed)
+
+    def run(self, directory: Path, execute: Execute, progress: Progress, command: str, retries: int = 1) -> Comparison:
+        """Run every cell that is not finished in this directory, and write the report there.
+
+        A cell that fails is tried again where it stopped. If it fails for good, the others go on; the report says so.
+
+        Args:
+            directory: new, or that of the same sweep.
+            execute: runs cells, several at a time.
+            progress: wraps the cells.
+            command: how to do it again.
+            retries: how often a failed cell is tried again.
+
+        Raises:
+            PersistError: the directory holds something else, or cannot be written.
+            UsageError: every cell failed.
+        """
+        self.check()
+        self._begin(directory, command)
+        failed: dict[str, str] = {}
+        cells = self.cells(directory)
+        remaining = [cell for cell in cells if not cell.finished]
+        for _ in range(1 + retries):
+            outcomes = execute(remaining)
+            failed = {}
+            for _, (cell, error) in zip(progress(range(len(remaining)), "comparing"), outcomes, strict=True):
+                if error is not None:
+                    failed[cell.name] = error
+            remaining = [cell for cell in remaining if cell.name in failed]
+            if not remaining:
+                break
+        comparison = self._comparison(cells, failed, command)
+        write_report(comparison, directory)
+        return comparison
+
+    def _begin(self, directory: Path, command: str) -> None:
+        """The record, the dense weights and their figures, written or found to be those of this sweep."""
+        asked = TypeAdapter(Sweep).dump_json(self)
+        try:
+            if (directory / RECORD).exists():
+                if json.loads((directory / RECORD).read_text(encoding="utf-8")).get("sweep") != json.loads(asked):
+                    raise PersistError(f"{directory} holds another comparison; choose another directory")
+                return
+            if directory.exists() and any(not path.name.startswith(".") for path in directory.iterdir()):
+                raise PersistError(f"{directory} exists already, and is no comparison; choose another")
+            self._share(directory)
+            record = {"command": command, "sweep": json.loads(asked), "versions": environment()}
+            write_whole(directory / RECORD, json.dumps(record, indent=1) + "\n")
+        except (OSError, ValueError) as error:
+            raise PersistError(f"the comparison cannot be kept in {directory}: {error}") from error
+
+    def _share(self, directory: Path) -> None:
+        """Write what is the same for all cells: the dense weights, and what is measured of them."""
+        dense, test = self.job.dense(), self.job.tested()
+        with whole(directory / DENSE) as new:
+            safetensors.torch.save_model(dense, str(new))
+        figures = {} if test is None else measure(test)(dense)
+        write_whole(directory / FIGURES, json.dumps(figures) + "\n")
+        del dense
+        if torch.accelerator.is_available():
+            torch.accelerator.empty_cache()  # the cells' processes want the memory
+
+    @classmethod
+    def begun(cls, directory: Path) -> tuple[str, Sweep]:
+        """The command and the sweep that a directory was begun with.
+
+        Raises:
+            PersistError: there is none.
+        """
+        try:
+            record = json.loads((directory / RECORD).read_text(encoding="utf-8"))
+            return record["command"], TypeAdapter(cls).validate_json(json.dumps(record["sweep"]))
+        except (OSError, ValueError, KeyError, ValidationError) as error:
+            raise PersistError(f"{directory} holds no comparison of this version: {error}") from error
+
+    def _comparison(self, cells: list[Cell], failed: dict[str, str], command: str) -> Comparison:
+        reports = [Comparison.load(cell.report) for cell in cells if cell.finished]
+        if not reports:
+            name, error = next(iter(failed.items()))
+            raise UsageError(f"every cell failed; the first ({name}): {error}")
+        outcomes = [its for report in reports for its in report.outcomes]
+        notes = [
+            "Every model starts from the same dense weights. Rounds of scoring and cutting: "
+            f"{self.job.schedule.rounds}; epochs of recovery: {self.job.recovery.epochs}; the same for all. Mean and "
+            f"standard deviation over {self.seeds} seeds, of the last epoch; nothing is chosen by the test data.",
+            *reports[0].notes[:1],
+        ]
+        return dataclasses.replace(
+            reports[0],
+            title=f"{self.job.model}: {len(self.rows)} criteria at {', '.join(self.budgets)}",
+            outcomes=[its if its.seed == 0 else dataclasses.replace(its, scores={}) for its in outcomes],
+            command=command,
+            notes=notes,
+            warnings=tuple(dict.fromkeys(text for report in reports for text in report.warnings)),
+            failed=failed,
+        )
+
+
+def _reversed(criterion: str) -> list[str]:
+    return [f"reversed-{leaf.name}" for leaf in find(criterion).leaves if leaf.name in ("ssi", "ssi-literal")]
+
+
+def _name(job: Job) -> str:
+    return re.sub(r"[^\w.+-]+", "_", f"{job.criterion}-{job.budget}-{job.seed}")

@@ -1,0 +1,7 @@
+"""Text as data: files or lists of it, tokenised, in sequences of one length or padded batch by batch."""
+
+from secateurs.huggingface.text.data import TextOptions, read_text_dataset, text_data
+from secateurs.huggingface.text.files import FORMATS
+from secateurs.huggingface.text.sequences import IGNORED, Windows, loader
+
+__all__ = ["FORMATS", "IGNORED", "TextOptions", "Windows", "loader", "read_text_dataset", "text_data"]

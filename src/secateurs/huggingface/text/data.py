@@ -1,0 +1,127 @@
+"""Text for a model, from files or from Python."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+from torch.utils.data import DataLoader, Dataset
+
+from secateurs.errors import DataError, ModelError, UsageError
+from secateurs.huggingface.pretrained import Pretrained
+from secateurs.huggingface.tasks import task_of
+from secateurs.huggingface.text.encode import Encoder
+from secateurs.huggingface.text.files import FORMATS, TEXT, Texts
+from secateurs.huggingface.text.rows import has_columns, read_rows
+from secateurs.huggingface.text.sequences import loader
+
+
+@dataclass(frozen=True)
+class TextOptions:
+    """How the text of files becomes sequences of tokens.
+
+    Attributes:
+        model: the directory of the model that it is for, or its name on the hub; "" for a model of another kind.
+        tokenizer: likewise; by default the model's own.
+        length: tokens per sequence; by default the most that the model takes, at most 1024.
+        trust_remote_code: run Python code that came with model or tokenizer.
+    """
+
+    model: str = ""
+    tokenizer: str = ""
+    length: int | None = None
+    trust_remote_code: bool = False
+
+    def encoder(self, labelled: bool) -> Encoder:
+        """What tokenises; for a model of another kind, text with labels is to be classified, other text continued.
+
+        Raises:
+            UsageError: no tokenizer is named.
+            ModelError: model or tokenizer cannot be loaded.
+        """
+        place = self.tokenizer or self.model
+        if not place:
+            raise UsageError("text needs a tokenizer: name the directory of one (--tokenizer)")
+        tokenizer = Pretrained(place, self.trust_remote_code).tokenizer()
+        if not self.model:
+            return Encoder(tokenizer, "classification" if labelled else "causal", None, self.length)
+        model = Pretrained(self.model, self.trust_remote_code)
+        return Encoder(tokenizer, model.task, model.config, self.length)
+
+
+def read_text_dataset(kind: str, path: Path, options: TextOptions, overlap: bool = False) -> Dataset[Any]:
+    """The text of a file as sequences of tokens.
+
+    Args:
+        kind: one of `FORMATS`.
+        path: of the file.
+        options: how it becomes sequences.
+        overlap: see `Encoder.dataset`.
+
+    Raises:
+        DataError, ModelError, UsageError: see `FORMATS`, `TextOptions.encoder` and `Encoder.dataset`.
+    """
+    texts = FORMATS[kind](path)
+    return options.encoder(texts.labels is not None).dataset(texts, overlap)
+
+
+def text_data(
+    model: nn.Module,
+    tokenizer: Any,
+    texts: Iterable[str] | Any,
+    labels: Iterable[Any] | str | None = None,
+    *,
+    column: str = TEXT,
+    length: int | None = None,
+    overlap: bool = False,
+    batch_size: int = 8,
+    shuffle: bool = False,
+    seed: int = 0,
+) -> DataLoader[Any]:
+    """Batches for a model of the transformers library: dicts of `input_ids`, `labels` and, if padded, `attention_mask`.
+
+    A causal model gets the texts joined (with the end-of-sequence token between them) and cut into sequences of one
+    length, and the tokens themselves as labels. A masked model gets the same with 15 % of the tokens hidden, always the
+    same ones; an encoder and decoder gets pairs of a text and its label, or without labels the first half of each
+    sequence to predict the second from. A classifier gets each text by itself, padded batch by batch, and its class.
+
+    Args:
+        model: tells what is to be learnt, and how many tokens and classes there are.
+        tokenizer: its own.
+        texts: a list; or a `datasets` object, of which one split is taken.
+        labels: one for each text: a number or a name of a class; or a text. Of a `datasets` object, the column that
+            holds them; by default "label" if there is one.
+        column: of a `datasets` object, the one that holds the texts.
+        length: tokens per sequence; by default the most that the model takes, at most 1024.
+        overlap: for causal models: sequences overlap by half, and each token is to be predicted once, as for
+            `secateurs.perplexity`.
+        batch_size: sequences per batch.
+        shuffle: in an order drawn by the seed.
+        seed: see `shuffle`.
+
+    Raises:
+        ModelError: the model is none of the transformers library.
+        DataError: there is no text, less than one sequence of it, a token or a label is none of the model's, or there
+            is no such column.
+        UsageError: the length is none that the model takes.
+    """
+    config = getattr(model, "config", None)
+    if not hasattr(config, "get_text_config"):
+        raise ModelError(f"a {type(model).__name__} is no model of the transformers library; make batches of your own")
+    task = task_of(type(model).__name__, bool(getattr(config, "is_encoder_decoder", False)))
+    dataset = Encoder(tokenizer, task, config, length).dataset(_texts(texts, labels, column), overlap)
+    return loader(dataset, batch_size, torch.Generator().manual_seed(seed) if shuffle else None)
+
+
+def _texts(texts: Any, labels: Any, column: str) -> Texts:
+    if has_columns(texts):
+        if labels is not None and not isinstance(labels, str):
+            raise DataError("name the column of the labels: those of a datasets object lie in one")
+        return read_rows(texts, column, labels)
+    if isinstance(texts, str) or isinstance(labels, str):
+        raise DataError("give a list of texts, even of one, and a list of labels")
+    return Texts("texts", list(texts), None if labels is None else list(labels))

@@ -1,0 +1,55 @@
+"""Synaptic flow: what passes through a network whose parameters are all positive, on an input of ones."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import torch
+from torch import Tensor, nn
+from torch.func import functional_call
+
+from secateurs.data import Call
+from secateurs.errors import CriterionError
+from secateurs.structure import outputs_of
+from secateurs.utils import device_of, differentiating
+
+
+def synaptic_flow(model: nn.Module, call: Call, masks: Mapping[str, Tensor] | None = None) -> dict[str, Tensor]:
+    """|θ| ⊙ ∂R/∂|θ| per parameter, with R the sum of all outputs for inputs of ones (SynFlow, arXiv 2006.05467, Eq. 2).
+
+    Parameters and floating buffers are replaced by their magnitudes, running means by zero, in float64. The model is
+    not changed.
+
+    Args:
+        model: in evaluation mode.
+        call: tells the shapes of the inputs.
+        masks: by which to multiply parameters; those not named stay.
+
+    Raises:
+        CriterionError: the model does not run like this, or the flow is not finite.
+    """
+
+    def magnitude(name: str, tensor: Tensor) -> Tensor:
+        tensor = tensor.detach().abs().double() if tensor.is_floating_point() else tensor
+        return tensor * masks[name] if masks and name in masks else tensor
+
+    device = device_of(model)
+    ones = call.map(
+        lambda t: torch.ones(t.shape, dtype=torch.float64 if t.is_floating_point() else t.dtype, device=device)
+    )
+    with differentiating(model) as parameters:
+        positive = {name: magnitude(name, p).requires_grad_() for name, p in parameters.items()}
+        buffers = {name: magnitude(name, buffer) for name, buffer in model.named_buffers()}
+        for name in buffers:
+            if name.endswith("running_mean"):  # it would be subtracted from the flow
+                buffers[name] = torch.zeros_like(buffers[name])
+        try:
+            outputs = functional_call(model, {**positive, **buffers}, ones.args, ones.kwargs)
+            total = sum(t.sum() for t in outputs_of(outputs) if t.is_floating_point())
+            gradients = torch.autograd.grad(total, list(positive.values()), materialize_grads=True)  # type: ignore[arg-type]
+        except Exception as error:
+            raise CriterionError(f"the model does not run in float64 on an input of ones: {error}") from error
+    flow = {name: (p.detach() * g) for (name, p), g in zip(positive.items(), gradients, strict=True)}
+    if not all(torch.isfinite(tensor).all() for tensor in flow.values()):
+        raise CriterionError("the synaptic flow is not finite: the model has a weight or an operator that forbids it")
+    return flow

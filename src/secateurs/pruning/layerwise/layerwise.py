@@ -1,0 +1,245 @@
+"""`Layerwise`: prune a saved model with one layer of it in memory at a time."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from secateurs.budgets import Budget, Limits, Plan, allocate, settled
+from secateurs.criteria import AnyCriterion, Named, find
+from secateurs.data import Batch, Shard, batches
+from secateurs.errors import PersistError, UsageError
+from secateurs.huggingface import Pretrained
+from secateurs.persist import check_free, written
+from secateurs.pruning.layerwise.compensate import compensate_by_stages
+from secateurs.pruning.layerwise.estimate import Estimate, estimate
+from secateurs.pruning.layerwise.execution_plan import Passage, find_passage
+from secateurs.pruning.layerwise.offloaded_model import Hollow
+from secateurs.pruning.layerwise.score import check_local, score_by_stages
+from secateurs.pruning.layerwise.stages import staged
+from secateurs.pruning.layerwise.verify import verify
+from secateurs.pruning.layerwise.write import Shards, changed_config, write_rest
+from secateurs.structure import Structure, trace
+from secateurs.surgery import Compensation, taken, untellable
+from secateurs.utils import Progress, silent
+
+
+@dataclass(frozen=True)
+class LayerwiseResult:
+    """A pruned model, which lies in a directory, with the evidence for what was done.
+
+    Attributes:
+        directory: for `from_pretrained`.
+        plan: what was removed.
+        scores: the scores that decided, per group.
+        compensation: what the units that stay took over, if that was asked for.
+        structure: of the dense model.
+    """
+
+    directory: Path
+    plan: Plan
+    scores: Mapping[str, Tensor]
+    compensation: Compensation | None
+    structure: Structure
+
+
+@dataclass(frozen=True)
+class Layerwise:
+    """Prune a model of the transformers library with the weights and activations of one layer in memory at a time.
+
+    Weights are read from the files of the model when they are needed, and what one layer returns is kept for the next.
+    Scores, plan and weights are those of `secateurs.prune` in one round, without recovery. The model is run on a few
+    samples first, with zeros for weights, to see what can be removed, and whether its layers can be run one by one.
+
+    Attributes:
+        path: a directory that `save_pretrained` wrote, or a name on the hub where there is a network.
+        data: see `secateurs.data.batches`; it is read once, and stays in memory.
+        criterion: of weights and activations; those that need gradients need the whole model.
+        budget, seed, aggregate, compensate, keep, kinds, scope: see `secateurs.prune`.
+        limits: bounds for each group. Widths are uniform, since what is written is for `from_pretrained`.
+        device: where layers are run; what they return is kept in the memory of the CPU.
+        scratch: a directory for what layers return, which is then kept in files there until it is done with; without
+            one, it is kept in memory.
+        tokenizer: directory of the tokenizer or processor that goes along; by default the model's own, if it has one.
+        trust_remote_code: run Python code that came with the model.
+        progress: wraps the iteration over the data.
+
+    Raises:
+        UsageError, CriterionError, BudgetError: an argument is not one that can be used.
+
+    Example:
+        >>> work = Layerwise("models/llama-7b", data, "wanda", "params:0.7")
+        >>> print(work.estimate)
+        >>> result = work.prune("smaller")
+    """
+
+    path: str | Path
+    data: Iterable[Any]
+    criterion: Named = "obs"
+    budget: str = "macs:0.5"
+    seed: int = 0
+    aggregate: str = "auto"
+    compensate: bool = True
+    keep: Sequence[str] = ()
+    kinds: Sequence[str] | str | None = None
+    limits: Limits | None = None
+    scope: str | None = None
+    device: str = "cpu"
+    scratch: str | Path | None = None
+    tokenizer: str = ""
+    trust_remote_code: bool = False
+    progress: Progress = silent
+
+    def __post_init__(self):
+        check_local(self._criterion)
+        Budget.parse(self.budget)
+        settled(self.limits)
+        if self.limits is not None and self.limits.uniform is False:
+            raise UsageError("layer by layer, models are written for from_pretrained, so widths are uniform")
+        if isinstance(self.data, Shard):
+            raise UsageError("layer by layer, one process reads all data: give the data, not a shard")
+
+    @cached_property
+    def estimate(self) -> Estimate:
+        """What it takes; nothing is read for that but the data, and no weights.
+
+        Raises:
+            SecateursError: model or data cannot be used.
+        """
+        self._check_told()
+        return estimate(
+            hollow=self._hollow,
+            passage=self._passage,
+            sample=self._largest.sample(2),
+            data=self._data,
+            structure=self.structure,
+            criterion=self._criterion,
+            compensate=self.compensate,
+            in_files=self.scratch is not None,
+            disk=sum(file.stat().st_size for file in Path(self._home.name).rglob("*") if file.is_file()),
+        )
+
+    @cached_property
+    def structure(self) -> Structure:
+        """Of the dense model, with the costs of one sample.
+
+        Raises:
+            SecateursError: see `secateurs.trace`.
+        """
+        return trace(self._hollow.model, self._data[0].sample(2), self.keep, self.kinds).per_sample()
+
+    @cached_property
+    def scores(self) -> Mapping[str, Tensor]:
+        """Group name to scores [units], those of `secateurs.score`.
+
+        Raises:
+            CriterionError, DataError: see `secateurs.score`.
+        """
+        with staged(self._hollow, self._passage, self._items, self._scratch) as stages:
+            how = self.structure, self.aggregate, self.seed, self.progress
+            return score_by_stages(stages, self._hollow, self._criterion, *how)
+
+    def prune(self, out: str | Path) -> LayerwiseResult:
+        """Score, plan, cut, verify and compensate, and write the pruned model, whole or not at all.
+
+        It is verified before it is compensated: read from its files, layer by layer in float64, it must compute what
+        the dense model does with the removed units set to zero; see `secateurs.layerwise.verify`.
+
+        Args:
+            out: a new directory, for `from_pretrained`. The configurations, the tokenizer and `plan.json` go along.
+
+        Raises:
+            PersistError: the class cannot express the widths, or the directory exists or cannot be written.
+            VerificationError: the cut model computes something else.
+            SecateursError: of the kind that `trace`, `score` and `allocate` raise.
+        """
+        out = check_free(out)
+        self._check_told()
+        limits = replace(settled(self.limits), uniform=True)
+        takes = taken(self._hollow.model, self.structure)
+        scope = self.scope or self._criterion.scope
+        plan = allocate(self.structure, self.scores, self.budget, limits, scope, takes=takes)
+        config = changed_config(self._hollow.model, self.structure, plan)
+        processor = Pretrained(self.tokenizer or str(self.path), self.trust_remote_code).processor()
+        compensation = None
+        with written(out) as work:
+            shards = Shards(work, self._hollow, self._passage)
+            shards.write(self.structure.keep_masks(plan.keep), self.progress)
+            write_rest(work, self._hollow.model, config, plan, str(self.path), processor)
+            small = Pretrained(str(work), self.trust_remote_code)
+            how = self.structure, plan, self._data[0].sample(2).to(self._device), self._device
+            verify(self._source, small, self._passage, *how)
+            if self.compensate:
+                with staged(self._hollow, self._passage, self._items, self._scratch) as stages:
+                    how = shards, plan, self.structure, self.progress
+                    compensation = compensate_by_stages(stages, self._hollow, *how)
+        return LayerwiseResult(out, plan, self.scores, compensation, self.structure)
+
+    def _check_told(self) -> None:
+        """See that what may be cut can be written, before hours of scoring.
+
+        Raises:
+            PersistError: the model's class builds some groups in no width but their own.
+        """
+        if self._untellable:
+            raise PersistError(
+                f"layer by layer, models are written for from_pretrained, and {type(self._hollow.model).__name__} has "
+                f"no way to tell of {'; '.join(self._untellable)}"
+            )
+
+    @cached_property
+    def _untellable(self) -> list[str]:
+        return untellable(self._hollow.model, self.structure)
+
+    @cached_property
+    def _source(self) -> Pretrained:
+        return Pretrained(str(self.path), self.trust_remote_code)
+
+    @cached_property
+    def _criterion(self) -> AnyCriterion:
+        return find(self.criterion)
+
+    @cached_property
+    def _device(self) -> torch.device:
+        try:
+            return torch.empty(0, device=self.device).device
+        except (RuntimeError, AssertionError) as error:
+            raise UsageError(f"layers cannot be run on device {self.device!r}: {error}") from error
+
+    @cached_property
+    def _scratch(self) -> Path | None:
+        return None if self.scratch is None else Path(self.scratch)
+
+    @cached_property
+    def _home(self) -> tempfile.TemporaryDirectory[str]:
+        if self._scratch is not None:
+            self._scratch.mkdir(parents=True, exist_ok=True)
+        return tempfile.TemporaryDirectory(prefix="weights-", dir=self._scratch)
+
+    @cached_property
+    def _hollow(self) -> Hollow:
+        return Hollow(*self._source.hollow(Path(self._home.name)), self._device)
+
+    @cached_property
+    def _passage(self) -> Passage:
+        call = self._largest.sample(2).to(self._device)
+        return find_passage(self._hollow.model, call, self._hollow.parameters)
+
+    @cached_property
+    def _data(self) -> list[Batch]:
+        return list(batches(self.data))
+
+    @cached_property
+    def _items(self) -> list[Any]:
+        return [batch.call if batch.targets is None else (batch.call, batch.targets) for batch in self._data]
+
+    @property
+    def _largest(self) -> Batch:
+        return max(self._data, key=lambda batch: sum(tensor.numel() for tensor in batch.call.tensors()))

@@ -1,0 +1,83 @@
+"""Scores, stage by stage: each group is scored as soon as all of its units have been seen."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+from torch import Tensor
+
+from secateurs.criteria import AnyCriterion, Criterion, Scoring, Sources, joined, norms_of, report, wanted_by
+from secateurs.errors import CriterionError
+from secateurs.observe import Observations
+from secateurs.pruning.layerwise.offloaded_model import Hollow
+from secateurs.pruning.layerwise.stages import Stages
+from secateurs.pruning.layerwise.statistics_schedule import Needs, observe_by_stages
+from secateurs.structure import Structure
+from secateurs.utils import Progress
+
+
+def check_local(criterion: AnyCriterion) -> None:
+    """See that a criterion looks at nothing but weights and activations.
+
+    Raises:
+        CriterionError: it needs gradients, which go through all layers at once.
+    """
+    if criterion.needs_loss or any(leaf.gradients for leaf in criterion.leaves):
+        raise CriterionError(
+            f"criterion {criterion.name!r} needs gradients, which go through all layers at once, so that it cannot "
+            "score layer by layer: choose one that looks at weights or activations, such as wanda, flap, obs, nexp or "
+            "l2, or prune the whole model"
+        )
+
+
+def needs_of(criterion: AnyCriterion, structure: Structure) -> Needs:
+    """The statistics that a criterion needs, by group."""
+    leaves = _observing(criterion)
+    groups = structure.groups.items()
+    return {name: wanted_by(leaves, replace(structure, groups={name: group})) for name, group in groups if leaves}
+
+
+def score_by_stages(
+    stages: Stages,
+    weights: Hollow,
+    criterion: AnyCriterion,
+    structure: Structure,
+    aggregate: str,
+    seed: int,
+    progress: Progress,
+) -> dict[str, Tensor]:
+    """As `secateurs.score`, with no more in memory than one layer needs.
+
+    Args:
+        stages: of the model, on the data.
+        weights: of the model.
+        criterion: see `check_local`.
+        structure, aggregate, seed, progress: see `secateurs.score`.
+
+    Raises:
+        CriterionError, DataError: see `secateurs.score`.
+    """
+    observing, norms = _observing(criterion), norms_of(stages.model)
+    scorings = {leaf: Scoring(leaf, aggregate, seed) for leaf in criterion.leaves}
+
+    def add(names: Sequence[str], leaves: Sequence[Criterion], observations: Observations) -> None:
+        sources = Sources(structure, weights, observations, norms=norms)
+        for name in names:
+            for leaf in leaves:
+                scorings[leaf].add(structure.groups[name], sources)
+
+    add(list(structure.groups), [leaf for leaf in scorings if leaf not in observing], {})
+    needs = needs_of(criterion, structure)
+    observe_by_stages(stages, needs, lambda names, observations: add(names, observing, observations), progress)
+    for leaf, scoring in scorings.items():
+        report(leaf.name, scoring.scores, scoring.unscored)
+    in_order = {
+        leaf: {name: scoring.scores[name] for name in structure.groups if name in scoring.scores}
+        for leaf, scoring in scorings.items()
+    }
+    return joined(criterion, in_order, structure)
+
+
+def _observing(criterion: AnyCriterion) -> list[Criterion]:
+    return [leaf for leaf in dict.fromkeys(criterion.leaves) if leaf.requests]

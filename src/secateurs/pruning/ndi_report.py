@@ -1,0 +1,164 @@
+"""`ndi_report`: what the theorems of NDI say of a plan, as far as it can be measured."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from torch import Tensor, nn
+from torch.func import functional_call
+
+from secateurs.budgets import Plan
+from secateurs.criteria.families import sampling_error, spectral_gap, varies
+from secateurs.data import Batch, batches, first_batch, summed, together
+from secateurs.errors import DataError
+from secateurs.observe import Pooled, observe
+from secateurs.structure import Structure, kept_entries, outputs_of, trace
+from secateurs.utils import device_of, evaluating, need_values, render
+
+
+@dataclass(frozen=True)
+class SampleCheck:
+    """Whether samples suffice for Corollary 6.12, for one group.
+
+    Attributes:
+        samples: their number N.
+        units: the number C of units that vary.
+        gap: γ = λ_k − λ_{k+1} of their correlation matrix R, at k = C / 2.
+        error: an estimate of ‖R̂ − R‖₂: half of ‖R₁ − R₂‖₂, with the correlations of every second sample.
+    """
+
+    samples: int
+    units: int
+    gap: float
+    error: float
+
+    @property
+    def enough(self) -> bool:
+        """Whether the error is below γ / 4, as the corollary wants."""
+        return self.error < self.gap / 4
+
+    @property
+    def needed(self) -> float:
+        """About how many samples would be enough, the error falling with √N."""
+        return self.samples * (4 * self.error / self.gap) ** 2 if self.gap > 0 else math.inf
+
+
+@dataclass(frozen=True)
+class NDIReport:
+    """What the theorems of NDI need, measured.
+
+    Attributes:
+        made: Δ of Eq. 30, the norm of the parameters that make the removed units.
+        removed: the norm of all parameters that go, with those that used the units (the consumers' columns).
+        change: |Δf|, the root mean square over samples of the l2 norm of what changes in the outputs when all these
+            parameters are zero.
+        groups: per group that can be seen, whether the samples suffice.
+    """
+
+    made: float
+    removed: float
+    change: float
+    groups: Mapping[str, SampleCheck]
+
+    @property
+    def ratio(self) -> float:
+        """|Δf| / Δ of all parameters that go: no constant L_Θ of Theorem 3.6 can be smaller."""
+        return self.change / self.removed if self.removed > 0 else 0.0
+
+    def __str__(self) -> str:
+        rows = [
+            (name, its.samples, its.units, its.gap, its.error, f"{its.needed:.2g}", "yes" if its.enough else "no")
+            for name, its in self.groups.items()
+        ]
+        return (
+            f"Δ = {self.made:.4g} (Eq. 30), {self.removed:.4g} with the consumers' columns; outputs change by "
+            f"{self.change:.4g}, so the Lipschitz constant of Theorem 3.6 is at least {self.ratio:.4g}\n\n"
+            + render("samples", ("group", "samples", "units", "gap γ", "error δ", "needed", "δ < γ/4"), rows)
+            + "The constants C₁ and σ of Corollary 6.12 are unknown; δ is estimated from two halves of the samples.\n"
+        )
+
+
+def ndi_report(dense: nn.Module, plan: Plan, data: Iterable[Any], structure: Structure | None = None) -> NDIReport:
+    """Measure what the theorems of NDI (neural differentiation) say of a plan; labels are not needed.
+
+    Args:
+        dense: the model before the cut; evaluated, not changed.
+        plan: what is removed.
+        data: see `secateurs.data.batches`; read twice.
+        structure: of `dense`; by default it is traced again on the first samples of the data.
+
+    Raises:
+        ModelError: the model has no values.
+        PlanError: the plan is for another model.
+        DataError: there are fewer than 4 samples, or see `secateurs.observe.observe`.
+    """
+    need_values(dense, "the report")
+    example = first_batch(data).sample(2)  # refuses what can be read only once
+    structure = trace(dense, example) if structure is None else structure
+    plan.check(structure)
+    removed = _removed(plan, structure)
+    return NDIReport(
+        made=_norm(dense, _removed(plan, structure, made=True)),
+        removed=_norm(dense, removed),
+        change=_change(dense, removed, data),
+        groups=_sample_checks(dense, data, structure),
+    )
+
+
+def _removed(plan: Plan, structure: Structure, made: bool = False) -> dict[str, Tensor]:
+    """Which entries of parameters go, bool; if `made`, only those that make units, not those that use them."""
+    consumed = {(m.tensor, m.dim) for group in structure.groups.values() for m in group.members if m.consumed}
+    found = {}
+    for name, dims in structure.keep_masks(plan.keep).items():
+        kept = kept_entries([mask | (made and (name, dim) in consumed) for dim, mask in enumerate(dims)])
+        if name in structure.parameters and not kept.all():
+            found[name] = ~kept
+    return found
+
+
+def _norm(dense: nn.Module, entries: Mapping[str, Tensor]) -> float:
+    parts = [dense.get_parameter(name).detach()[its.to(device_of(dense))] for name, its in entries.items()]
+    return math.sqrt(sum(float(part.double().square().sum()) for part in parts))
+
+
+def _change(dense: nn.Module, removed: Mapping[str, Tensor], data: Iterable[Any]) -> float:
+    total, samples = 0.0, 0
+    with together(data), evaluating(dense):
+        zeroed = {
+            name: dense.get_parameter(name).masked_fill(its.to(device_of(dense)), 0) for name, its in removed.items()
+        }
+        for batch in batches(data):
+            batch = batch.to(device_of(dense))
+            before, after = _outputs(dense, {}, batch), _outputs(dense, zeroed, batch)
+            total += sum(float((a - b).abs().double().square().sum()) for a, b in zip(before, after, strict=True))
+            samples += batch.size
+    return math.sqrt(summed(data, total) / summed(data, samples))
+
+
+def _outputs(dense: nn.Module, changed: Mapping[str, Tensor], batch: Batch) -> list[Tensor]:
+    call = batch.call.copy()
+    try:
+        out = functional_call(dense, dict(changed), call.args, call.kwargs)
+    except Exception as error:
+        raise batch.refused(error) from error
+    # A loss that the model returns beside its outputs is none of them.
+    return [t for t in outputs_of(out) if t.ndim and (t.is_floating_point() or t.is_complex())]
+
+
+def _sample_checks(dense: nn.Module, data: Iterable[Any], structure: Structure) -> dict[str, SampleCheck]:
+    taps = {name: group.after for name, group in structure.groups.items() if group.after}
+    seen = observe(dense, data, {tap: [Pooled] for its in taps.values() for tap in its})
+    found = {name: [_check(seen[tap, Pooled].values.double()) for tap in its] for name, its in taps.items()}
+    return {name: max(checks, key=lambda its: its.needed) for name, checks in found.items()}
+
+
+def _check(z: Tensor) -> SampleCheck:
+    if len(z) < 4:
+        raise DataError(f"the error of correlations cannot be estimated from {len(z)} samples; give at least 4")
+    live = varies(z[::2]) & varies(z[1::2])
+    enough = live.sum() > 1
+    gap, error = (spectral_gap(z[:, live]), sampling_error(z[:, live])) if enough else (0.0, 0.0)
+    return SampleCheck(len(z), int(live.sum()), gap, error)

@@ -1,0 +1,61 @@
+"""`check`: what pruning a model would find, before anything is changed."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import nn
+
+from secateurs.budgets import allocate
+from secateurs.structure import Cost, Structure, trace
+from secateurs.surgery import operate
+
+
+@dataclass(frozen=True)
+class Preflight:
+    """What can be removed from a model and what cannot; `str` is a table.
+
+    Attributes:
+        structure: its groups, without those whose removal fails verification; these are among `structure.frozen`.
+        failed: the groups that fail, and how.
+        cost: of the model, on the example inputs.
+        prunable: the share of parameters that lie in at least one group.
+    """
+
+    structure: Structure
+    failed: dict[str, str]
+    cost: Cost
+    prunable: float
+
+    def __str__(self) -> str:
+        return (
+            f"{self.structure}\n{self.cost}; {self.prunable:.0%} of the parameters lie in groups that can be pruned; "
+            f"{len(self.failed)} groups were tried and failed\n"
+        )
+
+
+def check(
+    model: nn.Module, example_inputs: Any, keep: Sequence[str] = (), kinds: Sequence[str] | str | None = None
+) -> Preflight:
+    """Trace a model and try, on copies, to remove half of every group. Changes nothing.
+
+    Args:
+        model: any module, also on the meta device (then nothing is tried).
+        example_inputs: a tensor, a tuple, or a dict of keyword arguments.
+        keep: as for `trace`.
+        kinds: as for `trace`.
+
+    Raises:
+        SecateursError: as `trace` and `apply` do.
+    """
+    structure = trace(model, example_inputs, keep, kinds)
+    failed: dict[str, str] = {}
+    if structure.groups and not any(p.is_meta for p in model.parameters()):
+        scores = {name: torch.arange(group.size) for name, group in structure.groups.items()}
+        plan = allocate(structure, scores, "keep:0.5", scope="local")
+        failed = operate(model, plan, example_inputs, structure).put_back
+        structure = structure.freeze(failed)
+    return Preflight(structure, failed, structure.cost(), structure.prunable())

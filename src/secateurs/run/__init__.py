@@ -1,5 +1,0 @@
-"""A run as a directory that survives the process: what was asked for, and every finished stage."""
-
-from secateurs.run.directory import Run
-
-__all__ = ["Run"]

@@ -1,0 +1,29 @@
+"""The picture of a tracker, in the style of the report's."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from matplotlib import rc_context
+from matplotlib.figure import Figure
+from torch import Tensor
+
+from secateurs.utils import COLOURS, STYLE, svg
+
+
+def draw(criterion: str, steps: list[int], lines: Mapping[str, Tensor]) -> str:
+    """A panel for each of `lines` [steps, units]: a thin line per unit and a thick one for their mean, as SVG text."""
+    columns = min(len(lines), 4)
+    rows = -(-len(lines) // columns)
+    with rc_context(STYLE):
+        figure = Figure(figsize=(9, 2.4 * rows), layout="constrained")
+        panels = figure.subplots(rows, columns, sharey=True, squeeze=False)
+        for (group, its), axes in zip(lines.items(), panels.flat, strict=False):
+            axes.plot(steps, its.numpy(), lw=0.5, alpha=0.5, color=COLOURS[0])
+            axes.plot(steps, its.mean(1).numpy(), lw=2, color=COLOURS[1])
+            axes.set_title(group, fontsize=10)
+        for axes in panels.flat[len(lines) :]:
+            axes.set_visible(False)
+        figure.supxlabel("training step")
+        figure.supylabel(criterion)
+        return svg(figure, f"{criterion} of every unit during training, and the mean of each layer")
