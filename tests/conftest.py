@@ -6,8 +6,6 @@ import pytest
 import torch
 from torch import nn
 
-import secateurs as sc
-
 if "PYTEST_XDIST_WORKER" in os.environ:  # as many workers as cores: more threads would wait for each other
     os.environ["OMP_NUM_THREADS"] = "1"  # for processes that tests start
     torch.set_num_threads(1)
@@ -41,10 +39,3 @@ def batches():
     return [
         (torch.randn(8, 3, 6, 6, generator=generator), torch.randint(4, (8,), generator=generator)) for _ in range(3)
     ]
-
-
-def random_plan(structure, budget="keep:0.5", seed=0, **options):
-    """A plan that removes units at random from every group of the structure."""
-    generator = torch.Generator().manual_seed(seed)
-    scores = {name: torch.rand(group.size, generator=generator) for name, group in structure.groups.items()}
-    return sc.allocate(structure, scores, budget, scope="local", **options)

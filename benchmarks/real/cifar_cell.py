@@ -16,7 +16,7 @@ from benchmarks.real.stages import compensated, recalibrated
 from benchmarks.zoo.measure import wrong
 from secateurs.budgets.scopes import SCOPES
 from secateurs.observe.observe import Observations, observe
-from secateurs.surgery.compensate import needs
+from secateurs.surgery.compensate import compensation_statistics
 
 BATCH = 128
 WHOLE = "as it comes"
@@ -54,7 +54,7 @@ def _observed(model: nn.Module, images: Batches, settings: Settings) -> tuple[sc
     if its not in _LATEST:
         _LATEST.clear()
         structure = sc.trace(model, images[0][0][:2])
-        _LATEST[its] = structure, observe(model, images, needs(structure))
+        _LATEST[its] = structure, observe(model, images, compensation_statistics(structure))
     return _LATEST[its]
 
 

@@ -26,7 +26,7 @@ from secateurs.data.call import as_call
 from secateurs.structure.axis import leaves
 from secateurs.structure.structure import Structure
 from secateurs.structure.trace import outputs_of
-from secateurs.surgery.apply import operate
+from secateurs.surgery.apply import apply_and_report
 from secateurs.surgery.cut import cut
 from secateurs.surgery.stale_attributes import HeldSizes, assign
 
@@ -60,7 +60,7 @@ def _ours(model: nn.Module, inputs: Any, structure: Structure, trace_s: float) -
     scores = sc.score(model, None, "l1", structure)
     plan, plan_s = best(lambda: sc.allocate(structure, scores, "keep:0.5", scope="local"))
     _, cut_s = best(lambda: cut_only(model, plan, structure))
-    done, verified_s = _timed(lambda: operate(model, plan, inputs, structure))
+    done, verified_s = _timed(lambda: apply_and_report(model, plan, inputs, structure))
     left = structure.freeze(done.put_back)
     return {
         "seconds": trace_s + plan_s + cut_s,
@@ -73,7 +73,7 @@ def _ours(model: nn.Module, inputs: Any, structure: Structure, trace_s: float) -
         "prunable": left.prunable(),
         "in_the_way": _in_the_way(structure, left),
         "backward": _backward(done.model, model, inputs),
-        "wrong": wrong(model, inputs, lambda twin, x: operate(twin, _exact(left, done.plan), x, left).model),
+        "wrong": wrong(model, inputs, lambda twin, x: apply_and_report(twin, _exact(left, done.plan), x, left).model),
     }
 
 

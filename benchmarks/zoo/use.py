@@ -22,7 +22,7 @@ from benchmarks.zoo import BY_NAME
 from secateurs.data.call import as_call
 from secateurs.persist.save import save
 from secateurs.structure.trace import outputs_of
-from secateurs.surgery.apply import Cut, operate
+from secateurs.surgery.apply import Cut, apply_and_report
 from secateurs.utils.environment import environment
 
 RESULTS = Path(__file__).parent.parent / "results"
@@ -40,7 +40,7 @@ def measure(name: str, ways: tuple[str, ...] = WAYS) -> dict[str, Any]:
     model, inputs = BY_NAME[name].build().eval(), BY_NAME[name].inputs()
     structure = sc.trace(model, inputs)
     scores = sc.score(model, None, "l1", structure)
-    cut = operate(model, sc.allocate(structure, scores, "keep:0.5", scope="local"), inputs, structure)
+    cut = apply_and_report(model, sc.allocate(structure, scores, "keep:0.5", scope="local"), inputs, structure)
     call = as_call(inputs)
     actions: dict[str, Callable[[Path], Callable | None]] = {
         "torch.compile": lambda _: torch.compile(cut.model),

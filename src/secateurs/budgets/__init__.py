@@ -4,10 +4,10 @@ from secateurs.budgets.allocate import allocate
 from secateurs.budgets.budget import EFFECTIVE, QUANTITIES, Budget
 from secateurs.budgets.certificate import Certificate
 from secateurs.budgets.effective import certificate, certificates, effective_count, effective_counts
-from secateurs.budgets.limits import Limits, settled
+from secateurs.budgets.limits import Limits, resolve_limits
 from secateurs.budgets.plan import Plan
 from secateurs.budgets.ramp import Ramp
-from secateurs.budgets.removal_order import Takes
+from secateurs.budgets.removal_order import AllowedWidths
 from secateurs.budgets.schedule import Schedule
 from secateurs.budgets.scopes import SCOPES
 from secateurs.budgets.top_k import best, number, numbers, parse_share
@@ -22,7 +22,7 @@ __all__ = [
     "Plan",
     "Ramp",
     "Schedule",
-    "Takes",
+    "AllowedWidths",
     "allocate",
     "best",
     "certificate",
@@ -32,5 +32,5 @@ __all__ = [
     "number",
     "numbers",
     "parse_share",
-    "settled",
+    "resolve_limits",
 ]

@@ -18,12 +18,12 @@ import torch
 from secateurs.budgets.budget import EFFECTIVE, Budget
 from secateurs.budgets.certificate import Certificate
 from secateurs.budgets.effective import certificate, effective_count
-from secateurs.budgets.limits import Limits, settled
+from secateurs.budgets.limits import Limits, resolve_limits
 from secateurs.budgets.plan import GroupPlan, Plan
-from secateurs.budgets.removal_order import Ladder, Takes
+from secateurs.budgets.removal_order import AllowedWidths, RemovalOrder
 from secateurs.budgets.scopes import compared
 from secateurs.errors import BudgetError, CriterionError, InfeasibleBudgetError
-from secateurs.structure import Structure, alike
+from secateurs.structure import Structure, uniform_roles
 
 
 def allocate(
@@ -33,7 +33,7 @@ def allocate(
     limits: Limits | None = None,
     scope: str = "global",
     left: Mapping[str, Sequence[int]] | None = None,
-    takes: Takes | None = None,
+    takes: AllowedWidths | None = None,
 ) -> Plan:
     """Choose the units to keep.
 
@@ -68,9 +68,9 @@ def allocate(
     if not isinstance(scores, Mapping):
         raise CriterionError(f"scores must be a mapping from group names, not a {type(scores).__name__}")
     goal = Budget.parse(budget)
-    limits = settled(limits)
+    limits = resolve_limits(limits)
     units = {name: np.array(its) for name, its in (left or {}).items()}
-    roles, held = alike(structure, scores) if limits.uniform else ([(name,) for name in scores], {})
+    roles, held = uniform_roles(structure, scores) if limits.uniform else ([(name,) for name in scores], {})
     units |= {name: np.arange(structure.group(name).size) for name in scores if name not in {*units, *held}}
     values = {name: _checked(name, its, len(units[name])) for name, its in scores.items() if name not in held}
     if not values:
@@ -80,7 +80,9 @@ def allocate(
         )
     rates = compared(scope, structure, values, goal)
     ranked = {name: np.argsort(-its, kind="stable") for name, its in values.items()}  # best first
-    ladder = Ladder(structure, roles, rates, {name: len(its) for name, its in units.items()}, limits, scope, takes)
+    ladder = RemovalOrder(
+        structure, roles, rates, {name: len(its) for name, its in units.items()}, limits, scope, takes
+    )
     certificates: dict[str, Certificate] = {}
     if goal.quantity == EFFECTIVE:
         widths, certificates = _effective(ladder, values, goal.fraction, scope)
@@ -101,7 +103,7 @@ def allocate(
     )
 
 
-def _within(ladder: Ladder, structure: Structure, goal: Budget) -> dict[str, int]:
+def _within(ladder: RemovalOrder, structure: Structure, goal: Budget) -> dict[str, int]:
     """The widths of the shortest prefix of removals that meets the budget, filled up."""
     dense = goal.amount(structure.cost(), ladder.units)
     target = goal.fraction * dense
@@ -116,7 +118,7 @@ def _within(ladder: Ladder, structure: Structure, goal: Budget) -> dict[str, int
 
 
 def _effective(
-    ladder: Ladder, values: Mapping[str, np.ndarray], beta: float, scope: str
+    ladder: RemovalOrder, values: Mapping[str, np.ndarray], beta: float, scope: str
 ) -> tuple[dict[str, int], dict[str, Certificate]]:
     """The effective number of units: of all groups together, or of each by itself; limits have the last word.
 

@@ -68,7 +68,7 @@ class Limits:
         return min(-(-wanted // self.multiple) * self.multiple, units)
 
 
-def settled(limits: Limits | None, model: nn.Module | None = None, pooled: bool = False) -> Limits:
+def resolve_limits(limits: Limits | None, model: nn.Module | None = None, pooled: bool = False) -> Limits:
     """The limits that are meant, with `uniform` decided.
 
     Args:

@@ -12,13 +12,13 @@ import numpy as np
 from secateurs.budgets.budget import Budget
 from secateurs.budgets.limits import Limits
 from secateurs.errors import BudgetError, InfeasibleBudgetError
-from secateurs.structure import Pricing, Role, Structure
+from secateurs.structure import IncrementalCost, Role, Structure
 
-Takes = Callable[[Role, int], bool]
+AllowedWidths = Callable[[Role, int], bool]
 """Whether a role may have a width; it may have its own."""
 
 
-class Ladder:
+class RemovalOrder:
     """The widths after each number of steps.
 
     Attributes:
@@ -35,7 +35,7 @@ class Ladder:
         left: Mapping[str, int],
         limits: Limits,
         scope: str,
-        takes: Takes | None = None,
+        takes: AllowedWidths | None = None,
     ):
         self.roles, self._takes = roles, takes or (lambda role, width: True)
         self._structure, self.limits, self._left = structure, limits, dict(left)
@@ -104,7 +104,7 @@ class Ladder:
 
     def fill(self, goal: Budget, target: float, widths: dict[str, int]) -> dict[str, int]:
         """Undo steps, best first, for as long as some fit under the target."""
-        widths, pricing = dict(widths), Pricing(self._structure, widths)
+        widths, pricing = dict(widths), IncrementalCost(self._structure, widths)
         while True:
             units = sum(widths.values())
             fitting: list[tuple[float, dict[str, int]]] = []

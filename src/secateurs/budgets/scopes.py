@@ -8,7 +8,7 @@ import numpy as np
 
 from secateurs.budgets.budget import EFFECTIVE, Budget
 from secateurs.errors import BudgetError, CriterionError
-from secateurs.structure import Pricing, Structure
+from secateurs.structure import IncrementalCost, Structure
 
 SCOPES = ("global", "per-cost", "relative", "local")
 """All units of the model compete, or all for what they cost, or all relative to their group, or those of each group."""
@@ -48,7 +48,7 @@ def _rates(structure: Structure, values: Mapping[str, np.ndarray], goal: Budget)
     """Scores for each unit of cost that is saved when one unit goes; what saves nothing goes last."""
     if goal.quantity == "keep":  # every unit saves the same
         return dict(values)
-    pricing, rates = Pricing(structure, {name: structure.group(name).size for name in structure.groups}), {}
+    pricing, rates = IncrementalCost(structure, {name: structure.group(name).size for name in structure.groups}), {}
     for name, its in values.items():
         fewer = pricing.at({name: structure.group(name).size - 1})
         saved = goal.amount(pricing.cost, 0) - goal.amount(fewer, 0)

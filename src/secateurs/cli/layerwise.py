@@ -52,7 +52,7 @@ def check(job: Job, overwrite: bool) -> None:
     from secateurs.errors import UsageError
     from secateurs.experiments import Job
     from secateurs.experiments.specs import pretrained
-    from secateurs.utils import alone
+    from secateurs.utils import is_single_process
 
     if not pretrained(job.model):
         raise UsageError(f"--layerwise reads weights from the files of a model: name one by hf:PATH, not {job.model!r}")
@@ -65,7 +65,7 @@ def check(job: Job, overwrite: bool) -> None:
             f"with --layerwise there is no {'; no '.join(asked)}: leave that out, and train or measure the model that "
             "is written, which is smaller"
         )
-    if not alone():
+    if not is_single_process():
         raise UsageError("--layerwise is for a single process: start it without torchrun")
 
 

@@ -69,7 +69,7 @@ def prune(
     """Prune a model in one round or several, recover it, and keep the run in a directory, with a report."""
     from secateurs.experiments import MODEL, Job, run_job
     from secateurs.pruning.run import Run
-    from secateurs.utils import first
+    from secateurs.utils import is_first_process
 
     out, going_on = where(ctx, out, resume)
     if scratch is not None and not layerwise:
@@ -82,11 +82,11 @@ def prune(
     else:
         command, chosen = typed(), dataclasses.replace(job(), criterion=criterion, budget=budget, seed=seed)
         chosen.check()
-        if first():
+        if is_first_process():
             Run.make_room(out, overwrite)
     with resumable("prune", out):
-        result, comparison = run_job(chosen, out, progress(quiet or as_json or not first()), command)
-    if not first():
+        result, comparison = run_job(chosen, out, progress(quiet or as_json or not is_first_process()), command)
+    if not is_first_process():
         return
     if as_json:
         print_json(comparison.as_dict())

@@ -1,10 +1,10 @@
 """What makes a unit worth keeping: one file per family of criteria, one decorator per criterion."""
 
-from secateurs.criteria.collect import collect, gather, memory_of, norms_of, observing, wanted_by
+from secateurs.criteria.collect import collect, gather, memory_of, norms_of, progress_text, requested_statistics
 from secateurs.criteria.criterion import AnyCriterion, Composite, Criterion, GroupScores, described
 from secateurs.criteria.evidence import Evidence
 from secateurs.criteria.hybrid import Hybrid
-from secateurs.criteria.parse import REVERSED, Named, find
+from secateurs.criteria.parse import REVERSED, Named, parse_criterion
 from secateurs.criteria.registry import CRITERIA, criterion
 from secateurs.criteria.score import Scoring, joined, report, score, score_many
 from secateurs.criteria.synflow import ROUNDS
@@ -29,15 +29,15 @@ __all__ = [
     "collect",
     "criterion",
     "described",
-    "find",
+    "parse_criterion",
     "gather",
     "joined",
     "masked",
     "memory_of",
     "norms_of",
-    "observing",
+    "progress_text",
     "report",
     "score",
     "score_many",
-    "wanted_by",
+    "requested_statistics",
 ]

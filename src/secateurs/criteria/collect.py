@@ -40,7 +40,9 @@ def gather(
 ) -> Sources:
     """Everything that these criteria look at; statistics that were observed already are not collected again."""
     kinds = {kind for criterion in criteria for kind in criterion.gradients}
-    return collect(model, data, wanted_by(criteria, structure), kinds, structure, loss, seed, progress, observed)
+    return collect(
+        model, data, requested_statistics(criteria, structure), kinds, structure, loss, seed, progress, observed
+    )
 
 
 def collect(
@@ -60,12 +62,12 @@ def collect(
         structure=structure,
         tensors=dict(named_tensors(model)),
         norms=norms_of(model),
-        observations=observe(model, data, wanted, progress, observing(wanted), observed),
+        observations=observe(model, data, wanted, progress, progress_text(wanted), observed),
         gradients=_gradients(model, data, kinds, structure, loss, seed, progress),
     )
 
 
-def observing(wanted: Wanted) -> str:
+def progress_text(wanted: Wanted) -> str:
     """What progress over a pass that collects these is shown as."""
     return f"observing (keeps up to {memory(wanted, Pooled.LARGEST) / 2**20:,.0f} MB)"
 
@@ -75,7 +77,7 @@ def norms_of(model: nn.Module) -> frozenset[str]:
     return frozenset(name for name, module in model.named_modules() if "Norm" in type(module).__name__)
 
 
-def wanted_by(criteria: Sequence[Criterion], structure: Structure) -> Wanted:
+def requested_statistics(criteria: Sequence[Criterion], structure: Structure) -> Wanted:
     """Which statistics these criteria need at which taps."""
     wanted: dict[Tap, dict[type[Statistic], None]] = defaultdict(dict)
     requests = dict.fromkeys(request for criterion in criteria for request in criterion.requests)
@@ -101,7 +103,7 @@ def memory_of(criteria: Sequence[Criterion], structure: Structure, samples: int)
     """
     kinds = {kind for criterion in criteria for kind in criterion.gradients}
     parameters = sum(map(structure.size, structure.parameters))
-    return memory(wanted_by(criteria, structure), samples) + 4 * parameters * len(kinds)
+    return memory(requested_statistics(criteria, structure), samples) + 4 * parameters * len(kinds)
 
 
 def _gradients(

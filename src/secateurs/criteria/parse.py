@@ -13,7 +13,7 @@ REVERSED = "reversed-"
 """Before a name, the opposite order: the control that tells whether a criterion's order matters at all."""
 
 
-def find(name: Named) -> AnyCriterion:
+def parse_criterion(name: Named) -> AnyCriterion:
     """The criterion of that name.
 
     Args:
@@ -28,7 +28,7 @@ def find(name: Named) -> AnyCriterion:
     if isinstance(name, Hybrid):
         return name.criterion()
     if isinstance(name, str) and name.startswith(REVERSED):
-        return _reversed(find(name[len(REVERSED) :]))
+        return _reversed(parse_criterion(name[len(REVERSED) :]))
     if isinstance(name, str) and "*" in name:
         return Hybrid.parse(name).criterion()
     if not isinstance(name, str) or name not in CRITERIA:

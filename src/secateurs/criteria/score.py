@@ -13,14 +13,14 @@ from torch import Tensor, nn
 from secateurs.criteria.collect import gather
 from secateurs.criteria.criterion import AnyCriterion, Composite, Criterion, GroupScores
 from secateurs.criteria.evidence import AGGREGATES, Evidence
-from secateurs.criteria.parse import Named, find
+from secateurs.criteria.parse import Named, parse_criterion
 from secateurs.criteria.tune import EverySecond, tune
 from secateurs.criteria.weight_view import Sources
-from secateurs.data import Loss, first_batch, spread
+from secateurs.data import Loss, first_batch, map_data
 from secateurs.errors import CriterionError, DataError, SecateursError, UnscorableError, UnscoredWarning
 from secateurs.observe import Observations
 from secateurs.structure import Group, Structure, trace
-from secateurs.utils import Progress, listed, need_values, silent
+from secateurs.utils import Progress, list_reasons, need_values, silent
 
 AUTO = "auto"
 """Aggregate as suits the criterion."""
@@ -93,7 +93,7 @@ def score_many(
         raise CriterionError(f"give a list of criteria, not {criteria!r}")
     if aggregate not in (AUTO, *AGGREGATES):
         raise CriterionError(f"aggregate {aggregate!r} is none of {', '.join(AGGREGATES)}")
-    chosen = [find(name) for name in criteria]
+    chosen = [parse_criterion(name) for name in criteria]
     _check_needs(chosen, data, loss)
     if structure is None:
         if data is None:
@@ -113,7 +113,7 @@ def _tuned(
     if isinstance(criterion, Criterion) or criterion.untuned is None:
         return criterion
     aggregate, seed, progress = how
-    scoring, held_out = (spread(partial(EverySecond, first=first), data) for first in (0, 1))
+    scoring, held_out = (map_data(partial(EverySecond, first=first), data) for first in (0, 1))
     theirs = loss if any(part.needs_loss for part in criterion.parts) else None
     parts = score_many(
         model, scoring, criterion.parts, structure, theirs, aggregate=aggregate, seed=seed, progress=progress
@@ -178,9 +178,9 @@ def report(criterion: str, scores: Mapping[str, Any], unscored: Mapping[str, str
     if not unscored:
         return
     if not scores:
-        raise CriterionError(f"criterion {criterion!r} can score no group of this model: {listed(unscored)}")
+        raise CriterionError(f"criterion {criterion!r} can score no group of this model: {list_reasons(unscored)}")
     warnings.warn(
-        f"criterion {criterion!r} cannot score these groups, which stay whole: {listed(unscored)}",
+        f"criterion {criterion!r} cannot score these groups, which stay whole: {list_reasons(unscored)}",
         UnscoredWarning,
         stacklevel=5,
     )

@@ -1,14 +1,21 @@
 """Calls and batches, losses, random inputs, image folders, arrays, shards."""
 
 from secateurs.data.batch import Batch, batches, first_batch
-from secateurs.data.cache import held
+from secateurs.data.cache import cache_batches
 from secateurs.data.call import Call, as_call
-from secateurs.data.collectives import agree, agree_on_weights, gathered, leading, summed, together
+from secateurs.data.collectives import (
+    check_ranks_agree,
+    check_same_weights,
+    errors_on_all_ranks,
+    first_rank_data,
+    gather_ranks,
+    sum_over_ranks,
+)
 from secateurs.data.image_folder import ImageFolder, ImageOptions
 from secateurs.data.loss import Loss, logits_of, loss_of
 from secateurs.data.npz import read_npz
 from secateurs.data.random_inputs import random_inputs
-from secateurs.data.shard import Shard, shard, spread
+from secateurs.data.shard import Shard, map_data, shard
 
 __all__ = [
     "Batch",
@@ -17,20 +24,20 @@ __all__ = [
     "ImageOptions",
     "Loss",
     "Shard",
-    "agree",
-    "agree_on_weights",
+    "check_ranks_agree",
+    "check_same_weights",
     "as_call",
     "batches",
     "first_batch",
-    "gathered",
-    "held",
-    "leading",
+    "gather_ranks",
+    "cache_batches",
+    "first_rank_data",
     "logits_of",
     "loss_of",
     "random_inputs",
     "read_npz",
     "shard",
-    "spread",
-    "summed",
-    "together",
+    "map_data",
+    "sum_over_ranks",
+    "errors_on_all_ranks",
 ]

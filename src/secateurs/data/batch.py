@@ -11,7 +11,7 @@ from torch import Tensor
 from torch.utils._pytree import tree_map_only
 
 from secateurs.data.call import Call, as_call
-from secateurs.data.collectives import leading
+from secateurs.data.collectives import first_rank_data
 from secateurs.errors import DataError
 from secateurs.utils import rng
 
@@ -133,4 +133,4 @@ def first_batch(data: Iterable[Any]) -> Batch:
             "or give example_inputs as well"
         )
     with rng():  # a loader may draw random numbers to shuffle
-        return next(batches(leading(data)))
+        return next(batches(first_rank_data(data)))

@@ -6,11 +6,11 @@ from collections.abc import Iterable
 from typing import Any
 
 from secateurs.data.batch import batches
-from secateurs.data.shard import spread
+from secateurs.data.shard import map_data
 from secateurs.utils import rng
 
 
-def held(data: Iterable[Any]) -> Any:
+def cache_batches(data: Iterable[Any]) -> Any:
     """All batches, read once and now; of a shard, each rank's own. Random states are as before."""
     with rng():  # a loader may draw random numbers to shuffle
-        return spread(lambda its: [(batch.call, batch.targets) for batch in batches(its)], data)
+        return map_data(lambda its: [(batch.call, batch.targets) for batch in batches(its)], data)

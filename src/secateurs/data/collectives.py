@@ -16,22 +16,22 @@ T = TypeVar("T")
 N = TypeVar("N", int, float, Tensor)
 
 
-def together(data: Any) -> AbstractContextManager[None]:
+def errors_on_all_ranks(data: Any) -> AbstractContextManager[None]:
     """For work on a rank's own part: an error on one rank is raised on all, as a DataError; see `Shard.together`."""
     return data.together() if isinstance(data, Shard) else nullcontext()
 
 
-def gathered(data: Any, value: T) -> list[T]:
+def gather_ranks(data: Any, value: T) -> list[T]:
     """The values of all ranks that the data is spread over, in their order; just this one if it is not spread."""
     return data.gather(value) if isinstance(data, Shard) else [value]
 
 
-def summed(data: Any, value: N) -> N:
+def sum_over_ranks(data: Any, value: N) -> N:
     """The sum of all ranks' values, the same bits on each."""
-    return reduce(lambda one, other: one + other, gathered(data, value))
+    return reduce(lambda one, other: one + other, gather_ranks(data, value))
 
 
-def leading(data: Any) -> Any:
+def first_rank_data(data: Any) -> Any:
     """Data whose first batch is that of all data, on every rank: for a shard, what rank 0 reads first."""
     if not isinstance(data, Shard):
         return data
@@ -40,7 +40,7 @@ def leading(data: Any) -> Any:
     return data.gather(first if data.rank == 0 else [])[0]
 
 
-def agree(data: Any, value: str, what: str) -> None:
+def check_ranks_agree(data: Any, value: str, what: str) -> None:
     """See that all ranks that the data is spread over hold the same text, such as a plan's JSON.
 
     Raises:
@@ -50,7 +50,7 @@ def agree(data: Any, value: str, what: str) -> None:
         data.agree(value, what)
 
 
-def agree_on_weights(data: Any, model: nn.Module) -> None:
+def check_same_weights(data: Any, model: nn.Module) -> None:
     """See that all ranks that the data is spread over hold the same model, going by the sums of its parameters.
 
     Raises:

@@ -192,6 +192,6 @@ def _order(data: Any) -> str:
     return str(sampler.generator.get_state().tolist())
 
 
-def spread(change: Callable[[Any], Any], data: Any) -> Any:
+def map_data(change: Callable[[Any], Any], data: Any) -> Any:
     """`change(data)`; of a shard, of all its data, which is then spread as it was."""
     return replace(data, data=change(data.data)) if isinstance(data, Shard) else change(data)

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from secateurs.data import Batch, batches, first_batch, logits_of, summed, together
+from secateurs.data import Batch, batches, errors_on_all_ranks, first_batch, logits_of, sum_over_ranks
 from secateurs.errors import DataError
 from secateurs.huggingface import task_of
 from secateurs.huggingface.text import IGNORED, Windows, loader
@@ -51,13 +51,13 @@ def perplexity(
         data = loader(Windows(data, length, stride or length // 2), batch_size)
     shift = _predicts_the_next(model)
     total, count = 0.0, 0
-    with together(data), evaluating(model):
+    with errors_on_all_ranks(data), evaluating(model):
         for batch in progress(batches(data), "evaluating"):
             batch = batch.to(device_of(model))
             losses = _losses(model, batch, shift)
             total += float(losses.double().sum())
             count += len(losses)
-    total, count = summed(data, total), summed(data, count)
+    total, count = sum_over_ranks(data, total), sum_over_ranks(data, count)
     if not count:
         raise DataError("nothing in the data is to be predicted: all labels are −100, or sequences have one token")
     return float(torch.tensor(total / count, dtype=torch.float64).exp())

@@ -8,7 +8,7 @@ from typing import Any
 from torch import Tensor, nn
 from torch.func import functional_call
 
-from secateurs.data import Batch, Loss, batches, logits_of, loss_of, summed, together
+from secateurs.data import Batch, Loss, batches, errors_on_all_ranks, logits_of, loss_of, sum_over_ranks
 from secateurs.errors import DataError
 from secateurs.huggingface import task_of
 from secateurs.huggingface.text import IGNORED
@@ -28,7 +28,7 @@ def accuracy(model: nn.Module, data: Iterable[Any], progress: Progress = silent)
         DataError: the data is empty or has no such targets, or the model refuses a batch.
     """
     right = total = 0
-    with together(data), evaluating(model):
+    with errors_on_all_ranks(data), evaluating(model):
         for batch in progress(batches(data), "evaluating"):
             batch = batch.to(device_of(model))
             try:
@@ -40,7 +40,7 @@ def accuracy(model: nn.Module, data: Iterable[Any], progress: Progress = silent)
                 raise DataError(f"batch {batch.index}: accuracy needs outputs [samples, classes] and targets [samples]")
             right += int((scores.argmax(1) == targets).sum())
             total += len(targets)
-    return summed(data, right) / summed(data, total)
+    return sum_over_ranks(data, right) / sum_over_ranks(data, total)
 
 
 def mean_loss(
@@ -63,7 +63,7 @@ def mean_loss(
         DataError: the data is empty or has no targets, or all of them are −100, or the model refuses a batch.
     """
     total, count = 0.0, 0
-    with together(data), evaluating(model):
+    with errors_on_all_ranks(data), evaluating(model):
         for batch in progress(batches(data), "evaluating"):
             batch = batch.to(device_of(model))
             call = batch.call.copy()
@@ -75,7 +75,7 @@ def mean_loss(
             if terms := _terms(model, batch) if loss is None else batch.size:
                 total += value * terms
                 count += terms
-    total, count = summed(data, total), summed(data, count)
+    total, count = sum_over_ranks(data, total), sum_over_ranks(data, count)
     if not count:
         raise DataError("nothing in the data is to be predicted: all labels are −100")
     return total / count

@@ -14,7 +14,7 @@ from torch import nn
 from torch.utils.data import Subset, random_split
 
 from secateurs.budgets import Limits, Schedule
-from secateurs.criteria import find
+from secateurs.criteria import parse_criterion
 from secateurs.data import ImageOptions
 from secateurs.errors import PersistError, UsageError
 from secateurs.experiments.specs import build, function, is_random, pretrained, read_data, read_dataset
@@ -77,7 +77,7 @@ class Job:
             SecateursError: one is not.
         """
         self.schedule.budgets(self.budget)
-        find(self.criterion)
+        parse_criterion(self.criterion)
         if self.fit:
             function(self.fit, "fit")
         labelled = self.training or self.data

@@ -20,7 +20,7 @@ from secateurs.experiments.summary import compared, measure
 from secateurs.huggingface import Pretrained
 from secateurs.pruning import Result, prune
 from secateurs.pruning.run import Run
-from secateurs.utils import Progress, leads, processes
+from secateurs.utils import Progress, is_writer, process_group
 
 MODEL = "model"
 """Where in a run's directory the pruned model is saved."""
@@ -43,7 +43,7 @@ def run_job(
         SecateursError: anything named cannot be used.
     """
     job.check()
-    with processes(job.device), warnings.catch_warnings(record=True) as caught:
+    with process_group(job.device), warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always", SecateursWarning)
         dense = job.dense()
         data, test, training, validation = map(_shared, (job.calibration(), job.tested(), *job.labelled()))
@@ -64,7 +64,7 @@ def run_job(
         comparison = compared(job, dense, figures, result, data, command)
         told = dict.fromkeys(str(its.message) for its in caught if issubclass(its.category, SecateursWarning))
         comparison = dataclasses.replace(comparison, warnings=tuple(told))
-        if leads():
+        if is_writer():
             form = _save(job, result, directory / MODEL)
             comparison = dataclasses.replace(comparison, notes=[*comparison.notes, form])
             write_report(comparison, directory)

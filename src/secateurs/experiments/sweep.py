@@ -14,7 +14,7 @@ import safetensors.torch
 import torch
 from pydantic import ConfigDict, TypeAdapter, ValidationError
 
-from secateurs.criteria import find
+from secateurs.criteria import parse_criterion
 from secateurs.errors import PersistError, UsageError
 from secateurs.experiments.job import Job
 from secateurs.experiments.report import Comparison, write_report
@@ -182,7 +182,9 @@ class Sweep:
 
 
 def _reversed(criterion: str) -> list[str]:
-    return [f"reversed-{leaf.name}" for leaf in find(criterion).leaves if leaf.name in ("ssi", "ssi-literal")]
+    return [
+        f"reversed-{leaf.name}" for leaf in parse_criterion(criterion).leaves if leaf.name in ("ssi", "ssi-literal")
+    ]
 
 
 def _name(job: Job) -> str:

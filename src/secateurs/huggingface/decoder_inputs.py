@@ -10,7 +10,7 @@ from secateurs.huggingface.text import IGNORED
 FED = ("decoder_input_ids", "decoder_inputs_embeds")
 
 
-def fed(model: nn.Module, call: Call) -> Call:
+def add_decoder_inputs(model: nn.Module, call: Call) -> Call:
     """The same call with the decoder's inputs, made as the model makes them, and with a mask of what is padding there.
 
     What follows the last label that counts is padding. The model computes the same at all other positions, since a

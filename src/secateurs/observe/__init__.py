@@ -5,7 +5,7 @@ from secateurs.observe.gradients import KINDS, Gradients, differentiate
 from secateurs.observe.observe import Observations, Wanted, memory, observe
 from secateurs.observe.padding import without_padding
 from secateurs.observe.samples import Pooled, Sampled
-from secateurs.observe.statistics import Statistic, merged
+from secateurs.observe.statistics import Statistic, merge_statistics
 from secateurs.observe.synaptic_flow import synaptic_flow
 from secateurs.observe.totals import FiringCounts, Moments, Totals
 
@@ -25,7 +25,7 @@ __all__ = [
     "Wanted",
     "differentiate",
     "memory",
-    "merged",
+    "merge_statistics",
     "observe",
     "synaptic_flow",
     "without_padding",

@@ -8,7 +8,16 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from secateurs.data import Batch, Loss, agree_on_weights, batches, leading, loss_of, summed, together
+from secateurs.data import (
+    Batch,
+    Loss,
+    batches,
+    check_same_weights,
+    errors_on_all_ranks,
+    first_rank_data,
+    loss_of,
+    sum_over_ranks,
+)
 from secateurs.errors import DataError
 from secateurs.huggingface.text import IGNORED
 from secateurs.utils import Progress, device_of, differentiating, silent
@@ -64,7 +73,7 @@ def differentiate(
             is so on one.
         UsageError: ranks hold different models.
     """
-    agree_on_weights(data, model)
+    check_same_weights(data, model)
     kinds, found = set(kinds), {}
     with differentiating(model) as parameters:
         if kinds & {"gradient", "fisher", "gate", "hessian-gradient"}:
@@ -99,7 +108,7 @@ def _sums(
         else:
             means[kind][name] = value
 
-    with together(data):
+    with errors_on_all_ranks(data):
         for batch in _parts(progress(batches(data), "differentiating"), single):
             samples += batch.size
             gradients = _gradients(model, parameters, batch, loss)
@@ -111,8 +120,11 @@ def _sums(
                 effects = {name: parameters[name].detach() * its for name, its in gradients.items()}
                 for group, gate in gates.items():
                     add("gate", group, gate(effects).square())
-    samples = summed(data, samples)
-    return {kind: {name: summed(data, total) / samples for name, total in its.items()} for kind, its in means.items()}
+    samples = sum_over_ranks(data, samples)
+    return {
+        kind: {name: sum_over_ranks(data, total) / samples for name, total in its.items()}
+        for kind, its in means.items()
+    }
 
 
 def _parts(whole: Iterable[Batch], single: bool) -> Iterator[Batch]:
@@ -150,7 +162,7 @@ def _diagonal(
 ) -> dict[str, Tensor]:
     """Hutchinson's estimate: the mean of v ⊙ Hv over vectors v of random signs (Pearlmutter's products)."""
     generator = torch.Generator().manual_seed(seed)
-    gradients = _gradients(model, parameters, next(batches(leading(data))), loss, graph=True)
+    gradients = _gradients(model, parameters, next(batches(first_rank_data(data))), loss, graph=True)
     total = {name: torch.zeros_like(p) for name, p in parameters.items()}
     for _ in range(PROBES):
         probe = {name: (2 * torch.randint(2, p.shape, generator=generator) - 1).to(p) for name, p in parameters.items()}
@@ -170,14 +182,14 @@ def _curved(
     """The product of the mean loss's Hessian with a vector."""
     total = {name: torch.zeros_like(p) for name, p in parameters.items()}
     samples = 0
-    with together(data):
+    with errors_on_all_ranks(data):
         for batch in _parts(progress(batches(data), "differentiating twice"), single=False):
             samples += batch.size
             gradients = _gradients(model, parameters, batch, loss, graph=True)
             for name, product in _product(parameters, gradients, vector).items():
                 total[name] += batch.size * product
-    samples = summed(data, samples)
-    return {name: summed(data, its) / samples for name, its in total.items()}
+    samples = sum_over_ranks(data, samples)
+    return {name: sum_over_ranks(data, its) / samples for name, its in total.items()}
 
 
 def _product(

@@ -10,11 +10,11 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor, nn
 
-from secateurs.data import Batch, agree_on_weights, batches, together
+from secateurs.data import Batch, batches, check_same_weights, errors_on_all_ranks
 from secateurs.errors import DataError
-from secateurs.huggingface import fed
+from secateurs.huggingface import add_decoder_inputs
 from secateurs.observe.padding import without_padding
-from secateurs.observe.statistics import Statistic, merged
+from secateurs.observe.statistics import Statistic, merge_statistics
 from secateurs.structure import OUTPUT, Arguments, Frame, Seen, Site, Tap, Watcher, outputs_of
 from secateurs.utils import Progress, device_of, evaluating, silent
 
@@ -56,13 +56,15 @@ def observe(
     missing = {tap: types for tap, types in missing.items() if types}
     if not missing:
         return observed
-    agree_on_weights(data, model)
+    check_same_weights(data, model)
     watcher = _Observer(model, missing)
     device = device_of(model)
-    with together(data), evaluating(model):
+    with errors_on_all_ranks(data), evaluating(model):
         for batch in progress(batches(data), description):
             watcher.see(batch.to(device))
-    found = {(place.tap, type(its)): merged(data, its) for place in watcher.places for its in place.statistics}
+    found = {
+        (place.tap, type(its)): merge_statistics(data, its) for place in watcher.places for its in place.statistics
+    }
     return {**observed, **found}
 
 
@@ -111,7 +113,7 @@ class _Observer(Watcher):
 
     def see(self, batch: Batch) -> None:
         """Run the model on one batch."""
-        batch = replace(batch, call=fed(self._model, batch.call))
+        batch = replace(batch, call=add_decoder_inputs(self._model, batch.call))
         named = batch.call.named(self._model)
         taken = {place.tap.arguments for place in self.places}
         self._frames = {its: its.frame(named, batch.size) for its in taken}

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 from typing_extensions import Self
 
-from secateurs.data import gathered
+from secateurs.data import gather_ranks
 
 
 class Statistic(ABC):
@@ -63,9 +63,9 @@ class Statistic(ABC):
 S = TypeVar("S", bound=Statistic)
 
 
-def merged(data: Any, statistic: S) -> S:
+def merge_statistics(data: Any, statistic: S) -> S:
     """The statistic of all that the data is spread over, on every rank; of data that is not spread, as it is."""
-    parts = (type(statistic)(**state) for state in gathered(data, statistic.state()))
+    parts = (type(statistic)(**state) for state in gather_ranks(data, statistic.state()))
     return reduce(lambda one, other: one.merge(other), parts)
 
 

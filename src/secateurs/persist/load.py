@@ -14,7 +14,7 @@ from torch.utils._pytree import tree_leaves
 
 from secateurs.errors import PersistError, PlanError
 from secateurs.persist.manifest import WEIGHTS, read_manifest
-from secateurs.surgery import adapt, assign, drop_again
+from secateurs.surgery import adapt_attention, assign, drop_again
 from secateurs.utils import named_tensors, rng
 
 
@@ -41,7 +41,7 @@ def load(directory: str | Path, model: Callable[[], nn.Module]) -> nn.Module:
     except PlanError as error:
         raise PersistError(f"{directory} is of another model than `model` builds: {error}") from error
     _fill(skeleton, tensors, directory)
-    adapt(skeleton)
+    adapt_attention(skeleton)
     try:
         assign(skeleton, manifest.attributes)
     except AttributeError as error:

@@ -15,7 +15,7 @@ from secateurs.huggingface import without_bars
 from secateurs.persist.manifest import PLAN
 from secateurs.persist.save import check_free, written
 from secateurs.structure import Structure
-from secateurs.surgery import TOLERANCE, configured, difference, run, untold
+from secateurs.surgery import TOLERANCE, difference, has_config, run_model, unsupported_widths
 from secateurs.utils import device_of, rng
 
 EXACT = {**TOLERANCE, torch.float32: 1e-5}
@@ -43,7 +43,7 @@ def save_pretrained(
             comes back is another one, or the directory exists or cannot be written.
         UsageError: the tokenizer cannot be saved.
     """
-    if configured(model) and (reasons := untold(model, structure, plan.widths)):
+    if has_config(model) and (reasons := unsupported_widths(model, structure, plan.widths)):
         raise PersistError(
             f"{type(model).__name__} has widths that from_pretrained cannot load: {'; '.join(reasons)}. "
             "Or use result.save, which keeps any widths"
@@ -61,7 +61,7 @@ def write_pretrained(
         UsageError: the tokenizer cannot be saved.
     """
     kind = type(model).__name__
-    if not configured(model) or not callable(getattr(model, "save_pretrained", None)):
+    if not has_config(model) or not callable(getattr(model, "save_pretrained", None)):
         raise PersistError(f"{kind} is no model of transformers: save it by result.save")
     if tokenizer is not None and not callable(getattr(tokenizer, "save_pretrained", None)):
         raise UsageError(f"a tokenizer or processor has save_pretrained, which a {type(tokenizer).__name__} has not")
@@ -94,7 +94,7 @@ def _check(model: nn.Module, directory: Path, examples: Call) -> None:
     for name, tensor in model.state_dict().items():
         if name not in its or its[name].dtype != tensor.dtype or not torch.equal(its[name], tensor):
             raise PersistError(f"{kind} comes back from from_pretrained with another {name}: use result.save")
-    if why := difference(run(loaded, examples), run(model, examples), EXACT):
+    if why := difference(run_model(loaded, examples), run_model(model, examples), EXACT):
         raise PersistError(
             f"{kind} comes back from from_pretrained with these weights, but computes something else ({why}), as its "
             "configuration does not tell all that changed: use result.save"

@@ -4,15 +4,15 @@ from secateurs.pruning.input_features import FeatureRanking, rank_features
 from secateurs.pruning.ndi_report import ndi_report
 from secateurs.pruning.preflight import Preflight, check
 from secateurs.pruning.prune import Result, prune
-from secateurs.pruning.step import Further, cut_further
+from secateurs.pruning.step import StepResult, prune_step
 
 __all__ = [
     "FeatureRanking",
-    "Further",
+    "StepResult",
     "Preflight",
     "Result",
     "check",
-    "cut_further",
+    "prune_step",
     "ndi_report",
     "prune",
     "rank_features",

@@ -13,10 +13,20 @@ import torch
 from torch import Tensor, nn
 
 from secateurs.budgets import EFFECTIVE, Certificate, best, certificate, number, parse_share
-from secateurs.data import Batch, Call, Loss, batches, first_batch, loss_of, spread, summed, together
+from secateurs.data import (
+    Batch,
+    Call,
+    Loss,
+    batches,
+    errors_on_all_ranks,
+    first_batch,
+    loss_of,
+    map_data,
+    sum_over_ranks,
+)
 from secateurs.errors import CriterionError, DataError, PersistError
 from secateurs.evaluate import mean_loss
-from secateurs.observe import Totals, merged
+from secateurs.observe import Totals, merge_statistics
 from secateurs.utils import Progress, device_of, evaluating, need_values, render, silent
 
 METHODS = {
@@ -137,7 +147,7 @@ def rank_features(
         if method != "taylor" and loss is None and first_batch(data).targets is None:
             return ranking
         before = mean_loss(model, data, loss, progress=progress)
-        after = mean_loss(model, spread(partial(_Changed, change=ranking.apply), data), loss, progress=progress)
+        after = mean_loss(model, map_data(partial(_Changed, change=ranking.apply), data), loss, progress=progress)
     return replace(ranking, loss_before=before, loss_after=after)
 
 
@@ -148,7 +158,7 @@ def _look(
     device = device_of(model)
     first = _ranked(first_batch(data).to(device))[:1].double()
     totals, sums = Totals(), torch.zeros(first.shape[1:], dtype=torch.float64, device=device)
-    with together(data):
+    with errors_on_all_ranks(data):
         for batch in progress(batches(data), "ranking features"):
             batch = batch.to(device)
             x = _ranked(batch)
@@ -158,7 +168,7 @@ def _look(
             totals.update((x - first).flatten(1))  # variances stay as they are, and that of a constant is exactly zero
             effects = x * _gradients(model, batch, x, loss) if method == "taylor" else x
             sums += effects.abs().sum(0, dtype=torch.float64)
-    totals, sums = merged(data, totals), summed(data, sums)
+    totals, sums = merge_statistics(data, totals), sum_over_ranks(data, sums)
     scores = totals.variance.reshape(sums.shape) if method == "variance" else sums / totals.rows
     if bad := int((~torch.isfinite(scores)).sum()):
         raise DataError(f"the scores of {bad} features are not finite; check the inputs, the targets and the weights")

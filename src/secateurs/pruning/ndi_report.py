@@ -12,7 +12,7 @@ from torch.func import functional_call
 
 from secateurs.budgets import Plan
 from secateurs.criteria.families import sampling_error, spectral_gap, varies
-from secateurs.data import Batch, batches, first_batch, summed, together
+from secateurs.data import Batch, batches, errors_on_all_ranks, first_batch, sum_over_ranks
 from secateurs.errors import DataError
 from secateurs.observe import Pooled, observe
 from secateurs.structure import Structure, kept_entries, outputs_of, trace
@@ -126,7 +126,7 @@ def _norm(dense: nn.Module, entries: Mapping[str, Tensor]) -> float:
 
 def _change(dense: nn.Module, removed: Mapping[str, Tensor], data: Iterable[Any]) -> float:
     total, samples = 0.0, 0
-    with together(data), evaluating(dense):
+    with errors_on_all_ranks(data), evaluating(dense):
         zeroed = {
             name: dense.get_parameter(name).masked_fill(its.to(device_of(dense)), 0) for name, its in removed.items()
         }
@@ -135,7 +135,7 @@ def _change(dense: nn.Module, removed: Mapping[str, Tensor], data: Iterable[Any]
             before, after = _outputs(dense, {}, batch), _outputs(dense, zeroed, batch)
             total += sum(float((a - b).abs().double().square().sum()) for a, b in zip(before, after, strict=True))
             samples += batch.size
-    return math.sqrt(summed(data, total) / summed(data, samples))
+    return math.sqrt(sum_over_ranks(data, total) / sum_over_ranks(data, samples))
 
 
 def _outputs(dense: nn.Module, changed: Mapping[str, Tensor], batch: Batch) -> list[Tensor]:

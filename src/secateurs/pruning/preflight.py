@@ -11,7 +11,7 @@ from torch import nn
 
 from secateurs.budgets import allocate
 from secateurs.structure import Cost, Structure, trace
-from secateurs.surgery import operate
+from secateurs.surgery import apply_and_report
 
 
 @dataclass(frozen=True)
@@ -56,6 +56,6 @@ def check(
     if structure.groups and not any(p.is_meta for p in model.parameters()):
         scores = {name: torch.arange(group.size) for name, group in structure.groups.items()}
         plan = allocate(structure, scores, "keep:0.5", scope="local")
-        failed = operate(model, plan, example_inputs, structure).put_back
+        failed = apply_and_report(model, plan, example_inputs, structure).put_back
         structure = structure.freeze(failed)
     return Preflight(structure, failed, structure.cost(), structure.prunable())

@@ -12,16 +12,16 @@ from typing import Any
 from torch import nn
 from torch.optim import Optimizer
 
-from secateurs.budgets import Limits, Schedule, Takes
-from secateurs.criteria import AnyCriterion, observing, score, wanted_by
-from secateurs.data import Loss, agree
+from secateurs.budgets import AllowedWidths, Limits, Schedule
+from secateurs.criteria import AnyCriterion, progress_text, requested_statistics, score
+from secateurs.data import Loss, check_ranks_agree
 from secateurs.errors import UsageError
 from secateurs.observe import Observations, observe
 from secateurs.pruning.gradual import GradualPruner, gradual
 from secateurs.pruning.state import Measure, Round, State
-from secateurs.pruning.step import cut_further
+from secateurs.pruning.step import prune_step
 from secateurs.structure import Structure, cost, trace
-from secateurs.surgery import compensate, merged, needs, taken
+from secateurs.surgery import compensate, compensation_statistics, merge_attributes, supported_widths
 from secateurs.training import Fit, Recovery, randomness, recalibrate, recover, tracking_norms
 from secateurs.utils import Progress
 
@@ -93,9 +93,9 @@ class Procedure:
         return self._traced(self.dense)
 
     @cached_property
-    def _takes(self) -> Takes | None:
+    def _takes(self) -> AllowedWidths | None:
         """Which widths the model's class takes, where they are uniform, so that its configuration can tell them."""
-        return taken(self.dense, self.structure) if self.limits.uniform else None
+        return supported_widths(self.dense, self.structure) if self.limits.uniform else None
 
     def _traced(self, model: nn.Module) -> Structure:
         structure = trace(model, self.examples, self.keep, self.kinds)
@@ -117,7 +117,7 @@ class Procedure:
             observed=observed,
             progress=self.progress,
         )
-        further = cut_further(
+        further = prune_step(
             state.model,
             structure,
             scores,
@@ -130,7 +130,7 @@ class Procedure:
             scope=self.scope,
             takes=self._takes,
         )
-        agree(self.data, further.plan.model_dump_json(), "plan")
+        check_ranks_agree(self.data, further.plan.model_dump_json(), "plan")
         plan, cut = further.plan, further.cut
         taken_over = None
         if self.compensate and self.between is not None:
@@ -141,7 +141,7 @@ class Procedure:
             state,
             model=cut.model,
             plan=plan,
-            attributes=merged(state.attributes, cut.attributes),
+            attributes=merge_attributes(state.attributes, cut.attributes),
             scores=scores,
             compensation=taken_over,
             rounds=(*state.rounds, Round(cost(cut.model, self.costed), plan.widths, {})),
@@ -152,12 +152,12 @@ class Procedure:
 
     def _observed(self, state: State, structure: Structure) -> Observations:
         """In one pass, what the criterion looks at and what compensation needs of the same model."""
-        wanted = wanted_by(self.criterion.leaves, structure)
+        wanted = requested_statistics(self.criterion.leaves, structure)
         if not wanted or not self.compensate or (self.between is None and state.plan is not None):
             return {}
-        moments = needs(structure)
+        moments = compensation_statistics(structure)
         both = {tap: (*wanted.get(tap, ()), *moments.get(tap, ())) for tap in {**wanted, **moments}}
-        return observe(state.model, self.data, both, self.progress, observing(both))
+        return observe(state.model, self.data, both, self.progress, progress_text(both))
 
     def _compensation(self, state: State, _: Path | None) -> State:
         """After all rounds at once, since no weight was changed since the dense model."""

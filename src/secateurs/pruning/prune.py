@@ -9,8 +9,8 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from secateurs.budgets import EFFECTIVE, Budget, Limits, Plan, Schedule, settled
-from secateurs.criteria import Named, find
+from secateurs.budgets import EFFECTIVE, Budget, Limits, Plan, Schedule, resolve_limits
+from secateurs.criteria import Named, parse_criterion
 from secateurs.data import Call, Loss, as_call, first_batch
 from secateurs.errors import DataError, UsageError
 from secateurs.persist import save, save_pretrained
@@ -156,7 +156,7 @@ def prune(
         SecateursError: of the kind that `trace`, `score`, `allocate`, `apply`, `finetune` raise; `PersistError` if the
             directory cannot be written, or holds another run.
     """
-    chosen = find(criterion)
+    chosen = parse_criterion(criterion)
     if not isinstance(seed, int) or seed < 0:
         raise UsageError(f"the seed must be an integer ≥ 0, not {seed!r}")
     _check(chosen.needs_loss, loss, schedule, between, recovery)
@@ -191,7 +191,7 @@ def prune(
         compensate=compensate,
         keep=keep,
         kinds=kinds,
-        limits=settled(limits, model, pooled=scope == "global" and Budget.parse(budget).quantity == EFFECTIVE),
+        limits=resolve_limits(limits, model, pooled=scope == "global" and Budget.parse(budget).quantity == EFFECTIVE),
         scope=scope or chosen.scope,
         schedule=schedule,
         between=between,

@@ -7,12 +7,12 @@ from typing import Any, NamedTuple
 
 from torch import Tensor, nn
 
-from secateurs.budgets import Limits, Plan, Takes, allocate
+from secateurs.budgets import AllowedWidths, Limits, Plan, allocate
 from secateurs.structure import Structure
-from secateurs.surgery import Cut, operate
+from secateurs.surgery import Cut, apply_and_report
 
 
-class Further(NamedTuple):
+class StepResult(NamedTuple):
     """A cut, and what all cuts so far come to.
 
     Attributes:
@@ -26,7 +26,7 @@ class Further(NamedTuple):
     put_back: Mapping[str, str]
 
 
-def cut_further(
+def prune_step(
     model: nn.Module,
     structure: Structure,
     scores: Mapping[str, Tensor],
@@ -38,8 +38,8 @@ def cut_further(
     put_back: Mapping[str, str],
     limits: Limits | None = None,
     scope: str = "global",
-    takes: Takes | None = None,
-) -> Further:
+    takes: AllowedWidths | None = None,
+) -> StepResult:
     """Cut a model that may have been cut before to a budget of the dense model.
 
     A group whose removal fails verification stays as wide as it is, and the budget is met by the others.
@@ -62,7 +62,7 @@ def cut_further(
     while True:
         candidates = {name: its for name, its in scores.items() if name in dense.groups and name not in put_back}
         plan = allocate(dense, candidates, budget, limits, scope, earlier.keep if earlier else None, takes)
-        cut = operate(model, plan.since(earlier) if earlier else plan, example_inputs, structure)
+        cut = apply_and_report(model, plan.since(earlier) if earlier else plan, example_inputs, structure)
         if not cut.put_back:
-            return Further(plan.model_copy(update={"frozen": {**plan.frozen, **put_back}}), cut, put_back)
+            return StepResult(plan.model_copy(update={"frozen": {**plan.frozen, **put_back}}), cut, put_back)
         put_back |= cut.put_back

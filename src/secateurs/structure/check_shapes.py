@@ -9,7 +9,7 @@ from secateurs.structure.structure import Structure
 from secateurs.utils import named_tensors, need_values
 
 
-def check_fits(model: nn.Module, structure: Structure) -> None:
+def check_shapes(model: nn.Module, structure: Structure) -> None:
     """See that every parameter and buffer of a structure is in the model, with the same shape.
 
     Raises:

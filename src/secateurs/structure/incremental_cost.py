@@ -15,7 +15,7 @@ Terms = Mapping[Var, Sequence[Sequence[Axis]]]
 """Axes whose sizes multiply to a part of a cost, by each variable that they depend on."""
 
 
-class Pricing:
+class IncrementalCost:
     """The cost at some widths.
 
     Attributes:

@@ -14,7 +14,7 @@ from torch.utils._pytree import tree_leaves
 
 from secateurs.data import Call, as_call
 from secateurs.errors import DataError, ModelError, NoMatchError, TraceError
-from secateurs.huggingface import fed
+from secateurs.huggingface import add_decoder_inputs
 from secateurs.structure import axis as ax
 from secateurs.structure.build_groups import build
 from secateurs.structure.flow import Flow
@@ -55,7 +55,7 @@ def trace(
         raise ModelError(f"{type(model).__name__} has lazy modules; run it once on real inputs first")
     wanted = parse(kinds)
     kept = matching(model, [keep] if isinstance(keep, str) else keep)
-    call = fed(model, as_call(example_inputs))
+    call = add_decoder_inputs(model, as_call(example_inputs))
     flow = _run(model, call, device)
     for name, axes in flow.home.items():
         first = flow.first_name[name]

@@ -11,7 +11,7 @@ Role = tuple[str, ...]
 """The names of groups that have the same width."""
 
 
-def alike(structure: Structure, scored: Iterable[str]) -> tuple[list[Role], dict[str, str]]:
+def uniform_roles(structure: Structure, scored: Iterable[str]) -> tuple[list[Role], dict[str, str]]:
     """The roles if groups of the same kind and size have the same width.
 
     Args:

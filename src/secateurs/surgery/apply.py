@@ -60,7 +60,7 @@ def apply(model: nn.Module, plan: Plan, example_inputs: Any, structure: Structur
         PlanError: the plan is for another model.
         VerificationError: the model cannot be cut at all, or gives other outputs each time it is run.
     """
-    result = operate(model, plan, example_inputs, structure)
+    result = apply_and_report(model, plan, example_inputs, structure)
     warn_of(result.put_back)
     return result.model
 
@@ -72,7 +72,7 @@ def warn_of(put_back: dict[str, str]) -> None:
         warnings.warn(f"left whole, because removal failed verification: {reasons}", PutBackWarning, stacklevel=3)
 
 
-def operate(model: nn.Module, plan: Plan, example_inputs: Any, structure: Structure | None = None) -> Cut:
+def apply_and_report(model: nn.Module, plan: Plan, example_inputs: Any, structure: Structure | None = None) -> Cut:
     """As `apply`, but returns everything there is to know about the cut, and does not warn."""
     if not isinstance(plan, Plan):
         raise PlanError(f"expected a Plan, not {type(plan).__name__}; Plan.load reads one from a file")

@@ -97,15 +97,15 @@ def compensate(
     if structure is None:
         structure = trace(dense, first_batch(data).sample(2), kinds="all")
     plan.check(structure)
-    losers, skipped = losers_of(structure, plan, mean_only)
+    losers, skipped = affected_weights(structure, plan, mean_only)
     wanted = {c.operand: (Moments,) for its in losers.values() for c in its}
     observations = observe(dense, data, wanted, progress, "observing, to compensate", observed)
     tensors, targets = dict(named_tensors(dense)), dict(named_tensors(small))
-    errors = take_over(losers, targets, dense, tensors, plan, structure, observations, mean_only)
+    errors = compensate_weights(losers, targets, dense, tensors, plan, structure, observations, mean_only)
     return Compensation.of(errors, skipped)
 
 
-def needs(structure: Structure) -> Wanted:
+def compensation_statistics(structure: Structure) -> Wanted:
     """The statistics that compensation may need, whatever is removed."""
     groups = structure.groups.values()
     return {c.alike.operand: (Moments,) for group in groups for c in structure.contractions_of(group)}
@@ -115,7 +115,7 @@ Losers = Mapping[str, Sequence[Contraction]]
 """The contractions of weights that lose inputs, by the names of these weights."""
 
 
-def take_over(
+def compensate_weights(
     losers: Losers,
     targets: Mapping[str, Tensor],
     dense: nn.Module,
@@ -162,7 +162,7 @@ def take_over(
     return errors
 
 
-def losers_of(structure: Structure, plan: Plan, mean_only: bool = False) -> tuple[Losers, dict[str, str]]:
+def affected_weights(structure: Structure, plan: Plan, mean_only: bool = False) -> tuple[Losers, dict[str, str]]:
     """The weights that lose inputs; and those that cannot be compensated, and why."""
     units = structure.unit_masks(plan.keep)
     found: dict[str, list[Contraction]] = defaultdict(list)

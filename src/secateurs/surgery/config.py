@@ -17,7 +17,7 @@ from torch import nn
 from secateurs.data import Call
 from secateurs.structure import Structure, size_of
 from secateurs.surgery.stale_attributes import assign, lookup
-from secateurs.surgery.verify import difference, run
+from secateurs.surgery.verify import difference, run_model
 from secateurs.utils import rng
 
 ROOT = "config"
@@ -46,19 +46,19 @@ def config_changes(small: nn.Module, structure: Structure, widths: Mapping[str, 
         Dotted attribute to value, such as "config.intermediate_size". Empty if the model has no configuration, or if
         none describes it: layers of different widths, or a number of heads that the class derives from something else.
     """
-    if not configured(small):
+    if not has_config(small):
         return {}
-    changes, failure = fitted(small, structure, widths)
+    changes, failure = fit_config(small, structure, widths)
     return changes if changes and not failure and _same(small, changes, call) else {}
 
 
-def configured(model: nn.Module) -> bool:
+def has_config(model: nn.Module) -> bool:
     """Whether a model has a configuration of Hugging Face's kind."""
     config = getattr(model, ROOT, None)
     return callable(getattr(config, "to_dict", None)) and callable(getattr(type(config), "from_dict", None))
 
 
-def fitted(model: nn.Module, structure: Structure, widths: Mapping[str, int]) -> Fitted:
+def fit_config(model: nn.Module, structure: Structure, widths: Mapping[str, int]) -> Fitted:
     """Look for the fields with which the class of a model builds one whose groups have these widths.
 
     Args:
@@ -173,9 +173,9 @@ def _same(small: nn.Module, changes: Mapping[str, int], call: Call) -> bool:
     built = filled(small, changes)
     before = {path: lookup(small, path) for path in changes}
     try:
-        expected = run(small, call)
+        expected = run_model(small, call)
         assign(small, {"": dict(changes)})
-        return not difference(run(built, call), expected) and not difference(run(small, call), expected)
+        return not difference(run_model(built, call), expected) and not difference(run_model(small, call), expected)
     except Exception:  # it does not run: something else has to change as well
         return False
     finally:

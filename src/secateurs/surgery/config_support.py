@@ -7,12 +7,12 @@ from collections.abc import Mapping, Sequence
 
 from torch import nn
 
-from secateurs.structure import Structure, alike
-from secateurs.surgery.config import fitted, mismatches
-from secateurs.surgery.config_widths import told
+from secateurs.structure import Structure, uniform_roles
+from secateurs.surgery.config import fit_config, mismatches
+from secateurs.surgery.config_widths import example_width
 
 
-def untold(model: nn.Module, structure: Structure, widths: Mapping[str, int]) -> list[str]:
+def unsupported_widths(model: nn.Module, structure: Structure, widths: Mapping[str, int]) -> list[str]:
     """Why the class of a cut model does not build one of its sizes from its configuration; nothing if it does.
 
     Args:
@@ -35,20 +35,24 @@ def untold(model: nn.Module, structure: Structure, widths: Mapping[str, int]) ->
     return [reason for reason in reasons if reason] or [wrong.example]
 
 
-def untellable(model: nn.Module, structure: Structure) -> list[str]:
+def unsupported_groups(model: nn.Module, structure: Structure) -> list[str]:
     """Why the class of a dense model builds groups alike in no width but their own, whatever its configuration says.
 
     Returns:
         One reason for each kind and size of groups of which that is so, with what to do about it.
     """
-    roles, _ = alike(structure, structure.groups)
-    reasons = (_reason(model, structure, dict.fromkeys(its, 1)) for its in roles if told(model, structure, its) is None)
+    roles, _ = uniform_roles(structure, structure.groups)
+    reasons = (
+        _reason(model, structure, dict.fromkeys(its, 1))
+        for its in roles
+        if example_width(model, structure, its) is None
+    )
     return [reason for reason in reasons if reason]
 
 
 def _reason(model: nn.Module, structure: Structure, widths: Mapping[str, int]) -> str | None:
     """Why groups alike cannot have these widths, the others being whole; None if they can."""
-    fit = fitted(model, structure, widths)
+    fit = fit_config(model, structure, widths)
     if not fit.failure:
         return None
     group = structure.group(next(iter(widths)))
@@ -57,9 +61,11 @@ def _reason(model: nn.Module, structure: Structure, widths: Mapping[str, int]) -
     found = ", ".join(f"{name} ({width} of {group.size})" for name, width in zip(peers[:4], left, strict=False))
     what = f"units of kind {group.kind!r} left in {found}{' ...' if len(peers) > 4 else ''}"
     even = dict.fromkeys(peers, max(widths.values()))
-    if len(set(left)) > 1 and not fitted(model, structure, even).failure:
+    if len(set(left)) > 1 and not fit_config(model, structure, even).failure:
         return f"{what}, for which it has one number: prune with Limits(uniform=True)"
-    other = ", or come to numbers that it takes with Limits(uniform=True)" if told(model, structure, peers) else ""
+    other = (
+        ", or come to numbers that it takes with Limits(uniform=True)" if example_width(model, structure, peers) else ""
+    )
     return f"{what}, but {fit.failure}: leave them whole with keep={_patterns(peers)}{other}"
 
 

@@ -8,11 +8,11 @@ from functools import cache
 from torch import nn
 
 from secateurs.structure import Structure
-from secateurs.surgery.config import configured, fitted, mismatches, shaped, skeleton
+from secateurs.surgery.config import fit_config, has_config, mismatches, shaped, skeleton
 from secateurs.surgery.stale_attributes import lookup
 
 
-def taken(model: nn.Module, structure: Structure) -> Callable[[tuple[str, ...], int], bool]:
+def supported_widths(model: nn.Module, structure: Structure) -> Callable[[tuple[str, ...], int], bool]:
     """Whether the class of a model builds groups alike with a certain width, from its configuration.
 
     Args:
@@ -23,11 +23,11 @@ def taken(model: nn.Module, structure: Structure) -> Callable[[tuple[str, ...], 
         Says it of the names of all groups alike and a width, the other groups being whole. Where there is no
         configuration, or it can tell no width of these groups but their own, it says yes to all: none is better then.
     """
-    if not configured(model) or mismatches(model, {}).number:
+    if not has_config(model) or mismatches(model, {}).number:
         return lambda groups, width: True
     bare = skeleton(model, {})
 
-    known = cache(lambda groups: told(bare, structure, groups))
+    known = cache(lambda groups: example_width(bare, structure, groups))
 
     @cache
     def takes(groups: tuple[str, ...], width: int) -> bool:
@@ -38,12 +38,12 @@ def taken(model: nn.Module, structure: Structure) -> Callable[[tuple[str, ...], 
         changes = {path: _along(lookup(bare, path), size, value, one[0], width) for path, value in one[1].items()}
         widths = dict.fromkeys(groups, width)
         wrong = mismatches(bare, changes, shaped(bare, structure, widths)).number
-        return wrong == 0 or (wrong < float("inf") and not fitted(bare, structure, widths).failure)
+        return wrong == 0 or (wrong < float("inf") and not fit_config(bare, structure, widths).failure)
 
     return takes
 
 
-def told(model: nn.Module, structure: Structure, groups: Sequence[str]) -> tuple[int, dict[str, int]] | None:
+def example_width(model: nn.Module, structure: Structure, groups: Sequence[str]) -> tuple[int, dict[str, int]] | None:
     """A width of groups alike that a model's class builds, and the fields that say so; None if there is none.
 
     A half, a quarter and so on are tried, down to one unit: if a class refuses all of these, it takes none.
@@ -51,7 +51,7 @@ def told(model: nn.Module, structure: Structure, groups: Sequence[str]) -> tuple
     width = structure.group(groups[0]).size
     while width > 1:
         width //= 2
-        changes, failure = fitted(model, structure, dict.fromkeys(groups, width))
+        changes, failure = fit_config(model, structure, dict.fromkeys(groups, width))
         if not failure:
             return width, changes
     return None

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from secateurs.errors import ModelError
 from secateurs.structure import sliced, zeroed
-from secateurs.surgery.multihead_attention import adapt
+from secateurs.surgery.multihead_attention import adapt_attention
 
 Masks = Mapping[str, list[Tensor]]
 """For each parameter and buffer, which indices of each dimension stay (see `Structure.keep_masks`)."""
@@ -22,7 +22,7 @@ def cut(model: nn.Module, masks: Masks) -> nn.Module:
         ModelError: the model cannot be copied.
     """
     small = rebuild(model, lambda name, tensor: sliced(tensor, masks[name]))
-    adapt(small)
+    adapt_attention(small)
     return small
 
 

@@ -8,7 +8,7 @@ from typing import Any
 
 from torch import nn
 
-from secateurs.surgery.config import ROOT, configured, fields, filled, mismatches
+from secateurs.surgery.config import ROOT, fields, filled, has_config, mismatches
 from secateurs.surgery.layer_lists import Kept
 from secateurs.surgery.stale_attributes import assign
 from secateurs.utils import rng
@@ -34,7 +34,7 @@ def depth_changes(
         Dotted attribute to value, such as "config.num_hidden_layers". Empty if the model has no configuration, or if
         none describes it.
     """
-    if not configured(small):
+    if not has_config(small):
         return {}
     numbers: list[tuple[str, int]] = []
     listed: dict[str, list[Any]] = {}

@@ -12,10 +12,10 @@ from torch.utils._pytree import tree_leaves, tree_map_only
 from secateurs.data import Call, as_call
 from secateurs.errors import ModelError, VerificationError
 from secateurs.surgery.apply import Cut
-from secateurs.surgery.multihead_attention import adapt
+from secateurs.surgery.multihead_attention import adapt_attention
 from secateurs.surgery.shape_check import failure
 from secateurs.surgery.stale_attributes import assign, lookup
-from secateurs.surgery.verify import difference, run
+from secateurs.surgery.verify import difference, run_model
 from secateurs.utils import device_of, named_tensors
 
 WRAPPERS = {"DistributedDataParallel", "DataParallel", "FullyShardedDataParallel", "FSDPModule", "OptimizedModule"}
@@ -69,7 +69,7 @@ def replacing(model: nn.Module, cut: Cut, example_inputs: Any) -> Iterator[None]
     gradients = [(parameter, parameter.grad) for parameter in model.parameters()]
     try:
         _put(model, smaller)
-        adapt(model)
+        adapt_attention(model)
         assign(model, cut.attributes)
         if why := _differs(model, cut.model, call):
             raise VerificationError(
@@ -107,9 +107,9 @@ def _put(model: nn.Module, smaller: dict[int, Tensor]) -> None:
 
 def _differs(model: nn.Module, small: nn.Module, call: Call) -> str | None:
     """How the model does not compute what its copy computes, or None."""
-    expected = run(small, call)
+    expected = run_model(small, call)
     try:
-        return difference(run(model, call), expected)
+        return difference(run_model(model, call), expected)
     except Exception as error:  # a model's own code may raise anything
         return failure(error)
 

@@ -92,7 +92,7 @@ def _append(x: Tensor, bias: Tensor) -> Tensor:
     return F.pad(x, (0, 0, 0, 1)) + F.pad(bias, (0, 0, x.shape[1], 0))
 
 
-def adapt(model: nn.Module) -> None:
+def adapt_attention(model: nn.Module) -> None:
     """Give each attention whose sizes have come apart a class that can run them, and true widths; keep fused forms out.
 
     The number of heads and their size are left to `attributes`, as in any other module.

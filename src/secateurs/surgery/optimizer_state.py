@@ -14,8 +14,8 @@ from torch.utils._pytree import tree_map_only
 from secateurs.budgets import Plan
 from secateurs.data import as_call
 from secateurs.errors import PlanError, UsageError
-from secateurs.structure import Structure, check_fits, sliced, trace
-from secateurs.surgery.apply import Cut, operate, warn_of
+from secateurs.structure import Structure, check_shapes, sliced, trace
+from secateurs.surgery.apply import Cut, apply_and_report, warn_of
 from secateurs.surgery.inplace import check_bare, replacing
 from secateurs.utils import device_of
 
@@ -64,7 +64,7 @@ def apply_(
     """
     check_bare(model)
     structure = structure or trace(model, example_inputs, kinds="all")
-    cut = operate(model, plan, example_inputs, structure)
+    cut = apply_and_report(model, plan, example_inputs, structure)
     warn_of(cut.put_back)
     put_in_place(model, cut, as_call(example_inputs), structure, optimizer)
     return cut.plan
@@ -107,7 +107,7 @@ def carry_optimizer(optimizer: Optimizer, small: nn.Module, dense: nn.Module, pl
         UsageError: the optimiser holds no parameter of the dense model, or keeps what cannot be sliced, such as one
             vector for all parameters. It is as it was then.
     """
-    check_fits(dense, structure)
+    check_shapes(dense, structure)
     plan.check(structure)
     found = successors(dense, small, plan, structure)
     if not any(p in found for p in held_by(optimizer)):

@@ -141,6 +141,6 @@ def lookup(module: nn.Module, path: str) -> Any:
     return reduce(getattr, path.split("."), module) if path else module
 
 
-def merged(before: Attributes, changes: Attributes) -> Attributes:
+def merge_attributes(before: Attributes, changes: Attributes) -> Attributes:
     """Changes to a model that was changed before, as changes to the dense one."""
     return {name: {**before.get(name, {}), **changes.get(name, {})} for name in [*before, *changes]}

@@ -13,7 +13,7 @@ from secateurs.structure import KINDS, Structure
 from secateurs.surgery.cut import Masks, cut, mask
 from secateurs.surgery.shape_check import Fault, Survey
 from secateurs.surgery.stale_attributes import Attributes, Choice, HeldSizes, assign
-from secateurs.surgery.verify import difference, in_double, run
+from secateurs.surgery.verify import difference, in_double, run_model
 
 Comparison = Callable[[list[str], list[Tensor]], "str | None"]
 """What is wrong with the outputs of the model without these groups, if anything is."""
@@ -61,7 +61,7 @@ class Trials:
         """
         if self._attempt([*sure, *names], [{}], compare) is None:
             return names
-        why = difference(run(self._dense, self._call), self._outputs)
+        why = difference(run_model(self._dense, self._call), self._outputs)
         if why:
             raise VerificationError(f"the model computes something else each time, so no cut can be verified: {why}")
         return self._halve(sure, self._settle(sure, names), compare)
@@ -136,7 +136,7 @@ class Trials:
         return failures[0]
 
     def _differs(self, names: list[str], outputs: list[Tensor]) -> str | None:
-        return difference(outputs, run(mask(self._dense, self._masks(names)), self._call))
+        return difference(outputs, run_model(mask(self._dense, self._masks(names)), self._call))
 
     def _differs_in_finiteness(self, names: list[str], outputs: list[Tensor]) -> str | None:
         return difference([t.isfinite() for t in outputs], [t.isfinite() for t in self._outputs])
@@ -148,7 +148,7 @@ class Trials:
         small = self.cut(self._dense, names, changes)
         survey = Survey(small, self._dense, self._structure, self._widths(names))
         try:
-            outputs = run(small, self._call, survey)
+            outputs = run_model(small, self._call, survey)
         except Exception as error:
             survey.stopped(error)
             return [], survey

@@ -19,7 +19,7 @@ TOLERANCE = {torch.float64: 1e-10, torch.float32: 1e-4, torch.float16: 1e-2, tor
 """Largest difference allowed, relative to the largest output, in the precision that the models are compared in."""
 
 
-def run(model: nn.Module, call: Call, watcher: AbstractContextManager[Any] | None = None) -> list[Tensor]:
+def run_model(model: nn.Module, call: Call, watcher: AbstractContextManager[Any] | None = None) -> list[Tensor]:
     """The tensors of the model's output, in evaluation mode; models that draw random numbers draw the same ones."""
     call = call.copy()
     with evaluating(model), rng(seed=0):
@@ -69,11 +69,11 @@ def in_double(model: nn.Module, call: Call) -> tuple[nn.Module, Call, list[Tenso
     doubled = call.map(lambda t: t.double() if t.is_floating_point() else t)
     try:
         dense = rebuild(model, lambda name, tensor: change(name, tensor, torch.float64))
-        outputs = run(dense, doubled)
+        outputs = run_model(dense, doubled)
         call = doubled
     except Exception:  # code that asks for float32 by name, for example
         dense = rebuild(model, lambda name, tensor: change(name, tensor, None))
-        outputs = run(dense, call)
+        outputs = run_model(dense, call)
     floating = [t for t in outputs if t.is_floating_point() and t.numel()]
     if floating and not any(t.isfinite().any() for t in floating):
         raise VerificationError("no output is finite on the example inputs, so no cut can be verified")

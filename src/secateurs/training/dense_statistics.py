@@ -12,11 +12,11 @@ from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from secateurs.budgets import Plan
-from secateurs.data import Batch, summed
+from secateurs.data import Batch, sum_over_ranks
 from secateurs.errors import PlanError
 from secateurs.structure import Structure
 from secateurs.training.objective import forward
-from secateurs.utils import device_of, modes
+from secateurs.utils import device_of, restoring_modes
 
 
 def tracked(norm: _BatchNorm) -> tuple[Tensor, Tensor]:
@@ -79,7 +79,7 @@ class Reference:
     def beside(self) -> Iterator[Callable[[Batch], None]]:
         """While the small model goes over the data; what is given shows a batch to the dense one, which comes first."""
         with ExitStack() as stack:
-            stack.enter_context(modes(self._dense))
+            stack.enter_context(restoring_modes(self._dense))
             self._dense.eval()
             for name, pair in self._pairs.items():
                 stack.enter_context(pair.dense.register_forward_pre_hook(self._note(name, pair)))
@@ -110,7 +110,7 @@ class Reference:
         """Let the small model's norms, which have the averages of their inputs now, put out in evaluation what the
         dense model's do, on average over all ranks."""
         for name, (small, dense, kept) in self._pairs.items():
-            count, sums = summed(data, self._counts[name]), summed(data, self._sums[name])
+            count, sums = sum_over_ranks(data, self._counts[name]), sum_over_ranks(data, self._sums[name])
             if not count:
                 continue
             its = Outputs.of(dense, *(sums / count)).kept(kept, small)

@@ -15,9 +15,9 @@ from typing_extensions import Self
 
 from secateurs.data import Call
 from secateurs.errors import DataError, ModelError, UsageError
-from secateurs.huggingface import fed
+from secateurs.huggingface import add_decoder_inputs
 from secateurs.observe import Pooled, without_padding
-from secateurs.structure import Contraction, Frame, Structure, check_fits
+from secateurs.structure import Contraction, Frame, Structure, check_shapes
 
 
 class _Place(NamedTuple):
@@ -35,7 +35,7 @@ class DifferentiationLoss:
     """
 
     def __init__(self, model: nn.Module, structure: Structure, weight: float):
-        check_fits(model, structure)
+        check_shapes(model, structure)
         self._model, self._weight = model, weight
         self._places, self.left_out = _places(model, structure)
         if not self._places:
@@ -72,7 +72,7 @@ class DifferentiationLoss:
         return self._weight * torch.stack([torch.stack(its).mean() for its in self._seen.values()]).mean()
 
     def _begin(self, model: nn.Module, args: Any, kwargs: Any) -> None:
-        call = fed(model, Call(args, kwargs))
+        call = add_decoder_inputs(model, Call(args, kwargs))
         self._frame = self._arguments.frame(call.named(model), call.samples())
         if self._frame.samples < 2:
             raise DataError("one sample shows no correlation: give batches of more (DataLoader has drop_last=True)")

@@ -20,7 +20,7 @@ from secateurs.training.optimizer import MakeOptimizer, optimizer_of
 from secateurs.training.partition import part
 from secateurs.training.pruner_protocol import MakePruner
 from secateurs.training.recipe import Recovery
-from secateurs.utils import Progress, device_of, modes, rng, silent
+from secateurs.utils import Progress, device_of, restoring_modes, rng, silent
 
 _DEFAULT = Recovery()
 
@@ -84,7 +84,7 @@ def finetune(
         raise ModelError(f"{type(model).__name__} has no parameter that requires a gradient, so nothing to train")
     directory = None if directory is None else Path(directory)
     with ExitStack() as stack:
-        stack.enter_context(modes(model))
+        stack.enter_context(restoring_modes(model))
         stack.enter_context(rng(seed))
         stack.enter_context(adapters(model, recipe.lora))
         accelerator, prepared = stack.enter_context(accelerated(model, device, recipe, directory))

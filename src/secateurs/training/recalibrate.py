@@ -11,12 +11,12 @@ from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from secateurs.budgets import Plan
-from secateurs.data import batches, first_batch, gathered, together
+from secateurs.data import batches, errors_on_all_ranks, first_batch, gather_ranks
 from secateurs.errors import DataError, ModelError, UsageError
 from secateurs.structure import Structure, trace
 from secateurs.training.dense_statistics import Reference
 from secateurs.training.objective import forward
-from secateurs.utils import Progress, device_of, modes, rng, silent
+from secateurs.utils import Progress, device_of, restoring_modes, rng, silent
 
 
 def tracking_norms(model: nn.Module) -> dict[str, _BatchNorm]:
@@ -70,13 +70,13 @@ def recalibrate(
     momenta = [norm.momentum for norm in norms.values()]
     done = False
     try:
-        with modes(model), rng(), torch.no_grad():
+        with restoring_modes(model), rng(), torch.no_grad():
             model.eval()
             for norm in norms.values():
                 norm.train()
                 norm.reset_running_stats()
                 norm.momentum = None  # a cumulative average: every batch counts the same
-            with together(data), reference.beside() if reference else nullcontext() as show:
+            with errors_on_all_ranks(data), reference.beside() if reference else nullcontext() as show:
                 for batch in progress(batches(data), "recalibrating"):
                     if show:
                         show(batch)
@@ -112,11 +112,11 @@ def _reference(
 
 def _merge(norm: _BatchNorm, data: Iterable[Any]) -> None:
     """Make the averages of this rank's batches those of all ranks' that the data is spread over."""
-    counts = gathered(data, int(norm.num_batches_tracked or 0))
+    counts = gather_ranks(data, int(norm.num_batches_tracked or 0))
     if len(counts) == 1 or not sum(counts):
         return
     for name in ("running_mean", "running_var"):
-        means = gathered(data, getattr(norm, name))
+        means = gather_ranks(data, getattr(norm, name))
         getattr(norm, name).copy_(sum(count * its for count, its in zip(counts, means, strict=True)) / sum(counts))
     assert norm.num_batches_tracked is not None, "it was reset"
     norm.num_batches_tracked.fill_(sum(counts))

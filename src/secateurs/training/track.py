@@ -11,9 +11,9 @@ import torch
 from torch import Tensor, nn
 
 from secateurs.criteria import Named, score_many
-from secateurs.data import Loss, Shard, first_batch, held
+from secateurs.data import Loss, Shard, cache_batches, first_batch
 from secateurs.errors import CriterionError, PersistError, UsageError
-from secateurs.structure import Structure, check_fits, trace
+from secateurs.structure import Structure, check_shapes, trace
 
 
 class Record(NamedTuple):
@@ -99,7 +99,7 @@ class Tracker:
         return draw(name, [record.step for record in self.history], lines)
 
     def _record(self) -> None:
-        check_fits(self._model, self._structure)
+        check_shapes(self._model, self._structure)
         scores = score_many(self._model, self._data, self._criteria, self._structure, self._loss, seed=self._seed)
         self.history.append(Record(self.steps, scores))
 
@@ -150,7 +150,7 @@ def track(
     """
     if not isinstance(every, int) or every < 1:
         raise UsageError(f"every must be a number of training steps ≥ 1, not {every!r}")
-    kept = held(data)
+    kept = cache_batches(data)
     structure = structure or trace(model, first_batch(kept).sample(2))
     criteria = [criterion] if isinstance(criterion, Named) else criterion
     return Tracker(model, kept, criteria, every, structure, loss, seed)

@@ -4,11 +4,11 @@ from secateurs.utils.atomic_write import whole, write_whole
 from secateurs.utils.environment import environment
 from secateurs.utils.figures import COLOURS, INK, STYLE, WIDTH, colour, heat, legend, marker, panels, short, svg
 from secateurs.utils.modules import device_of, named_tensors, need_values
-from secateurs.utils.process_group import alone, first, leads, processes, wait
+from secateurs.utils.process_group import barrier, is_first_process, is_single_process, is_writer, process_group
 from secateurs.utils.progress import Progress, silent
 from secateurs.utils.quantized import refuse_quantised, refuse_quantised_config
-from secateurs.utils.restore import batch_statistics, differentiating, evaluating, modes, rng
-from secateurs.utils.tables import Number, Table, escape, listed, markdown, render, spread
+from secateurs.utils.restore import batch_statistics, differentiating, evaluating, restoring_modes, rng
+from secateurs.utils.tables import Number, Table, escape, list_reasons, markdown, render, spread
 
 __all__ = [
     "COLOURS",
@@ -18,7 +18,7 @@ __all__ = [
     "Number",
     "Progress",
     "Table",
-    "alone",
+    "is_single_process",
     "batch_statistics",
     "colour",
     "device_of",
@@ -26,18 +26,18 @@ __all__ = [
     "environment",
     "escape",
     "evaluating",
-    "first",
+    "is_first_process",
     "heat",
-    "leads",
+    "is_writer",
     "legend",
-    "listed",
+    "list_reasons",
     "markdown",
     "marker",
-    "modes",
+    "restoring_modes",
     "named_tensors",
     "need_values",
     "panels",
-    "processes",
+    "process_group",
     "refuse_quantised",
     "refuse_quantised_config",
     "render",
@@ -46,7 +46,7 @@ __all__ = [
     "silent",
     "spread",
     "svg",
-    "wait",
+    "barrier",
     "whole",
     "write_whole",
 ]

@@ -11,13 +11,13 @@ from torch import distributed
 
 
 @contextmanager
-def processes(device: str = "") -> Iterator[None]:
+def process_group(device: str = "") -> Iterator[None]:
     """Join the other processes that `torchrun` or `accelerate launch` started, if they did.
 
     Args:
         device: "cuda" means that of this process, within.
     """
-    if alone() or distributed.is_initialized():
+    if is_single_process() or distributed.is_initialized():
         yield
         return
     if device == "cuda":
@@ -29,22 +29,22 @@ def processes(device: str = "") -> Iterator[None]:
         distributed.destroy_process_group()
 
 
-def alone() -> bool:
+def is_single_process() -> bool:
     """Whether `torchrun` started no other process."""
     return int(os.environ.get("WORLD_SIZE", "1")) == 1
 
 
-def first() -> bool:
+def is_first_process() -> bool:
     """Whether this process is the first that `torchrun` started, or the only one; also before they have joined."""
     return int(os.environ.get("RANK", "0")) == 0
 
 
-def leads() -> bool:
+def is_writer() -> bool:
     """Whether this process is the one that writes, of those that have joined."""
     return not distributed.is_initialized() or distributed.get_rank() == 0
 
 
-def wait() -> None:
+def barrier() -> None:
     """Until all processes are here."""
     if distributed.is_initialized():
         distributed.barrier()

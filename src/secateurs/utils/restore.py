@@ -14,7 +14,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 
 
 @contextmanager
-def modes(model: nn.Module) -> Iterator[None]:
+def restoring_modes(model: nn.Module) -> Iterator[None]:
     """Restore the training flag of every module on leaving."""
     before = {module: module.training for module in model.modules()}
     try:
@@ -27,7 +27,7 @@ def modes(model: nn.Module) -> Iterator[None]:
 @contextmanager
 def evaluating(model: nn.Module) -> Iterator[None]:
     """Evaluation mode without gradients; modes, buffers and all random states are restored on leaving."""
-    with modes(model), _buffers(model), rng(), torch.no_grad(), _plain_attention():
+    with restoring_modes(model), _buffers(model), rng(), torch.no_grad(), _plain_attention():
         model.eval()
         yield
 

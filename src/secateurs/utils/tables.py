@@ -51,7 +51,7 @@ def escape(text: str) -> str:
     return re.sub(r"([\\|*`<\[]|(?<!\w)_|_(?!\w))", r"\\\1", " ".join(text.split()))
 
 
-def listed(reasons: Mapping[str, str], most: int = 5) -> str:
+def list_reasons(reasons: Mapping[str, str], most: int = 5) -> str:
     """Names with what is said of each, on one line; of many only the first."""
     more = f"; and {len(reasons) - most} more" if len(reasons) > most else ""
     return "; ".join(f"{name!r} ({why})" for name, why in list(reasons.items())[:most]) + more

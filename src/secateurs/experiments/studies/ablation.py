@@ -15,7 +15,7 @@ from matplotlib.figure import Figure
 from scipy.stats import rankdata
 from torch import Tensor, nn
 
-from secateurs.criteria import GroupScores, find, masked, score_many
+from secateurs.criteria import GroupScores, masked, parse_criterion, score_many
 from secateurs.data import first_batch
 from secateurs.errors import SecateursWarning, UsageError
 from secateurs.evaluate import mean_loss
@@ -77,7 +77,7 @@ def ablation(
     """
     if not job.test or units < 3:
         raise UsageError("give labelled data to measure the loss on (--test), and at least 3 units per group (--units)")
-    names = list(dict.fromkeys([*(find(name).name for name in criteria), RANDOM]))
+    names = list(dict.fromkeys([*(parse_criterion(name).name for name in criteria), RANDOM]))
     model, test = job.dense(), job.tested()
     assert test is not None, "there is data to test on"
     with one_thread(tiny(model)), warnings.catch_warnings():

@@ -15,7 +15,7 @@ from matplotlib import rc_context
 from matplotlib.figure import Figure
 from torch import Tensor, nn
 
-from secateurs.criteria import find
+from secateurs.criteria import parse_criterion
 from secateurs.errors import UsageError
 from secateurs.experiments.job import Job
 from secateurs.experiments.studies.agreement import correlation
@@ -96,7 +96,7 @@ def dynamics(
         SecateursError: of the kind that `retrain.check`, `track` or `finetune` raise.
     """
     check(job, seeds, epochs)
-    names = [name for name in dict.fromkeys(find(its).name for its in criteria) if name != RANDOM]
+    names = [name for name in dict.fromkeys(parse_criterion(its).name for its in criteria) if name != RANDOM]
     steps = epochs * -(-len(job.labelled()[0]) // job.recovery.accumulate)  # type: ignore[arg-type]
     if job.recovery.patience is not None:
         raise UsageError("trainings are watched to their end: leave out --patience")

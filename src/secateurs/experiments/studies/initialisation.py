@@ -12,7 +12,7 @@ from matplotlib import rc_context
 from matplotlib.figure import Figure
 from torch import Tensor, nn
 
-from secateurs.criteria import find, score_many
+from secateurs.criteria import parse_criterion, score_many
 from secateurs.data import first_batch
 from secateurs.evaluate import accuracy
 from secateurs.experiments.job import Job
@@ -95,7 +95,7 @@ def initialisation(
         SecateursError: of the kind that `retrain.check`, `score_many`, `prune` or `finetune` raise.
     """
     check(job, seeds, epochs, recovery_epochs)
-    names = list(dict.fromkeys(find(name).name for name in (*criteria, *CONTROLS)))
+    names = list(dict.fromkeys(parse_criterion(name).name for name in (*criteria, *CONTROLS)))
     test, model = tested(job), architecture(job)
     rounds: list[Round[Seen]] = []
     with one_thread(tiny(model)):

@@ -10,7 +10,7 @@ from statistics import mean
 import torch
 from torch import Tensor
 
-from secateurs.criteria import CRITERIA, AnyCriterion, Named, find, score_many
+from secateurs.criteria import CRITERIA, AnyCriterion, Named, parse_criterion, score_many
 from secateurs.errors import CriterionError, SecateursWarning, UsageError
 from secateurs.evaluate import accuracy
 from secateurs.experiments.digits import Digits
@@ -49,7 +49,7 @@ def run(
     """
     if not isinstance(seeds, int) or seeds < 1:
         raise UsageError(f"a study needs at least one seed, not {seeds!r}")
-    chosen = [find(name) for name in (CRITERIA if criteria is None else criteria)]
+    chosen = [parse_criterion(name) for name in (CRITERIA if criteria is None else criteria)]
     with one_thread():
         return _run(seeds, chosen, criteria is None, epochs, progress)
 

@@ -14,7 +14,7 @@ import torch
 from matplotlib import rc_context
 from matplotlib.figure import Figure
 
-from secateurs.criteria import find, score_many
+from secateurs.criteria import parse_criterion, score_many
 from secateurs.data import first_batch
 from secateurs.errors import SecateursWarning, UsageError
 from secateurs.experiments.job import Job
@@ -79,7 +79,7 @@ def samples(
         UsageError: there is too little data, or none to draw from.
         CriterionError: a criterion is unknown or cannot score the model.
     """
-    names, wanted = [find(name).name for name in criteria], sorted(set(sizes))
+    names, wanted = [parse_criterion(name).name for name in criteria], sorted(set(sizes))
     dataset = _dataset(job, wanted)
     many = min(job.samples, len(dataset) // 2)
     model = job.dense()
@@ -110,7 +110,7 @@ def samples(
         rows=table(found),
         data={"reference": many, "keep": KEEP, "records": [dataclasses.asdict(its) for its in found]},
         command=command,
-        notes=_notes(many, seeds, left_out, [name for name in names if find(name).needs_loss]),
+        notes=_notes(many, seeds, left_out, [name for name in names if parse_criterion(name).needs_loss]),
         figures={"agreement": picture(found)},
     )
 

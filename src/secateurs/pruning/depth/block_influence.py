@@ -8,9 +8,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from secateurs.data import Batch, Call, agree_on_weights, batches, summed, together
+from secateurs.data import Batch, Call, batches, check_same_weights, errors_on_all_ranks, sum_over_ranks
 from secateurs.errors import DataError
-from secateurs.huggingface import fed
+from secateurs.huggingface import add_decoder_inputs
 from secateurs.pruning.depth.hooks import feature_dim, following, tensors
 from secateurs.utils import Progress, device_of, evaluating
 
@@ -32,12 +32,12 @@ def block_influence(model: nn.Module, data: Iterable[Any], names: Sequence[str],
     Raises:
         DataError: the data is empty or all padding, the model refuses a batch, or a stream is not finite.
     """
-    agree_on_weights(data, model)
+    check_same_weights(data, model)
     angles = _Angles(model, names)
-    with together(data), evaluating(model), following(angles.modules, angles.enter, angles.leave):
+    with errors_on_all_ranks(data), evaluating(model), following(angles.modules, angles.enter, angles.leave):
         for batch in progress(batches(data), "ranking layers"):
             angles.see(batch.to(device_of(model)), model)
-    sums, counts = summed(data, angles.sums), summed(data, angles.counts)
+    sums, counts = sum_over_ranks(data, angles.sums), sum_over_ranks(data, angles.counts)
     if unseen := [name for name, count in zip(names, counts.tolist(), strict=True) if not count]:
         raise DataError(f"no token went through {', '.join(unseen)}: the data is all padding, or takes another way")
     return 1 - sums / counts
@@ -62,7 +62,7 @@ class _Angles:
 
     def see(self, batch: Batch, model: nn.Module) -> None:
         """Run the model on one batch."""
-        self._call = fed(model, batch.call)
+        self._call = add_decoder_inputs(model, batch.call)
         try:
             self._call.copy().run(model)
         except DataError:

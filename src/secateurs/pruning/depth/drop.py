@@ -12,7 +12,7 @@ from secateurs.data import as_call
 from secateurs.errors import NoMatchError, PlanError, VerificationError
 from secateurs.pruning.depth.find_layers import Layers, find_layers
 from secateurs.pruning.depth.hooks import following
-from secateurs.surgery import Dropped, adopt, containers, depth_changes, difference, drop, in_double, run, without
+from secateurs.surgery import Dropped, adopt, containers, depth_changes, difference, drop, in_double, run_model, without
 from secateurs.utils import device_of, need_values
 
 
@@ -45,12 +45,14 @@ def drop_layers(model: nn.Module, names: Sequence[str], example_inputs: Any) -> 
     _check(model, find_layers(model, call), names)
     dense, call, _ = in_double(model, call)
     silenced = _Silenced()
-    expected = run(dense, call, following({name: dense.get_submodule(name) for name in names}, *silenced.hooks))
+    expected = run_model(dense, call, following({name: dense.get_submodule(name) for name in names}, *silenced.hooks))
     trial = without(dense, names, share=True)
-    changes = depth_changes(trial, containers(dense, names), lambda built: not difference(run(built, call), expected))
+    changes = depth_changes(
+        trial, containers(dense, names), lambda built: not difference(run_model(built, call), expected)
+    )
     adopt(trial, changes)
     try:
-        failure = difference(run(trial, call), expected)
+        failure = difference(run_model(trial, call), expected)
     except Exception as error:  # code that counts on its layers
         failure = f"it does not run: {error}"
     if failure:

@@ -8,9 +8,9 @@ from typing import Any
 from torch import nn
 from torch.optim import Optimizer
 
-from secateurs.budgets import Limits, Ramp, settled
-from secateurs.criteria import Named, find
-from secateurs.data import Loss, first_batch, held
+from secateurs.budgets import Limits, Ramp, resolve_limits
+from secateurs.criteria import Named, parse_criterion
+from secateurs.data import Loss, cache_batches, first_batch
 from secateurs.pruning.gradual.pruner import GradualPruner, Terms
 
 
@@ -77,10 +77,10 @@ def gradual(
         >>> pruner.save("smaller")
     """
     steps = Ramp(budget, start, stop, every, ramp)
-    chosen = find(criterion)
-    data = held(data)
+    chosen = parse_criterion(criterion)
+    data = cache_batches(data)
     terms = Terms(
-        data, first_batch(data).sample(2), chosen, loss, aggregate, seed, keep, kinds, settled(limits, model),
+        data, first_batch(data).sample(2), chosen, loss, aggregate, seed, keep, kinds, resolve_limits(limits, model),
         scope or chosen.scope,
     )  # fmt: skip
     return GradualPruner(model, optimizer, steps, terms)

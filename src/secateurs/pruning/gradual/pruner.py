@@ -13,12 +13,21 @@ from torch.optim import Optimizer
 
 from secateurs.budgets import Limits, Plan, Ramp, allocate
 from secateurs.criteria import AnyCriterion, score
-from secateurs.data import Call, Loss, agree
+from secateurs.data import Call, Loss, check_ranks_agree
 from secateurs.errors import PlanError, UsageError, VerificationError
 from secateurs.persist import save
-from secateurs.pruning.step import cut_further
+from secateurs.pruning.step import prune_step
 from secateurs.structure import Structure, trace
-from secateurs.surgery import Attributes, Cut, check_bare, check_optimizer, merged, operate, put_in_place, taken
+from secateurs.surgery import (
+    Attributes,
+    Cut,
+    apply_and_report,
+    check_bare,
+    check_optimizer,
+    merge_attributes,
+    put_in_place,
+    supported_widths,
+)
 from secateurs.utils import rng
 
 
@@ -64,7 +73,7 @@ class GradualPruner:
         self._check()
         self._dense = self._traced().per_sample()
         # What cannot be scored, or reached, is said now and not after hours of training.
-        self._takes = taken(model, self._dense) if terms.limits.uniform else None
+        self._takes = supported_widths(model, self._dense) if terms.limits.uniform else None
         allocate(self._dense, self._scored(self._dense), ramp.budget, terms.limits, terms.scope, takes=self._takes)
 
     @property
@@ -98,12 +107,12 @@ class GradualPruner:
         its = self._terms
         with rng():
             structure = self._traced() if self.history else self._dense
-            further = cut_further(
+            further = prune_step(
                 self._model, structure, self._scored(structure), self._ramp.at(step), its.examples,
                 dense=self._dense, earlier=self.plan, put_back=self.left_alone, limits=its.limits, scope=its.scope,
                 takes=self._takes,
             )  # fmt: skip
-            agree(its.data, further.plan.model_dump_json(), "plan")
+            check_ranks_agree(its.data, further.plan.model_dump_json(), "plan")
             self._take(further.cut, structure)
         self.left_alone = further.put_back
         self.history.append(Reached(step, further.plan))
@@ -121,7 +130,7 @@ class GradualPruner:
 
     def _take(self, cut: Cut, structure: Structure) -> None:
         put_in_place(self._model, cut, self._terms.examples, structure, self._optimizer)
-        self.attributes = merged(self.attributes, cut.attributes)
+        self.attributes = merge_attributes(self.attributes, cut.attributes)
 
     def _traced(self) -> Structure:
         return trace(self._model, self._terms.examples, self._terms.keep, self._terms.kinds)
@@ -154,7 +163,7 @@ class GradualPruner:
         if history:
             plan = history[-1].plan
             with rng():
-                cut = operate(self._model, plan, self._terms.examples, self._dense)
+                cut = apply_and_report(self._model, plan, self._terms.examples, self._dense)
                 if cut.put_back:
                     raise VerificationError(f"groups that were cut then cannot be cut now: {cut.put_back}")
                 self._take(cut, self._dense)

@@ -11,7 +11,7 @@ from secateurs.pruning.layerwise.stages import Stages
 from secateurs.pruning.layerwise.statistics_schedule import observe_by_stages
 from secateurs.pruning.layerwise.write import Shards
 from secateurs.structure import Structure
-from secateurs.surgery import Compensation, losers_of, take_over
+from secateurs.surgery import Compensation, affected_weights, compensate_weights
 from secateurs.utils import Progress
 
 
@@ -26,14 +26,14 @@ def compensate_by_stages(
         shards: what the plan left of it; changed.
         plan, structure, progress: see `secateurs.compensate`.
     """
-    losers, skipped = losers_of(structure, plan)
+    losers, skipped = affected_weights(structure, plan)
     errors: dict[str, tuple[float, float]] = {}
 
     def tell(names: Sequence[str], observations: Observations) -> None:
         for file in dict.fromkeys(shards.place[dense.first[name]] for name in names):
             those = {name: losers[name] for name in names if shards.place[dense.first[name]] == file}
             with shards.changed(file) as targets:
-                errors.update(take_over(those, targets, stages.model, dense, plan, structure, observations))
+                errors.update(compensate_weights(those, targets, stages.model, dense, plan, structure, observations))
 
     needs = {name: {c.operand: (Moments,) for c in its} for name, its in losers.items()}
     observe_by_stages(stages, needs, tell, progress, ", to compensate")

@@ -12,8 +12,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from secateurs.budgets import Budget, Limits, Plan, allocate, settled
-from secateurs.criteria import AnyCriterion, Named, find
+from secateurs.budgets import Budget, Limits, Plan, allocate, resolve_limits
+from secateurs.criteria import AnyCriterion, Named, parse_criterion
 from secateurs.data import Batch, Shard, batches
 from secateurs.errors import PersistError, UsageError
 from secateurs.huggingface import Pretrained
@@ -27,7 +27,7 @@ from secateurs.pruning.layerwise.stages import staged
 from secateurs.pruning.layerwise.verify import verify
 from secateurs.pruning.layerwise.write import Shards, changed_config, write_rest
 from secateurs.structure import Structure, trace
-from secateurs.surgery import Compensation, taken, untellable
+from secateurs.surgery import Compensation, supported_widths, unsupported_groups
 from secateurs.utils import Progress, silent
 
 
@@ -100,7 +100,7 @@ class Layerwise:
     def __post_init__(self):
         check_local(self._criterion)
         Budget.parse(self.budget)
-        settled(self.limits)
+        resolve_limits(self.limits)
         if self.limits is not None and self.limits.uniform is False:
             raise UsageError("layer by layer, models are written for from_pretrained, so widths are uniform")
         if isinstance(self.data, Shard):
@@ -162,8 +162,8 @@ class Layerwise:
         """
         out = check_free(out)
         self._check_told()
-        limits = replace(settled(self.limits), uniform=True)
-        takes = taken(self._hollow.model, self.structure)
+        limits = replace(resolve_limits(self.limits), uniform=True)
+        takes = supported_widths(self._hollow.model, self.structure)
         scope = self.scope or self._criterion.scope
         plan = allocate(self.structure, self.scores, self.budget, limits, scope, takes=takes)
         config = changed_config(self._hollow.model, self.structure, plan)
@@ -196,7 +196,7 @@ class Layerwise:
 
     @cached_property
     def _untellable(self) -> list[str]:
-        return untellable(self._hollow.model, self.structure)
+        return unsupported_groups(self._hollow.model, self.structure)
 
     @cached_property
     def _source(self) -> Pretrained:
@@ -204,7 +204,7 @@ class Layerwise:
 
     @cached_property
     def _criterion(self) -> AnyCriterion:
-        return find(self.criterion)
+        return parse_criterion(self.criterion)
 
     @cached_property
     def _device(self) -> torch.device:

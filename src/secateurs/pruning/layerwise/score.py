@@ -7,7 +7,7 @@ from dataclasses import replace
 
 from torch import Tensor
 
-from secateurs.criteria import AnyCriterion, Criterion, Scoring, Sources, joined, norms_of, report, wanted_by
+from secateurs.criteria import AnyCriterion, Criterion, Scoring, Sources, joined, norms_of, report, requested_statistics
 from secateurs.errors import CriterionError
 from secateurs.observe import Observations
 from secateurs.pruning.layerwise.offloaded_model import Hollow
@@ -35,7 +35,9 @@ def needs_of(criterion: AnyCriterion, structure: Structure) -> Needs:
     """The statistics that a criterion needs, by group."""
     leaves = _observing(criterion)
     groups = structure.groups.items()
-    return {name: wanted_by(leaves, replace(structure, groups={name: group})) for name, group in groups if leaves}
+    return {
+        name: requested_statistics(leaves, replace(structure, groups={name: group})) for name, group in groups if leaves
+    }
 
 
 def score_by_stages(

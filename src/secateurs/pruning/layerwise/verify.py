@@ -17,7 +17,7 @@ from secateurs.pruning.layerwise.execution_plan import OUTSIDE, Passage
 from secateurs.pruning.layerwise.offloaded_model import Change, Hollow
 from secateurs.pruning.layerwise.stages import staged
 from secateurs.structure import Structure, sliced, zeroed
-from secateurs.surgery import TOLERANCE, difference, run
+from secateurs.surgery import TOLERANCE, difference, run_model
 
 CLOSE = {**TOLERANCE, torch.float64: 1e-6}
 """As norms compute in 32 bits, what differs in the last of 64 may come to differ in the last of 32."""
@@ -139,5 +139,5 @@ def _returned(hollow: Hollow, passage: Passage, call: Call) -> dict[str, list[Te
         for name in stages.names:
             with stages.at(name) as data:
                 for item in data:
-                    found[name] = run(stages.model, item)
+                    found[name] = run_model(stages.model, item)
     return found

@@ -19,7 +19,7 @@ from secateurs.persist import PLAN
 from secateurs.pruning.layerwise.execution_plan import Passage
 from secateurs.pruning.layerwise.offloaded_model import Hollow
 from secateurs.structure import Structure, sliced
-from secateurs.surgery import assign, cut, fitted, rebuild, untold
+from secateurs.surgery import assign, cut, fit_config, rebuild, unsupported_widths
 from secateurs.utils import Progress
 
 INDEX = "model.safetensors.index.json"
@@ -31,10 +31,10 @@ def changed_config(model: nn.Module, structure: Structure, plan: Plan) -> Any:
     Raises:
         PersistError: there is none; the message says of which groups, and what to do.
     """
-    changes, failure = fitted(model, structure, plan.widths)
+    changes, failure = fit_config(model, structure, plan.widths)
     if failure:
         small = cut(rebuild(model, lambda name, its: its.to("meta")), structure.keep_masks(plan.keep))
-        reasons = untold(small, structure, plan.widths)
+        reasons = unsupported_widths(small, structure, plan.widths)
         raise PersistError(f"{type(model).__name__} has widths that from_pretrained cannot load: {'; '.join(reasons)}")
     holder = nn.Module()
     holder.config = copy.deepcopy(model.config)

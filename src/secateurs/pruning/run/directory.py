@@ -27,7 +27,7 @@ from secateurs.pruning.procedure import Procedure
 from secateurs.pruning.run.checkpoint import forget_weights, keep, restore
 from secateurs.pruning.run.fingerprint import settings
 from secateurs.pruning.state import State
-from secateurs.utils import environment, leads, wait, whole, write_whole
+from secateurs.utils import barrier, environment, is_writer, whole, write_whole
 
 FORMAT = 1
 RECORD, LOG, STAGES, WORK, LOCK = "run.json", "log.jsonl", "stages", "work", ".lock"
@@ -49,7 +49,7 @@ class Run:
         """
         self.directory = Path(directory)
         self._command, self._job = command, job
-        self._writes = leads()
+        self._writes = is_writer()
 
     @staticmethod
     def begun(directory: str | Path) -> tuple[str, Any]:
@@ -94,7 +94,7 @@ class Run:
         with self._opened(procedure):
             stages = {n: self.directory / STAGES / f"{i:02}-{n}" for i, n in enumerate(procedure.stages, 1)}
             finished = {name for name, path in stages.items() if path.exists()}
-            wait()  # or a process that is ahead would finish one before another looks
+            barrier()  # or a process that is ahead would finish one before another looks
             previous: Path | None = None
             for name, path in stages.items():
                 if name not in finished:
@@ -127,7 +127,7 @@ class Run:
                 if previous is not None:
                     forget_weights(previous)
                 self._tidy(path.name)
-        wait()
+        barrier()
         seconds = round(time.perf_counter() - begin, 3)
         self.log("finished", stage=path.name, seconds=seconds, measured=after.rounds[-1].measured)
 
@@ -145,7 +145,7 @@ class Run:
         """The directory, made or found to be this run's, and locked."""
         asked = json.loads(json.dumps(settings(procedure)))
         if not self._writes:
-            wait()  # for the record
+            barrier()  # for the record
             yield
             return
         with self._writing():
@@ -158,7 +158,7 @@ class Run:
         try:
             with self._writing():
                 self._begin(asked)
-            wait()
+            barrier()
             yield
         finally:
             lock.release()

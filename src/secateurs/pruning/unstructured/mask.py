@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from secateurs.budgets import EFFECTIVE, Budget, Certificate, best, certificates
-from secateurs.criteria import CRITERIA, ROUNDS, Criterion, Named, find
+from secateurs.criteria import CRITERIA, ROUNDS, Criterion, Named, parse_criterion
 from secateurs.data import Loss, first_batch
 from secateurs.errors import BudgetError, CriterionError, DataError, SecateursWarning, UnscoredWarning, UsageError
 from secateurs.pruning.unstructured.entries import BOTH_SIDES, UNSEEN, gradients_for, maskable, score_entries
@@ -20,7 +20,7 @@ from secateurs.pruning.unstructured.masked import Masked
 from secateurs.pruning.unstructured.pools import SCOPES, Pattern, Pools, parse
 from secateurs.structure import Structure, trace
 from secateurs.surgery import rebuild
-from secateurs.utils import Progress, listed, need_values, silent
+from secateurs.utils import Progress, list_reasons, need_values, silent
 
 
 def mask(
@@ -123,7 +123,7 @@ def _certificates(
 
 
 def _with_entries(name: Named) -> Criterion:
-    chosen = find(name)
+    chosen = parse_criterion(name)
     if not isinstance(chosen, Criterion) or chosen.entries is None:
         able = ", ".join(sorted(c.name for c in CRITERIA.values() if isinstance(c, Criterion) and c.entries))
         raise CriterionError(f"criterion {chosen.name!r} scores whole units only; those for single weights are: {able}")
@@ -169,7 +169,9 @@ def _report(
     unseen = {name: why for name, why in skipped.items() if name in unscored or why in (UNSEEN, BOTH_SIDES)}
     if unseen:
         warnings.warn(
-            f"criterion {criterion.name!r} leaves these weights whole: {listed(unseen)}", UnscoredWarning, stacklevel=3
+            f"criterion {criterion.name!r} leaves these weights whole: {list_reasons(unseen)}",
+            UnscoredWarning,
+            stacklevel=3,
         )
 
 

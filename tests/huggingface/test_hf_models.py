@@ -1,0 +1,183 @@
+"""Transformers by the name of their directory, and what the command line does with them."""
+
+import json
+import subprocess
+import sys
+import time
+
+import pytest
+import safetensors.torch
+import torch
+from support import languages
+
+import secateurs as sc
+from secateurs.cli import main
+from secateurs.errors import ModelError
+from secateurs.experiments.report.comparison import Comparison
+from secateurs.experiments.specs.data import read_data
+from secateurs.experiments.specs.models import build
+from secateurs.huggingface.pretrained import Pretrained
+from secateurs.huggingface.text.data import TextOptions
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory):
+    return languages.written(tmp_path_factory.mktemp("text"))
+
+
+def changed(to, **settings):
+    """The directory of a model, with other settings in its configuration."""
+    languages.saved(to, "GPT2LMHeadModel")
+    config = json.loads((to / "config.json").read_text()) | settings
+    (to / "config.json").write_text(json.dumps(config))
+    return f"hf:{to}"
+
+
+REMOTE = {"model_type": "ours", "architectures": ["OurLM"], "auto_map": {"AutoConfig": "ours.OurConfig"}}
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"quantization_config": {"quant_method": "gptq", "bits": 4}}, "is quantised .*names gptq"),
+        ({"architectures": ["OurLM"]}, "is a OurLM, which transformers does not have"),
+        ({"n_inner": 99}, "no weights of the right shape for transformer.h.0.mlp.c_fc.bias"),
+        (REMOTE, "only where --trust-remote-code says so"),
+        ({"model_type": "nothing"}, "the configuration of .* cannot be loaded"),
+    ],
+)
+def test_models_that_cannot_be_used_are_refused(tmp_path, settings, message):
+    with pytest.raises(ModelError, match=message):
+        build(changed(tmp_path / "model", **settings))
+
+
+def test_directories_without_a_model_are_refused(tmp_path):
+    with pytest.raises(ModelError, match="there is no directory"):
+        build("hf:./nowhere")
+    with pytest.raises(ModelError, match=r"holds no config.json"):
+        build(f"hf:{tmp_path}")
+
+
+def test_missing_weights_are_not_made_up(tmp_path):
+    place = languages.saved(tmp_path / "model", "BertForSequenceClassification")
+    weights = safetensors.torch.load_file(place / "model.safetensors")
+    del weights["classifier.weight"]
+    safetensors.torch.save_file(weights, place / "model.safetensors", {"format": "pt"})
+    with pytest.raises(ModelError, match=r"no weights of the right shape for classifier.weight"):
+        build(f"hf:{place}")
+
+
+def test_code_that_comes_with_a_model_is_run_only_if_trusted(tmp_path):
+    spec = changed(tmp_path / "model", **REMOTE, n_embd=16)
+    config = json.loads((tmp_path / "model" / "config.json").read_text())
+    config["auto_map"] = {"AutoConfig": "ours.OurConfig", "AutoModelForCausalLM": "ours.OurLM"}
+    (tmp_path / "model" / "config.json").write_text(json.dumps(config))
+    (tmp_path / "model" / "ours.py").write_text(
+        "from transformers import GPT2Config, GPT2LMHeadModel\n"
+        "class OurConfig(GPT2Config):\n    model_type = 'ours'\n"
+        "class OurLM(GPT2LMHeadModel):\n    config_class = OurConfig\n"
+    )
+    with pytest.raises(ModelError, match="only where --trust-remote-code says so"):
+        build(spec)
+    assert type(build(spec, trust_remote_code=True)).__name__ == "OurLM"
+
+
+def command(monkeypatch, *arguments, code=0):
+    monkeypatch.setattr(sys, "argv", ["secateurs", *map(str, arguments)])
+    with pytest.raises(SystemExit) as left:
+        main()
+    assert (left.value.code or 0) == code
+
+
+def prune(monkeypatch, place, out, model, spec, *more, code=0):
+    of = [f"hf:{place / model}", "--data", spec, "--test", spec, "--batch-size", "16", "--out", out]
+    command(monkeypatch, "prune", *of, "--budget", "params:0.9", "--lr", "0.05", "--quiet", *more, code=code)
+
+
+def test_a_decoder_is_pruned_and_recovered_by_the_command(monkeypatch, place, tmp_path):
+    spec = f"text:{place / 'plain.txt'}"
+    prune(monkeypatch, place, tmp_path / "run", "gpt", spec, "--length", "8", "--epochs", "1", "--validation", "0.2")
+    report = Comparison.load(tmp_path / "run" / "report.json")
+    model, options = build(f"hf:{place / 'gpt'}"), TextOptions(str(place / "gpt"), length=8)
+    assert report.metric.name == "perplexity"
+    assert not report.metric.higher_is_better
+    tokens = torch.tensor(languages.ids(" ".join(languages.sentences(120))))
+    assert report.quality == pytest.approx(sc.perplexity(model, tokens, 8, 4), rel=1e-6)
+    (outcome,) = report.outcomes
+    assert outcome.quality["recovered"] < outcome.quality["cut"]
+    assert any("tokens per second" in note for note in report.notes)
+    assert any("saved for from_pretrained" in note for note in report.notes)
+    pruned = build(f"hf:{tmp_path / 'run' / 'model'}")
+    again = sc.perplexity(pruned, read_data(spec, text=options, overlap=True))
+    assert again == pytest.approx(outcome.quality["recovered"], rel=1e-6)
+
+
+def test_an_encoder_is_pruned_and_recovered_by_the_command(monkeypatch, place, tmp_path):
+    spec = f"tsv:{place / 'pairs.tsv'}"
+    prune(monkeypatch, place, tmp_path / "run", "bert", spec, "--epochs", "1", "--criterion", "taylor")
+    report = Comparison.load(tmp_path / "run" / "report.json")
+    model, options = build(f"hf:{place / 'bert'}"), TextOptions(str(place / "bert"))
+    assert report.metric.name == "accuracy"
+    assert report.quality == sc.accuracy(model, read_data(spec, text=options))
+    assert set(report.outcomes[0].quality) == {"cut", "recovered"}
+
+
+def test_the_command_says_what_is_wrong(monkeypatch, place, tmp_path, capsys):
+    spec = f"tsv:{place / 'pairs.tsv'}"
+    prune(monkeypatch, place, tmp_path / "run", "bert", f"text:{place / 'plain.txt'}", "--length", "99", code=3)
+    assert "sequences of 99 tokens" in capsys.readouterr().err
+    (tmp_path / "net.py").write_text("from torch import nn\n\ndef net():\n    return nn.Linear(2, 2)\n")
+    other = f"py:{tmp_path / 'net.py'}:net"
+    command(monkeypatch, "prune", other, "--data", spec, "--out", tmp_path / "other", code=3)
+    assert "text needs a tokenizer" in capsys.readouterr().err
+    study = ["study", "samples", f"hf:{place / 'bert'}", "--data", spec, "--out", tmp_path / "study"]
+    command(monkeypatch, *study, code=3)
+    assert "draws inputs that are one tensor each" in " ".join(capsys.readouterr().err.split())
+
+
+def test_what_is_no_name_of_the_hub_is_refused_before_anyone_is_asked(monkeypatch, tmp_path):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "weights.bin").touch()
+
+    def ask(*_, **__):
+        raise AssertionError("the network was asked")
+
+    monkeypatch.setattr("secateurs.huggingface.pretrained.create_connection", ask)
+    for path in ("./absent", "/absent", "models/small/absent", "weights.bin", "org/two words", "org/"):
+        with pytest.raises(ModelError, match=r"there is no directory .* no name on the hub"):
+            Pretrained(path).model()
+
+
+def test_without_a_network_a_name_of_the_hub_fails_soon(monkeypatch):
+    def silent(address, timeout):
+        assert address[1] in (80, 443)
+        assert timeout <= 5
+        raise TimeoutError
+
+    monkeypatch.setattr("secateurs.huggingface.pretrained.create_connection", silent)
+    monkeypatch.setattr("secateurs.huggingface.pretrained.getproxies", dict)
+    begin = time.monotonic()
+    with pytest.raises(ModelError, match="the hub, which cannot be reached"):
+        Pretrained("nobody/nothing-of-this-name").model()
+    assert time.monotonic() - begin < 10
+
+
+def test_a_run_on_text_that_is_killed_goes_on_to_the_same_end(monkeypatch, place, tmp_path):
+    of = [f"hf:{place / 'gpt'}", "--data", f"text:{place / 'plain.txt'}", "--length", "8", "--batch-size", "8"]
+    how = ["--budget", "params:0.9", "--kinds", "neuron", "--epochs", "4", "--validation", "0.2", "--quiet"]
+    command(monkeypatch, "prune", *of, *how, "--out", tmp_path / "whole")
+    start = "import benchmarks.torchvision_ops, sys; from secateurs.cli import main; main()"
+    arguments = [*map(str, ["prune", *of, *how, "--out", tmp_path / "killed"])]
+    process = subprocess.Popen([sys.executable, "-c", start, *arguments], stderr=subprocess.DEVNULL)
+    begin = time.monotonic()
+    while not list(tmp_path.glob("killed/**/checkpoint*")):
+        assert process.poll() is None, "it ended before it could be killed"
+        assert time.monotonic() - begin < 100
+        time.sleep(0.01)
+    process.kill()
+    process.wait()
+    assert not (tmp_path / "killed" / "report.json").exists()
+    command(monkeypatch, "prune", "--resume", tmp_path / "killed", "--quiet")
+    whole, killed = (tmp_path / name / "model" for name in ("whole", "killed"))
+    assert (killed / "model.safetensors").read_bytes() == (whole / "model.safetensors").read_bytes()
+    assert (killed / "plan.json").read_bytes() == (whole / "plan.json").read_bytes()

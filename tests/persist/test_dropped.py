@@ -1,0 +1,117 @@
+"""Models without some of their layers are saved and loaded exactly, whether or not a configuration can say it."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pytest
+import torch
+from pruning.test_depth import logits, tiny
+from torch import nn
+from typer.testing import CliRunner
+
+import secateurs as sc
+from secateurs.cli import app
+from secateurs.errors import PersistError
+from secateurs.surgery.dropped_layers import Dropped, dropped
+
+X = torch.randn(8, 5, 6, generator=torch.Generator().manual_seed(0))
+
+
+class Block(nn.Module):
+    def __init__(self, index):
+        super().__init__()
+        self.into, self.out, self.index = nn.Linear(6, 8), nn.Linear(8, 6), index
+
+    def forward(self, x):
+        return x + self.out(self.into(x).relu())
+
+
+class Chain(nn.Module):
+    def __init__(self, depth):
+        super().__init__()
+        self.blocks = nn.ModuleList(map(Block, range(10, 10 + depth)))
+
+    def forward(self, x):
+        for block in self.blocks:
+            x = block(x)
+        return x
+
+
+def chain(depth=4):
+    torch.manual_seed(0)
+    return Chain(depth)
+
+
+def small_chain(*names):
+    return sc.drop_layers(chain(), names, X)
+
+
+def pruned(model, directory, data=X, **options):
+    result = sc.prune(model, [data], "l2", "keep:0.5", scope="local", **options)
+    result.save(directory)
+    return result.model
+
+
+def test_layers_dropped_and_units_pruned_after_that_come_back(tmp_path):
+    small = sc.drop_layers(small_chain("blocks.0"), ["blocks.1"], X)
+    assert dropped(small) == (Dropped(("blocks.0",), {}), Dropped(("blocks.1",), {}))
+    model = pruned(small, tmp_path / "m", compensate=False)
+    loaded = sc.load(tmp_path / "m", model=chain)
+    assert [block.index for block in loaded.blocks] == [10, 11]
+    assert torch.equal(loaded(X), model(X))
+    assert str(loaded) == str(model)
+    assert dropped(loaded) == dropped(model) == dropped(small)
+    for gone in (lambda: small, lambda: small_chain("blocks.0")):  # some or all of it may be done already
+        assert torch.equal(sc.load(tmp_path / "m", model=gone)(X), model(X))
+    assert len(small.blocks) == 2
+
+
+def test_a_run_that_goes_on_knows_what_was_dropped(tmp_path):
+    small = small_chain("blocks.2")
+    first = sc.prune(small, [X], "l2", "keep:0.5", directory=tmp_path / "run")
+    again = sc.prune(small, [X], "l2", "keep:0.5", directory=tmp_path / "run")
+    assert torch.equal(first.model(X), again.model(X))
+    assert dropped(again.model) == dropped(small)
+
+
+@pytest.mark.parametrize("told", [True, False])
+def test_a_configuration_comes_back_as_far_as_it_can_say_it(told, tmp_path):
+    model, inputs = tiny("GPT2LMHeadModel")
+    model.config.scale_attn_by_inverse_layer_idx = not told  # by the number that a layer had when it was built
+    dense = type(model)(model.config).double().eval()
+    small = sc.drop_layers(dense, ["transformer.h.1"], inputs)
+    assert dropped(small) == (Dropped(("transformer.h.1",), {"config.n_layer": 3} if told else {}),)
+    model = pruned(small, tmp_path / "m", inputs, kinds="neuron", compensate=False)
+    loaded = sc.load(tmp_path / "m", lambda: type(dense)(dense.config))
+    assert loaded.config.n_layer == (3 if told else 4)
+    assert loaded.config.to_dict() == model.config.to_dict()
+    assert torch.equal(logits(loaded, inputs), logits(model, inputs))
+    assert dense.config.n_layer == 4
+
+
+def test_another_model_is_refused_with_the_layer_that_it_lacks(tmp_path):
+    pruned(small_chain("blocks.3"), tmp_path / "m")
+    with pytest.raises(PersistError, match=r"another model than `model` builds: Chain has no layer 'blocks\.3'"):
+        sc.load(tmp_path / "m", lambda: chain(3))
+    with pytest.raises(PersistError, match=r"other layers were dropped before: blocks\.1"):
+        sc.load(tmp_path / "m", lambda: small_chain("blocks.1"))
+    manifest = json.loads((tmp_path / "m" / "manifest.json").read_text())
+    manifest["dropped"] = []
+    (tmp_path / "m" / "manifest.json").write_text(json.dumps(manifest))
+    with pytest.raises(PersistError, match="altered"):
+        sc.load(tmp_path / "m", chain)
+
+
+def test_the_command_saves_what_no_configuration_tells(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "net.py").write_text("from test_dropped import chain\n")
+    np.savez("x.npz", x=X.numpy())
+    asked = ["layers", "py:net.py:chain", "--data", "npz:x.npz", "--out", "small"]
+    told = CliRunner().invoke(app, asked)
+    assert "Model: small, for sc.load" in told.stdout
+    loaded = sc.load("small", chain)
+    (step,) = dropped(loaded)
+    assert torch.equal(loaded(X), small_chain(*step.layers)(X))
+    assert sc.Plan.load("small/plan.json").pruned.params == sum(p.numel() for p in loaded.parameters())

@@ -1,0 +1,291 @@
+"""Pruning during training, in a loop of the user's own."""
+
+import copy
+import json
+import math
+from itertools import pairwise
+
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from support.models import HardCoded
+from surgery.test_surgery import zero_what_is_gone
+from torch import nn
+from torch.nn import functional as F
+from torch.optim import SGD, AdamW
+
+import secateurs as sc
+from secateurs.budgets.ramp import Ramp
+from secateurs.budgets.schedule import RAMPS
+from secateurs.errors import (
+    BudgetError,
+    CriterionError,
+    DataError,
+    InfeasibleBudgetError,
+    PlanError,
+    UsageError,
+    VerificationError,
+)
+
+OPTIMIZERS = {
+    "SGD": lambda p: SGD(p, lr=0.05, momentum=0.9),
+    "AdamW": lambda p: AdamW(p, lr=0.01),
+}
+
+
+def train(model, optimizer, batches, steps, pruner=None):
+    """What the pruner's step returned after each of these steps of training."""
+    found = []
+    for number in steps:
+        x, y = batches[number % len(batches)]
+        loss = F.cross_entropy(model(x), y)
+        assert math.isfinite(loss.item())
+        loss.backward()
+        optimizer.step()
+        optimizer.zero_grad()
+        found.append(pruner and pruner.step())
+    return found
+
+
+def units(keep):
+    return {name: set(its) for name, its in keep.items()}
+
+
+@pytest.mark.parametrize("make", OPTIMIZERS.values(), ids=OPTIMIZERS)
+@pytest.mark.parametrize("criterion", ["l2", "ndi"])
+@pytest.mark.filterwarnings("ignore::secateurs.errors.SecateursWarning")
+def test_a_model_shrinks_to_its_budget_while_it_trains(net, batches, make, criterion):
+    optimizer, dense = make(net.parameters()), sc.cost(net, batches[0][0][:1])
+    modules, entered = list(net.modules()), []
+    hook = net[3].register_forward_hook(lambda module, args, out: entered.append(out.shape[1]))
+    pruner = sc.gradual(net, optimizer, batches, criterion, "macs:0.4", start=1, stop=9, every=3)
+    assert (pruner.plan, pruner.finished) == (None, False)
+    plans = train(net, optimizer, batches, range(9), pruner)
+    assert [number for number, plan in enumerate(plans, 1) if plan] == [4, 7, 9]
+    shares = [0.4 + 0.6 * (1 - done) ** 3 for done in (3 / 8, 6 / 8, 1)]
+    cuts = [plan for plan in plans if plan]
+    assert [cut.step for cut in pruner.history] == [4, 7, 9]
+    assert [cut.plan for cut in pruner.history] == cuts
+    assert all(plan.pruned.macs <= share * dense.macs for plan, share in zip(cuts, shares, strict=True))
+    for earlier, later in pairwise(cuts):
+        assert all(units(later.keep)[name] <= its for name, its in units(earlier.keep).items())
+    assert pruner.finished
+    assert pruner.plan.budget == "macs:0.4"
+    assert sc.cost(net, batches[0][0][:1]) == pruner.plan.pruned
+    assert pruner.plan.dense == dense
+    assert list(net.modules()) == modules
+    assert [type(module) for module in net] == [type(module) for module in modules[1:]]
+    sc.check_optimizer(optimizer, net)
+    for p in net.parameters():
+        assert p.grad is None
+        state = [its for its in optimizer.state[p].values() if torch.is_tensor(its) and its.ndim]
+        assert state
+        assert all(its.shape == p.shape for its in state)
+    assert train(net, optimizer, batches, range(9, 12), pruner) == [None] * 3
+    assert entered[-1] == pruner.plan.widths["3"] < 12
+    hook.remove()
+    assert not net[3]._forward_hooks
+
+
+def test_each_cut_leaves_what_the_model_computes_without_the_units(net, batches):
+    net, batches = net.double(), [(x.double(), y) for x, y in batches]
+    optimizer = SGD(net.parameters(), lr=0.05, momentum=0.9)
+    pruner = sc.gradual(net, optimizer, batches, "l1", "params:0.3", stop=4, every=1, ramp="linear")
+    x = batches[0][0]
+    for number in range(4):
+        train(net, optimizer, batches, [number])
+        before = copy.deepcopy(net).eval()
+        assert pruner.step()
+        masked = zero_what_is_gone(before, net)
+        assert any(not torch.equal(p, q) for p, q in zip(masked.parameters(), before.parameters(), strict=True))
+        with torch.no_grad():
+            torch.testing.assert_close(copy.deepcopy(net).eval()(x), masked(x), rtol=1e-10, atol=1e-10)
+
+
+@pytest.mark.filterwarnings("ignore::secateurs.errors.SecateursWarning")
+def test_cuts_that_remove_nothing_leave_no_trace_on_training(net, batches):
+    net = nn.Sequential(*net[:9], nn.Dropout(0.5), net[9]).train()
+    loader = torch.utils.data.DataLoader(
+        [(x, int(y)) for xs, ys in batches for x, y in zip(xs, ys, strict=True)], 6, True
+    )
+    twin = copy.deepcopy(net)
+    found = []
+    for model in (twin, net):
+        optimizer = AdamW(model.parameters())
+        torch.manual_seed(3)
+        pruner = sc.gradual(net, optimizer, loader, "ndi", "keep:1", stop=6, every=2) if model is net else None
+        plans = train(model, optimizer, batches, range(8), pruner)
+        moments = [its for state in optimizer.state.values() for its in state.values()]
+        found.append([*model.state_dict().values(), *moments, torch.get_rng_state()])
+    assert [plan is not None for plan in plans] == [False, True] * 3 + [False] * 2
+    assert all(torch.equal(a, b) for a, b in zip(*found, strict=True))
+    assert all(module.training for module in net.modules())
+
+
+def test_training_that_was_broken_off_ends_with_the_same_weights(net, batches):
+    fresh = copy.deepcopy(net)
+    nn.init.normal_(fresh[0].weight)
+
+    def begin(model):
+        optimizer = AdamW(model.parameters(), lr=0.01)
+        return optimizer, sc.gradual(model, optimizer, batches, "l1", "macs:0.5", stop=8, every=2)
+
+    optimizer, pruner = begin(net)
+    train(net, optimizer, batches, range(5), pruner)
+    text = json.dumps(pruner.state_dict())
+    saved = copy.deepcopy((net.state_dict(), optimizer.state_dict()))
+    train(net, optimizer, batches, range(5, 10), pruner)
+    again, other = begin(fresh)
+    other.load_state_dict(json.loads(text))
+    assert [cut.step for cut in other.history] == [2, 4]
+    fresh.load_state_dict(saved[0])
+    again.load_state_dict(saved[1])
+    train(fresh, again, batches, range(5, 10), other)
+    assert other.history == pruner.history
+    assert other.attributes == pruner.attributes
+    assert all(torch.equal(a, b) for a, b in zip(net.state_dict().values(), fresh.state_dict().values(), strict=True))
+    with pytest.raises(UsageError, match="not of one after 10 steps"):
+        other.load_state_dict(json.loads(text))
+
+
+def test_a_state_from_before_the_first_cut_counts_its_steps(net, batches):
+    def begin():
+        optimizer = SGD(net.parameters(), lr=0.1)
+        return optimizer, sc.gradual(net, optimizer, batches, "l1", stop=3, every=3)
+
+    optimizer, pruner = begin()
+    train(net, optimizer, batches, range(2), pruner)
+    optimizer, other = begin()
+    other.load_state_dict(pruner.state_dict())
+    assert train(net, optimizer, batches, [2], other) == [other.plan]
+    for wrong in ({}, {"steps": 1}, {"steps": 1, "history": [{"step": 1, "plan": {}}]}, None):
+        fresh = sc.gradual(net, optimizer, batches, "l1", stop=3)
+        with pytest.raises(UsageError, match="not the state of a pruner"):
+            fresh.load_state_dict(wrong)
+
+
+def test_the_state_of_another_model_is_refused(net, batches):
+    optimizer = SGD(net.parameters(), lr=0.1)
+    pruner = sc.gradual(net, optimizer, batches, "l1", stop=1)
+    train(net, optimizer, batches, [0], pruner)
+    other = nn.Sequential(nn.Flatten(), nn.Linear(108, 8), nn.ReLU(), nn.Linear(8, 4))
+    theirs = sc.gradual(other, SGD(other.parameters(), lr=0.1), batches, "l1", stop=1)
+    with pytest.raises(PlanError):
+        theirs.load_state_dict(pruner.state_dict())
+    assert theirs.steps == 0
+
+
+class Mixed(HardCoded):
+    """A group that cannot be cut, and others."""
+
+    def __init__(self):
+        super().__init__()
+        self.third = nn.Linear(5, 10)
+        self.last = nn.Linear(10, 4)
+
+    def forward(self, x):
+        return self.last(F.relu(self.third(super().forward(x))))
+
+
+def test_groups_that_fail_are_left_alone_and_the_others_meet_the_budget():
+    model = Mixed()
+    batches = [(torch.randn(8, 6), torch.randint(4, (8,)))]
+    optimizer = SGD(model.parameters(), lr=0.1)
+    pruner = sc.gradual(model, optimizer, batches, "l1", "macs:0.7", stop=2, every=1, scope="local")
+    first, last = train(model, optimizer, batches, range(2), pruner)
+    assert list(pruner.left_alone) == ["first"]
+    assert last.frozen["first"] == pruner.left_alone["first"]
+    assert len(model.first.weight) == 12
+    assert first.pruned.macs > last.pruned.macs == sc.cost(model, batches[0][0][:1]).macs
+    assert last.pruned.macs <= 0.7 * last.dense.macs
+    twin = Mixed()
+    other = sc.gradual(twin, SGD(twin.parameters(), lr=0.1), batches, "l1", "macs:0.7", stop=2, every=1, scope="local")
+    other.load_state_dict(pruner.state_dict())
+    assert other.left_alone == pruner.left_alone
+
+
+class Soft(Mixed):
+    """The same, but for the code that holds a size."""
+
+    def forward(self, x):
+        return self.last(F.relu(self.third(self.head(F.relu(self.second(F.relu(self.first(x))))))))
+
+
+def test_a_state_that_the_model_cannot_be_cut_to_is_refused():
+    batches = [(torch.randn(8, 6), torch.randint(4, (8,)))]
+    soft, model = Soft(), Mixed()
+    pruner, other = (
+        sc.gradual(its, SGD(its.parameters(), lr=0.1), batches, "l1", "macs:0.5", stop=1) for its in (soft, model)
+    )
+    pruner.step()
+    assert pruner.plan.widths["first"] < 12
+    with pytest.raises(VerificationError, match=r"cannot be cut now: \{'first'"):
+        other.load_state_dict(pruner.state_dict())
+    assert (other.steps, other.plan) == (0, None)
+    assert model.first.weight.shape == (12, 6)
+
+
+def test_what_came_of_it_is_saved_and_loaded(net, batches, tmp_path):
+    optimizer = SGD(net.parameters(), lr=0.1)
+    dense = copy.deepcopy(net)
+    pruner = sc.gradual(net, optimizer, batches, "l1", "macs:0.4", stop=4, every=2)
+    with pytest.raises(PlanError, match="nothing was cut"):
+        pruner.save(tmp_path / "small")
+    train(net, optimizer, batches, range(5), pruner)
+    pruner.save(tmp_path / "small")
+    again = sc.load(tmp_path / "small", lambda: dense)
+    assert str(again) == str(net)
+    assert all(torch.equal(a, b) for a, b in zip(net.state_dict().values(), again.state_dict().values(), strict=True))
+
+
+def test_what_cannot_be_done_is_said_at_once(net, batches):
+    optimizer = SGD(net.parameters(), lr=0.1)
+
+    def begin(optimizer=optimizer, criterion="l1", budget="macs:0.5", **options):
+        return sc.gradual(net, optimizer, batches, criterion, budget, **{"stop": 4, **options})
+
+    for wrong in ({"start": 4}, {"start": 5}, {"start": -1}, {"every": 0}, {"every": 1.5}, {"stop": True}):
+        with pytest.raises(UsageError, match=r"0 ≤ start < stop and every ≥ 1, not start="):
+            begin(**wrong)
+    with pytest.raises(UsageError, match="ramp 'steep' is none of linear, cubic, geometric"):
+        begin(ramp="steep")
+    with pytest.raises(BudgetError, match="has no steps on the way"):
+        begin(budget="effective:0.9")
+    with pytest.raises(InfeasibleBudgetError, match="cannot be reached"):
+        begin(limits=sc.Limits(floor=0.9))
+    with pytest.raises(CriterionError, match="leave `loss` out"):
+        begin(loss=F.cross_entropy)
+    with pytest.raises(DataError, match="no targets"):
+        sc.gradual(net, optimizer, [batches[0][0]], "taylor", stop=4)
+    with pytest.raises(UsageError, match="2 of the 2 parameters that the optimiser holds are not those"):
+        begin(SGD(nn.Linear(2, 2).parameters(), lr=0.1))
+
+
+def test_an_error_leaves_everything_as_it_was_and_the_step_uncounted(net, batches):
+    optimizer = SGD(net.parameters(), lr=0.1)
+    pruner = sc.gradual(net, optimizer, batches, "taylor", stop=1)
+    weight = net[0].weight
+    with torch.no_grad():
+        weight[0, 0, 0, 0] = math.nan
+    with pytest.raises(sc.SecateursError, match="not finite"):
+        pruner.step()
+    assert net[0].weight is weight
+    assert pruner.steps == 0
+    with torch.no_grad():
+        weight[0, 0, 0, 0] = 0
+    optimizer.param_groups[0]["params"][0] = nn.Parameter(weight.detach().clone())
+    with pytest.raises(UsageError, match="1 of the 10 parameters"):
+        pruner.step()
+    optimizer.param_groups[0]["params"][0] = weight
+    assert pruner.step()
+
+
+@given(st.sampled_from(sorted(RAMPS)), st.floats(0.01, 1), st.integers(0, 50), st.integers(1, 60), st.integers(1, 70))
+def test_a_ramp_falls_to_its_budget(shape, share, start, length, every):
+    ramp = Ramp(f"macs:{share!r}", start, start + length, every, shape)
+    due = [step for step in range(start + length + every + 2) if ramp.due(step)]
+    assert due == sorted({*range(start + every, start + length, every), start + length})
+    left = [float(ramp.at(step).removeprefix("macs:")) for step in due]
+    assert left[-1] == share
+    assert all(1 >= a >= b - 1e-12 for a, b in pairwise([1.0, *left]))

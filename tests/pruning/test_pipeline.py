@@ -1,0 +1,162 @@
+"""The one-liner: what it promises, and that nothing changes that should not."""
+
+import warnings
+
+import pytest
+import torch
+from support.models import build
+from support.plans import random_plan
+from torch import nn
+
+import secateurs as sc
+from secateurs.errors import BudgetError, DataError, InfeasibleBudgetError, NoMatchError
+
+
+@pytest.mark.parametrize("criterion", ["nexp", "l1", "l2", "random"])
+def test_half_the_macs(net, batches, criterion):
+    before = {name: tensor.clone() for name, tensor in net.state_dict().items()}
+    state = torch.get_rng_state()
+    result = sc.prune(net, batches, criterion, "macs:0.5")
+    one = batches[0][0][:1]
+    assert result.dense_cost == sc.cost(net, one)
+    assert result.cost == sc.cost(result.model, one) == result.plan.pruned
+    assert 0.4 < result.cost.macs / result.dense_cost.macs <= 0.5
+    assert set(result.scores) == set(result.structure.groups)
+    assert all(torch.equal(tensor, before[name]) for name, tensor in net.state_dict().items())
+    assert torch.equal(torch.get_rng_state(), state)
+    assert net.training
+    assert result.model.training
+    assert result.model is not net
+    assert criterion in str(result)
+
+
+def test_the_steps_one_by_one_give_the_same(net, batches):
+    result = sc.prune(net, batches, "nexp", "params:0.6", seed=3)
+    one = batches[0][0][:1]
+    s = sc.trace(net, one)
+    scores = sc.score(net, batches, "nexp", s)
+    plan = sc.allocate(s, scores, "params:0.6")
+    small = sc.apply(net, plan, one)
+    sc.compensate(small, net, plan, batches, s)
+    assert plan == result.plan
+    assert all(
+        torch.equal(a, b) for a, b in zip(small.state_dict().values(), result.model.state_dict().values(), strict=True)
+    )
+
+
+def test_the_same_seed_gives_the_same_model(net, batches):
+    plans = [sc.prune(net, batches, "random", seed=seed).plan.keep for seed in (1, 1, 2)]
+    assert plans[0] == plans[1] != plans[2]
+
+
+def test_a_shuffling_loader_is_data(net, batches):
+    dataset = torch.utils.data.TensorDataset(*(torch.cat(part) for part in zip(*batches, strict=True)))
+    loader = torch.utils.data.DataLoader(dataset, 8, shuffle=True)
+    assert sc.prune(net, loader, seed=1).plan == sc.prune(net, loader, seed=1).plan
+
+
+def test_random_inputs_and_explicit_examples(net, images):
+    result = sc.prune(net, sc.random_inputs((3, 6, 6), 64), example_inputs=images, keep=("0", "7"))
+    assert list(result.plan.groups) == ["3"]
+    assert result.dense_cost == sc.cost(net, images)
+
+
+def test_limits_and_scope_are_passed_on(net, batches):
+    result = sc.prune(net, batches, "l1", "keep:0.5", scope="local", limits=sc.Limits(floor=0.5))
+    assert result.plan.widths == {"0": 4, "3": 6, "7": 8}
+    assert result.plan.scope == "local"
+
+
+def test_what_fails_verification_is_left_and_the_others_meet_the_budget():
+    model, (x,) = build("hard-coded")
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        result = sc.prune(model, [x], "l1", "params:0.8")
+    assert result.model.first.out_features == 12
+    assert result.cost.params <= 0.8 * result.dense_cost.params
+    assert "first" not in result.structure.groups
+    assert "RuntimeError" in result.structure.frozen["first"] or "shape" in result.structure.frozen["first"]
+    with pytest.raises(InfeasibleBudgetError):
+        sc.prune(model, [x], "l1", "params:0.3")
+
+
+def test_inexact_groups_are_reported():
+    model, (x,) = build("layer norm")
+    result = sc.prune(model, [x], "l1", "keep:0.5")
+    assert list(result.inexact) == ["0"]
+    assert "layer norm" in result.inexact["0"]
+
+
+def test_several_inputs_come_as_a_tuple_with_targets():
+    class Two(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.a, self.b, self.c = nn.Linear(4, 6), nn.Linear(3, 6), nn.Linear(6, 2)
+
+        def forward(self, x, y):
+            return self.c((self.a(x) + self.b(y)).relu())
+
+    data = [((torch.randn(8, 4), torch.randn(8, 3)), torch.zeros(8).long())]
+    assert sc.prune(Two(), data, "nexp", "keep:0.5").model.c.in_features == 3
+
+
+def test_keyword_batches():
+    class Named(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.a, self.b = nn.Linear(4, 6), nn.Linear(6, 2)
+
+        def forward(self, x=None, mask=None):
+            return {"out": self.b(self.a(x).relu()) * mask}
+
+    data = [{"x": torch.randn(8, 4), "mask": torch.ones(8, 1)} for _ in range(2)]
+    assert sc.prune(Named(), data, "nexp", "keep:0.5").model.b.in_features == 3
+
+
+@pytest.mark.parametrize(
+    ("arguments", "error"),
+    [
+        ({"budget": "mac:0.5"}, BudgetError),
+        ({"budget": "macs:0.0001"}, InfeasibleBudgetError),
+        ({"keep": ("nothing",)}, NoMatchError),
+        ({"criterion": "nexpp"}, sc.errors.CriterionError),
+        ({"data": []}, DataError),
+        ({"data": iter([torch.randn(2, 3, 6, 6)])}, DataError),
+        ({"data": None}, DataError),
+        ({"model": None}, sc.errors.ModelError),
+    ],
+)
+def test_every_error_is_of_ours(net, batches, arguments, error):
+    with pytest.raises(error):
+        sc.prune(**{"model": net, "data": batches, **arguments})
+
+
+def test_cost_counts_shared_parameters_once_and_says_what_fails():
+    model, inputs = build("shared")
+    assert sc.cost(model, inputs).params == sum(p.numel() for p in model.parameters())
+    assert sc.cost(nn.Linear(3, 5), torch.randn(7, 3)) == sc.Cost(params=20, macs=105)
+    with pytest.raises(sc.errors.TraceError, match=r"float32\[7, 4\]"):
+        sc.cost(nn.Linear(3, 5), torch.randn(7, 4))
+
+
+def test_the_work_grows_with_depth_and_not_faster():
+    """Counted in operators run, since clocks are noisy: eight times the depth, eight times the operators."""
+    from torch.utils._python_dispatch import TorchDispatchMode
+
+    class Count(TorchDispatchMode):
+        operators = 0
+
+        def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+            Count.operators += 1
+            return func(*args, **(kwargs or {}))
+
+    def operators(depth):
+        model = nn.Sequential(*[nn.Sequential(nn.Linear(8, 8), nn.ReLU()) for _ in range(depth)])
+        x = torch.randn(2, 8)
+        Count.operators = 0
+        with Count():
+            structure = sc.trace(model, x)
+            sc.apply(model, random_plan(structure), x, structure)
+        return Count.operators
+
+    assert operators(80) < 10 * operators(10)
