@@ -1,9 +1,9 @@
-# `make demo` and `make test` set up what they need; nothing else has to be done first.
+# Every target sets up the virtual environment that it needs; no other step is necessary.
 PYTHON ?= python3
 VENV := .venv
 STAMP := $(VENV)/.ready
 
-.PHONY: setup demo test lint results constraints clean
+.PHONY: setup demo test check lint results constraints clean
 
 setup: $(STAMP)
 
@@ -17,8 +17,13 @@ $(STAMP): pyproject.toml constraints.txt
 demo: setup
 	$(VENV)/bin/secateurs demo
 
-test: setup lint
-	$(VENV)/bin/python -m pytest -n auto
+# Lint, types and all tests.
+test: lint
+	$(VENV)/bin/python -m pytest -n auto --dist worksteal
+
+# Lint, types and the fast tests.
+check: lint
+	$(VENV)/bin/python -m pytest -n auto --dist worksteal -m "not slow"
 
 lint: setup
 	$(VENV)/bin/ruff check src tests benchmarks docs

@@ -1,10 +1,16 @@
 from __future__ import annotations
 
 import os
+import time
 
 import pytest
 import torch
+from hypothesis import settings
 from torch import nn
+
+# No test depends on the clock, and a failure says how to repeat it.
+settings.register_profile("secateurs", deadline=None, print_blob=True)
+settings.load_profile("secateurs")
 
 if "PYTEST_XDIST_WORKER" in os.environ:  # as many workers as cores: more threads would wait for each other
     os.environ["OMP_NUM_THREADS"] = "1"  # for processes that tests start
@@ -14,6 +20,14 @@ if "PYTEST_XDIST_WORKER" in os.environ:  # as many workers as cores: more thread
 @pytest.fixture(autouse=True)
 def _seeded():
     torch.manual_seed(0)
+
+
+@pytest.fixture
+def random_seed():
+    """A seed that differs from run to run. pytest prints it when the test fails; SECATEURS_TEST_SEED repeats it."""
+    seed = int(os.environ.get("SECATEURS_TEST_SEED") or time.time_ns() % 2**32)
+    print(f"repeat with SECATEURS_TEST_SEED={seed}")  # noqa: T201
+    return seed
 
 
 @pytest.fixture

@@ -53,9 +53,11 @@ class MacCounter(TorchDispatchMode):
 
 @dataclass(frozen=True)
 class Cost:
-    """Attributes:
-    params: number of parameters, those shared by several modules counted once.
-    macs: multiply-accumulate operations of one forward pass on the example inputs, as a whole.
+    """The number of parameters and of multiply-accumulate operations (MACs) of a model.
+
+    Attributes:
+        params: number of parameters; a parameter that several modules share counts once.
+        macs: multiply-accumulate operations of one forward pass on the example inputs as a whole.
     """
 
     __pydantic_config__: ClassVar[ConfigDict] = ConfigDict(extra="forbid", strict=True)

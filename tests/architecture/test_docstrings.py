@@ -1,0 +1,111 @@
+"""Every name that `sc` exports has a summary, and every example in its docstring runs."""
+
+import doctest
+import inspect
+
+import pytest
+import torch
+from torch import nn
+from torch.nn import functional
+
+import secateurs as sc
+
+# Exported names whose docstring has no example that runs yet. Remove a name as soon as its example runs: the test below
+# fails if a name stands here without need. A function needs an example; a class may have one.
+PENDING = """
+    Layerwise
+    Masked
+    accuracy
+    allocate
+    apply
+    apply_
+    carry_optimizer
+    check
+    check_optimizer
+    compensate
+    cost
+    criterion
+    differentiation_loss
+    drop_layers
+    finetune
+    gradual
+    harness
+    load
+    mask
+    mean_loss
+    ndi_report
+    perplexity
+    prune
+    random_inputs
+    rank_features
+    rank_layers
+    recalibrate
+    score
+    score_many
+    shard
+    text_data
+    tokens_per_second
+    trace
+    track
+""".split()
+
+OPTIONS = doctest.ELLIPSIS | doctest.NORMALIZE_WHITESPACE
+
+
+def namespace():
+    """The names that an example may use without defining them."""
+    torch.manual_seed(0)
+    model = nn.Sequential(
+        nn.Conv2d(3, 8, 3, padding=1), nn.BatchNorm2d(8), nn.ReLU(),
+        nn.Conv2d(8, 12, 3, padding=1), nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten(),
+        nn.Linear(12, 16), nn.ReLU(), nn.Linear(16, 4),
+    )  # fmt: skip
+    data = [(torch.randn(8, 3, 8, 8), torch.randint(4, (8,))) for _ in range(3)]
+    return {
+        "sc": sc, "torch": torch, "nn": nn, "functional": functional,
+        "model": model, "data": data, "example_inputs": data[0][0],
+    }  # fmt: skip
+
+
+def examples_of(name):
+    """The doctests in the docstrings of an exported object and of its methods."""
+    found = doctest.DocTestFinder(exclude_empty=True).find(getattr(sc, name), name, module=False, globs={})
+    return [test for test in found if test.examples]
+
+
+def failures(name):
+    """What the examples of an exported object print instead of what they should print."""
+    lines = []
+    for test in examples_of(name):
+        test.globs = namespace()
+        doctest.DocTestRunner(optionflags=OPTIONS, verbose=False).run(test, out=lines.append)
+    return "".join(lines)
+
+
+@pytest.mark.parametrize("name", sc.__all__)
+def test_an_exported_name_has_a_summary(name):
+    summary = (inspect.cleandoc(getattr(sc, name).__doc__ or "")).partition("\n")[0]
+    assert summary, f"sc.{name} has no docstring"
+    assert not summary.startswith(f"{name}("), f"sc.{name} has only the docstring that `dataclass` makes"
+    assert not summary.endswith(":"), f"the docstring of sc.{name} begins with a section, not with a summary"
+
+
+@pytest.mark.parametrize("name", sc.__all__)
+def test_the_examples_of_an_exported_name_run(name, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    missing = inspect.isfunction(getattr(sc, name)) and not examples_of(name)
+    problem = f"sc.{name} has no example" if missing else failures(name)
+    if name in PENDING:
+        assert problem, f"the examples of sc.{name} run: remove it from PENDING in {__file__}"
+    else:
+        assert not problem, problem
+
+
+def test_pending_names_are_exported():
+    assert set(PENDING) <= set(sc.__all__)
+
+
+@pytest.mark.parametrize("name", sc.__all__)
+def test_no_example_is_skipped(name):
+    skipped = [e.source for test in examples_of(name) for e in test.examples if doctest.SKIP in e.options]
+    assert not skipped, f"sc.{name}: {skipped}"
