@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import partial
 from typing import Any
@@ -20,7 +19,7 @@ from secateurs.data import Loss, first_batch, map_data
 from secateurs.errors import CriterionError, DataError, SecateursError, UnscorableError, UnscoredWarning
 from secateurs.observe import Observations
 from secateurs.structure import Group, Structure, trace
-from secateurs.utils import Progress, list_reasons, need_values, silent
+from secateurs.utils import Progress, list_reasons, need_values, silent, warn_user
 
 AUTO = "auto"
 """Aggregate as suits the criterion."""
@@ -179,10 +178,9 @@ def report(criterion: str, scores: Mapping[str, Any], unscored: Mapping[str, str
         return
     if not scores:
         raise CriterionError(f"criterion {criterion!r} can score no group of this model: {list_reasons(unscored)}")
-    warnings.warn(
+    warn_user(
         f"criterion {criterion!r} cannot score these groups, which stay whole: {list_reasons(unscored)}",
         UnscoredWarning,
-        stacklevel=5,
     )
 
 

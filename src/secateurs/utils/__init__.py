@@ -9,6 +9,7 @@ from secateurs.utils.progress import Progress, silent
 from secateurs.utils.quantized import refuse_quantised, refuse_quantised_config
 from secateurs.utils.restore import batch_statistics, differentiating, evaluating, restoring_modes, rng
 from secateurs.utils.tables import Number, Table, escape, list_reasons, markdown, render, spread
+from secateurs.utils.warnings import warn_user
 
 __all__ = [
     "COLOURS",
@@ -47,6 +48,7 @@ __all__ = [
     "spread",
     "svg",
     "barrier",
+    "warn_user",
     "whole",
     "write_whole",
 ]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import warnings
 from collections.abc import Callable
 
 import torch
@@ -15,6 +14,7 @@ from secateurs.criteria.registry import criterion
 from secateurs.criteria.weight_view import Request
 from secateurs.errors import CriterionError, FewSamplesWarning
 from secateurs.observe import Pooled
+from secateurs.utils import warn_user
 
 POOLED = Request("after", Pooled)
 PAPER = "NDI (neural differentiation)"
@@ -120,11 +120,10 @@ def _samples(evidence: Evidence, linear: bool = False) -> list[Tensor]:
     if samples < 2:
         raise CriterionError("diversity and informativeness need at least 2 samples; the paper takes about 1,000")
     if linear and samples <= units:
-        warnings.warn(
+        warn_user(
             f"group {evidence.group.name!r} has {units} units, of which {samples} samples cannot show more than "
             f"{samples - 1} to be independent: every unit will seem to be explained by its peers; give more samples",
             FewSamplesWarning,
-            stacklevel=2,
         )
     return found
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
-
 from torch import Tensor
 
 from secateurs.criteria.criterion import Criterion
@@ -12,6 +10,7 @@ from secateurs.criteria.registry import add, criterion
 from secateurs.criteria.weight_view import Request
 from secateurs.errors import CriterionError, DeadUnitsWarning
 from secateurs.observe import FiringCounts, Sampled
+from secateurs.utils import warn_user
 
 FIRING, SAMPLED = Request("fired", FiringCounts), Request("fired", Sampled)
 SOURCE = "NEXP (arXiv 2512.06440), Eq. 10-11"
@@ -79,10 +78,9 @@ def _expressiveness(counts: Tensor, samples: Tensor) -> Tensor:
 def _spoken(evidence: Evidence, scores: list[Tensor]) -> Tensor:
     combined = evidence.combine(scores)
     if not combined.any():
-        warnings.warn(
+        warn_user(
             f"every unit of group {evidence.group.name!r} is always on or always off, so nexp says nothing (dead "
             "non-linearities, or a batch norm far from zero); give more or other inputs, or keep the group",
             DeadUnitsWarning,
-            stacklevel=2,
         )
     return combined

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
-
 import torch
 from torch import Tensor
 
@@ -13,6 +11,7 @@ from secateurs.criteria.weight_view import Places, Request, Weight
 from secateurs.errors import FewSamplesWarning
 from secateurs.observe import Moments, Totals
 from secateurs.structure import Contraction
+from secateurs.utils import warn_user
 
 MOMENTS = Request("maps", Moments)
 ARRIVAL = Request("arrival", Totals)
@@ -95,11 +94,10 @@ class _Layer:
         moments = _products(operand.contraction, operand.statistic, operand.bias)
         features = len(moments) // operand.contraction.blocks
         if operand.statistic.rows <= features:
-            warnings.warn(
+            warn_user(
                 f"group {evidence.group.name!r}: {operand.statistic.rows} samples × positions cannot tell {features} "
                 "features apart, so that more of them seem to be redundant than are; give more samples",
                 FewSamplesWarning,
-                stacklevel=2,
             )
         self._units = operand.units.to(moments.device)
         self._inverse = torch.linalg.inv(moments)

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
-
 import torch
 from torch import Tensor
 
@@ -14,6 +12,7 @@ from secateurs.criteria.registry import criterion
 from secateurs.criteria.weight_view import Request
 from secateurs.errors import CriterionError, FewSamplesWarning
 from secateurs.observe import Pooled
+from secateurs.utils import warn_user
 
 REQUESTS = (Request("around", Pooled),)
 NEIGHBOURS = 10
@@ -52,11 +51,10 @@ def _pooled(evidence: Evidence) -> list[tuple[Tensor, Tensor]]:
     if samples < 2:
         raise CriterionError("ssi needs at least 2 samples to tell units apart")
     if samples < units:
-        warnings.warn(
+        warn_user(
             f"ssi has {samples} samples for the {units} units of group {evidence.group.name!r}: which units are near "
             "each other is read off so few numbers, and other samples would give other scores; give more samples",
             FewSamplesWarning,
-            stacklevel=2,
         )
     return found
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
@@ -20,7 +19,7 @@ from secateurs.pruning.unstructured.masked import Masked
 from secateurs.pruning.unstructured.pools import SCOPES, Pattern, Pools, parse
 from secateurs.structure import Structure, trace
 from secateurs.surgery import rebuild
-from secateurs.utils import Progress, list_reasons, need_values, silent
+from secateurs.utils import Progress, list_reasons, need_values, silent, warn_user
 
 
 def mask(
@@ -168,18 +167,16 @@ def _report(
         raise BudgetError(f"there is nothing to mask: no weight can be scored: {reasons}")
     unseen = {name: why for name, why in skipped.items() if name in unscored or why in (UNSEEN, BOTH_SIDES)}
     if unseen:
-        warnings.warn(
+        warn_user(
             f"criterion {criterion.name!r} leaves these weights whole: {list_reasons(unseen)}",
             UnscoredWarning,
-            stacklevel=3,
         )
 
 
 def _warn_of_empty(result: Masked) -> None:
     if empty := [name for name, share in result.kept.items() if not share]:
-        warnings.warn(
+        warn_user(
             f"no entry is left of {', '.join(map(repr, empty))}, so that nothing passes there any more; keep more, or "
             'choose scope="layer"',
             SecateursWarning,
-            stacklevel=3,
         )
