@@ -14,7 +14,7 @@ from benchmarks.real.data import Batches, batches, cifar10, training
 from benchmarks.real.record import Figures, Settings
 from benchmarks.real.stages import compensated, recalibrated
 from benchmarks.zoo.measure import wrong
-from secateurs.budgets.scopes import SCOPES
+from secateurs.budgets import Scope
 from secateurs.observe.observe import Observations, observe
 from secateurs.surgery.compensate import compensation_statistics
 
@@ -111,7 +111,7 @@ def _by_us(model: nn.Module, settings: Settings, images: Batches, compensate: bo
         settings["budget"],
         seed=settings["seed"],
         keep=_streams(model) if "streams kept" in how else (),
-        scope=next((word for word in how if word in SCOPES), None),
+        scope=next((word for word in how if word in list(Scope)), None),
         limits=sc.Limits(multiple=8 if "multiples of 8" in how else 1),
         schedule=sc.Schedule(rounds),
         compensate=compensate,

@@ -10,7 +10,7 @@ from support.models import FAMILIES, build
 from support.plans import random_plan
 
 import secateurs as sc
-from secateurs.budgets.scopes import SCOPES
+from secateurs.budgets import Budget, Scope
 from secateurs.errors import BudgetError, CriterionError, InfeasibleBudgetError, PlanError
 
 
@@ -33,7 +33,7 @@ QUANTITY = {
 
 
 @settings(max_examples=60, deadline=None)
-@given(st.sampled_from(["macs", "params", "keep"]), st.floats(0.15, 1), st.sampled_from(SCOPES),
+@given(st.sampled_from(["macs", "params", "keep"]), st.floats(0.15, 1), st.sampled_from(list(Scope)),
        st.integers(0, 99))  # fmt: skip
 def test_targets_are_not_exceeded_and_not_one_unit_more_would_fit(structure, quantity, fraction, scope, seed):
     plan = sc.allocate(structure, scores_of(structure, seed), f"{quantity}:{fraction}", scope=scope)
@@ -56,7 +56,7 @@ def test_predicted_cost_is_the_measured_cost(name, quantity):
     assert sc.cost(sc.apply(model, plan, inputs, s), inputs) == plan.pruned
 
 
-@pytest.mark.parametrize("scope", SCOPES)
+@pytest.mark.parametrize("scope", list(Scope))
 def test_the_best_units_of_each_group_stay(structure, scope):
     scores = scores_of(structure)
     plan = sc.allocate(structure, scores, "keep:0.6", scope=scope)
@@ -224,7 +224,7 @@ def test_groups_without_scores_stay_whole(structure):
 
 
 @settings(max_examples=30, deadline=None)
-@given(st.sampled_from(["macs", "params", "keep"]), st.sampled_from(SCOPES), st.integers(0, 99),
+@given(st.sampled_from(["macs", "params", "keep"]), st.sampled_from(list(Scope)), st.integers(0, 99),
        st.floats(0.5, 0.9), st.floats(0.2, 0.5), st.integers(1, 3))  # fmt: skip
 def test_what_is_gone_stays_gone_and_budgets_are_of_the_dense_model(structure, quantity, scope, seed, f1, f2, multiple):
     limits = sc.Limits(floor=0.15, multiple=multiple)
@@ -256,3 +256,23 @@ def test_what_is_gone_stays_gone_and_budgets_are_of_the_dense_model(structure, q
         assert [first.keep[name][i] for i in group.keep] == list(second.keep[name])
         assert group.units == len(first.keep[name])
     assert all(name in relative.groups or second.keep[name] == first.keep[name] for name in second.keep)
+
+
+def test_scopes_and_budgets_are_parsed_once(structure):
+    assert [Scope.parse(scope) for scope in ("global", "per-cost", "relative", "local")] == list(Scope)
+    assert f"{Scope.PER_COST}" == "per-cost"
+    assert all(scope.description for scope in Scope)
+    with pytest.raises(BudgetError, match="scope 'everywhere' is none of global, per-cost, relative, local"):
+        Scope.parse("everywhere")
+    budget = Budget.parse("macs:0.5")
+    assert Budget.parse(budget) is budget
+    scores = scores_of(structure)
+    parsed = sc.allocate(structure, scores, budget, scope=Scope.LOCAL)
+    assert parsed.model_dump_json() == sc.allocate(structure, scores, "macs:0.5", scope="local").model_dump_json()
+
+
+@given(st.floats(1e-6, 1))
+def test_the_text_of_a_budget_is_parsed_to_the_same_budget(fraction):
+    budget = Budget("macs", fraction)
+    assert Budget.parse(str(budget)) == budget
+    assert str(Budget.parse("effective")) == "effective"

@@ -9,19 +9,19 @@ from secateurs.budgets.plan import Plan
 from secateurs.budgets.ramp import Ramp
 from secateurs.budgets.removal_order import AllowedWidths
 from secateurs.budgets.schedule import Schedule
-from secateurs.budgets.scopes import SCOPES
+from secateurs.budgets.scopes import Scope
 from secateurs.budgets.top_k import best, number, numbers, parse_share
 
 __all__ = [
     "EFFECTIVE",
     "QUANTITIES",
-    "SCOPES",
     "Budget",
     "Certificate",
     "Limits",
     "Plan",
     "Ramp",
     "Schedule",
+    "Scope",
     "AllowedWidths",
     "allocate",
     "best",

@@ -21,7 +21,7 @@ from secateurs.budgets.effective import certificate, effective_count
 from secateurs.budgets.limits import Limits, resolve_limits
 from secateurs.budgets.plan import GroupPlan, Plan
 from secateurs.budgets.removal_order import AllowedWidths, RemovalOrder
-from secateurs.budgets.scopes import compared
+from secateurs.budgets.scopes import Scope, ranking_values
 from secateurs.errors import BudgetError, CriterionError, InfeasibleBudgetError
 from secateurs.structure import Structure, uniform_roles
 
@@ -29,9 +29,9 @@ from secateurs.structure import Structure, uniform_roles
 def allocate(
     structure: Structure,
     scores: Mapping[str, Any],
-    budget: str = "macs:0.5",
+    budget: str | Budget = "macs:0.5",
     limits: Limits | None = None,
-    scope: str = "global",
+    scope: str | Scope = "global",
     left: Mapping[str, Sequence[int]] | None = None,
     takes: AllowedWidths | None = None,
 ) -> Plan:
@@ -45,7 +45,7 @@ def allocate(
             exceeding it. "effective" or "effective:B": as many units as the scores' effective sample size (times B)
             says, with a certificate in the plan.
         limits: bounds for each group, and whether groups alike get the same width.
-        scope: how units compete, see `SCOPES`: "global" ranks those of all groups together; "per-cost" too, but by
+        scope: how units compete, see `Scope`: "global" ranks those of all groups together; "per-cost" too, but by
             score over how much of what the budget limits the unit's removal from the dense model saves; "relative" by
             score over the mean of those that are left of its group when it is its turn, which makes any scores
             comparable and spares groups that have thinned; "local" ranks each group by itself, so that all keep about
@@ -67,7 +67,7 @@ def allocate(
     """
     if not isinstance(scores, Mapping):
         raise CriterionError(f"scores must be a mapping from group names, not a {type(scores).__name__}")
-    goal = Budget.parse(budget)
+    goal, scope = Budget.parse(budget), Scope.parse(scope)
     limits = resolve_limits(limits)
     units = {name: np.array(its) for name, its in (left or {}).items()}
     roles, held = uniform_roles(structure, scores) if limits.uniform else ([(name,) for name in scores], {})
@@ -78,7 +78,7 @@ def allocate(
             "there is nothing to prune: no group has scores (see the structure's frozen list for reasons)"
             + "".join(f"; {name}: {why}" for name, why in held.items())
         )
-    rates = compared(scope, structure, values, goal)
+    rates = ranking_values(scope, structure, values, goal)
     ranked = {name: np.argsort(-its, kind="stable") for name, its in values.items()}  # best first
     ladder = RemovalOrder(
         structure, roles, rates, {name: len(its) for name, its in units.items()}, limits, scope, takes
@@ -94,8 +94,8 @@ def allocate(
             name: GroupPlan(units=structure.group(name).size, keep=tuple(sorted(map(int, its))))
             for name, its in keep.items()
         },
-        budget=budget,
-        scope=scope,
+        budget=str(budget),
+        scope=scope.value,
         dense=structure.cost(),
         pruned=structure.cost(widths),
         frozen={**structure.frozen, **held},
@@ -118,7 +118,7 @@ def _within(ladder: RemovalOrder, structure: Structure, goal: Budget) -> dict[st
 
 
 def _effective(
-    ladder: RemovalOrder, values: Mapping[str, np.ndarray], beta: float, scope: str
+    ladder: RemovalOrder, values: Mapping[str, np.ndarray], beta: float, scope: Scope
 ) -> tuple[dict[str, int], dict[str, Certificate]]:
     """The effective number of units: of all groups together, or of each by itself; limits have the last word.
 
@@ -127,7 +127,7 @@ def _effective(
     Groups that have the same width get the mean of their numbers.
     """
     tensors = {name: torch.from_numpy(its) for name, its in values.items()}
-    if scope != "local":
+    if scope is not Scope.LOCAL:
         everything = torch.cat(list(tensors.values()))
         where = "all groups"
         widths = ladder.widths(ladder.steps_to(effective_count(everything, beta, where)))

@@ -30,12 +30,14 @@ class Budget:
     fraction: float
 
     @classmethod
-    def parse(cls, text: str) -> Budget:
-        """Read "macs:0.5" and the like.
+    def parse(cls, text: str | Budget) -> Budget:
+        """Read a budget such as "macs:0.5"; a `Budget` is returned unchanged.
 
         Raises:
-            BudgetError: the text is no budget; the message says what one looks like.
+            BudgetError: the text is no budget; the message lists the forms.
         """
+        if isinstance(text, Budget):
+            return text
         quantity, _, number = str(text).partition(":")
         try:
             fraction = 1.0 if text == EFFECTIVE else float(number)
@@ -55,4 +57,6 @@ class Budget:
         return {"keep": units, "macs": cost.macs, "params": cost.params}[self.quantity]
 
     def __str__(self) -> str:
-        return f"{self.quantity}:{self.fraction:g}"
+        if self.quantity == EFFECTIVE and self.fraction == 1:
+            return EFFECTIVE
+        return f"{self.quantity}:{repr(float(self.fraction)).removesuffix('.0')}"

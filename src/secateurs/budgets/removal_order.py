@@ -11,6 +11,7 @@ import numpy as np
 
 from secateurs.budgets.budget import Budget
 from secateurs.budgets.limits import Limits
+from secateurs.budgets.scopes import Scope
 from secateurs.errors import BudgetError, InfeasibleBudgetError
 from secateurs.structure import IncrementalCost, Role, Structure
 
@@ -34,7 +35,7 @@ class RemovalOrder:
         values: Mapping[str, np.ndarray],
         left: Mapping[str, int],
         limits: Limits,
-        scope: str,
+        scope: Scope,
         takes: AllowedWidths | None = None,
     ):
         self.roles, self._takes = roles, takes or (lambda role, width: True)
@@ -68,10 +69,10 @@ class RemovalOrder:
         fits = width == units or all(not width % self._structure.group(name).multiple for name in role)
         return fits and self.limits.width(width, units) == width and self._takes(role, width)
 
-    def _worst_first(self, role: Role, values: Mapping[str, np.ndarray], scope: str) -> np.ndarray:
+    def _worst_first(self, role: Role, values: Mapping[str, np.ndarray], scope: Scope) -> np.ndarray:
         """What each step of a role is ranked by: the mean of the scores of the units that go with it."""
         there = self._there[role]
-        if scope == "local":  # a rank from the bottom, as a share, makes groups of all sizes shrink together
+        if scope is Scope.LOCAL:  # a rank from the bottom, as a share, makes groups of all sizes shrink together
             units = self._units[role[0]]  # of the dense model: else small groups would never lose one in small steps
             return (np.arange(units - there, units) + 0.5) / units
         best_first = [np.sort(values[name])[::-1][:there] for name in role]

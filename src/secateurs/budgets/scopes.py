@@ -1,8 +1,9 @@
-"""How units compete: what their scores become where those of several groups are ranked together."""
+"""Scopes: how units compete, and the values by which units of several groups are ranked together."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from enum import Enum
 
 import numpy as np
 
@@ -10,37 +11,83 @@ from secateurs.budgets.budget import EFFECTIVE, Budget
 from secateurs.errors import BudgetError, CriterionError
 from secateurs.structure import IncrementalCost, Structure
 
-SCOPES = ("global", "per-cost", "relative", "local")
-"""All units of the model compete, or all for what they cost, or all relative to their group, or those of each group."""
+
+class Scope(str, Enum):
+    """How units compete for a place in the pruned model.
+
+    Attributes:
+        description: one line about the scope, for help texts.
+
+    Example:
+        >>> Scope.parse("per-cost") is Scope.PER_COST
+        True
+        >>> Scope.LOCAL == "local"
+        True
+    """
+
+    GLOBAL = "global", "all units of the model are ranked together by score"
+    PER_COST = "per-cost", "all units are ranked together by score per unit of cost that the removal saves"
+    RELATIVE = "relative", "all units are ranked together by score relative to the mean of the group's remaining units"
+    LOCAL = "local", "each group is ranked by itself, and all groups keep about the same share"
+
+    description: str
+
+    def __new__(cls, value: str, description: str):
+        """Keep the description beside the value, which alone is the member's text."""
+        member = str.__new__(cls, value)
+        member._value_, member.description = value, description
+        return member
+
+    @classmethod
+    def parse(cls, scope: str | Scope) -> Scope:
+        """Return the scope of this name.
+
+        Args:
+            scope: "global", "per-cost", "relative" or "local", or a `Scope`, which is returned unchanged.
+
+        Raises:
+            BudgetError: no scope has this name.
+        """
+        try:
+            return cls(scope)
+        except ValueError:
+            raise BudgetError(f"scope {scope!r} is none of {', '.join(cls)}") from None
+
+    def __str__(self) -> str:
+        return self.value
+
+    __format__ = str.__format__
 
 
-def compared(scope: str, structure: Structure, values: Mapping[str, np.ndarray], goal: Budget) -> dict[str, np.ndarray]:
-    """What units are ranked by, in the order of their scores within each group.
+def ranking_values(
+    scope: Scope, structure: Structure, values: Mapping[str, np.ndarray], goal: Budget
+) -> dict[str, np.ndarray]:
+    """Turn the scores of each group into values that are comparable in this scope.
 
     Args:
-        scope: one of `SCOPES`.
+        scope: how units compete.
         structure: of the dense model.
-        values: the scores of each group.
-        goal: what the budget limits.
+        values: per group, one score per unit.
+        goal: the budget.
+
+    Returns:
+        Per group, one value per unit, in the same order as the scores.
 
     Raises:
-        BudgetError: there is no such scope.
-        CriterionError: a score is negative, and the scope is for scores that are not.
+        CriterionError: a score is negative, and the scope needs scores of 0 or more.
     """
-    if scope not in SCOPES:
-        raise BudgetError(f"scope {scope!r} is none of {', '.join(SCOPES)}")
-    if scope in ("global", "local"):
+    if scope in (Scope.GLOBAL, Scope.LOCAL):
         return dict(values)
-    for name, its in values.items():
-        if (its < 0).any():
+    for name, scores in values.items():
+        if (scores < 0).any():
             raise CriterionError(
-                f"group {name!r}: a score is {its.min():g}, but scope {scope!r} is for scores of 0 or more; "
+                f"group {name!r}: a score is {scores.min():g}, but scope '{scope}' needs scores of 0 or more; "
                 "choose 'global' or 'local'"
             )
-    if goal.quantity == EFFECTIVE:  # a number of units, by their scores alone
+    if goal.quantity == EFFECTIVE:  # the effective number of units depends on the scores alone
         return dict(values)
-    if scope == "relative":
-        return {name: _shares(its) for name, its in values.items()}
+    if scope is Scope.RELATIVE:
+        return {name: _shares(scores) for name, scores in values.items()}
     return _rates(structure, values, goal)
 
 

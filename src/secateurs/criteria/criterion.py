@@ -26,7 +26,7 @@ class Criterion:
         name: what users call it.
         score: gives one score per unit, [units], higher = keep.
         source: paper and equation.
-        scope: how its units compete unless somebody says otherwise, of `SCOPES`; see `secateurs.allocate`.
+        scope: how its units compete unless somebody says otherwise, see `Scope` and `secateurs.allocate`.
         requests: the statistics of activations that it needs.
         gradients: the gradients that it needs, of `secateurs.observe.KINDS`.
         entries: scores the single entries of a weight, for criteria that can.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from secateurs.budgets import SCOPES
+from secateurs.budgets import Scope
 from secateurs.criteria.criterion import AnyCriterion, Criterion, Score
 from secateurs.criteria.weight_view import PLACES, Entries, Request
 from secateurs.errors import CriterionError
@@ -21,8 +21,8 @@ def add(criterion: AnyCriterion) -> None:
     """
     if criterion.name in CRITERIA:
         raise CriterionError(f"there is a criterion {criterion.name!r} already ({CRITERIA[criterion.name].summary})")
-    if criterion.scope not in SCOPES:
-        raise CriterionError(f"criterion {criterion.name!r}: scope {criterion.scope!r} is none of {', '.join(SCOPES)}")
+    if criterion.scope not in list(Scope):
+        raise CriterionError(f"criterion {criterion.name!r}: scope {criterion.scope!r} is none of {', '.join(Scope)}")
     for part in criterion.leaves:
         for place in {request.place for request in part.requests} - set(PLACES):
             raise CriterionError(f"criterion {part.name!r}: there is no place {place!r}, only {', '.join(PLACES)}")
