@@ -68,7 +68,7 @@ def _recovered(model: nn.Module, settings: Settings, images: Batches, test: Batc
     costs = _costs(small)
     data = training(cifar10("train", settings["train"], settings["seed"]), settings["seed"], BATCH)
     small.to("cuda" if torch.cuda.is_available() else "cpu")
-    recipe = sc.Recovery(epochs=settings["epochs"], rate=settings["rate"])
+    recipe = sc.Recovery(epochs=settings["epochs"], lr_schedule=settings["rate"])
     history = sc.finetune(small, data, recipe, seed=settings["seed"])
     return {**costs, "recovered": sc.accuracy(small, test), "loss": history.train[-1]}
 

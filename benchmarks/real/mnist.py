@@ -196,7 +196,7 @@ def tables(lines: Sequence[Line]) -> str:
 
 
 def _recipe() -> str:
-    return f"{AFTER.epochs} epoch(s), SGD {AFTER.lr:g}, batch {BATCH}, {AFTER.rate} rate"
+    return f"{AFTER.epochs} epoch(s), SGD {AFTER.lr:g}, batch {BATCH}, {AFTER.lr_schedule} rate"
 
 
 def _lost(lines: Sequence[Line]) -> str:

@@ -130,7 +130,7 @@ def test_an_untrained_network_has_batch_norm_of_the_data(job):
         ({"data": "random:64"}, "random:64"),
         ({"weights": "w.safetensors"}, "--weights"),
         ({"fit": "py:a.py:fit"}, "--fit"),
-        ({"recovery": Recovery(0, distill=0.5)}, "--distill"),
+        ({"recovery": Recovery(0, distill_weight=0.5)}, "--distill-weight"),
         ({"epochs_between": 1}, "--epochs-between"),
         ({"budget": "half"}, "half"),
     ],

@@ -29,7 +29,7 @@ def net():
                          nn.Dropout(0.1), nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(12, 2))
 """
 OPTIONS = "--data npz:data.npz --test npz:data.npz --validation 0.2 --criterion taylor --budget macs:0.4 --rounds 3"
-OPTIONS += " --ramp cubic --epochs-between 2 --epochs 6 --patience 4 --distill 0.3"
+OPTIONS += " --ramp cubic --epochs-between 2 --epochs 6 --patience 4 --distill-weight 0.3"
 
 
 def build():

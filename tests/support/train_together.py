@@ -62,8 +62,8 @@ def patient(model, size):
 
 
 RECIPE = sc.Recovery(epochs=3, lr=0.1)
-GATHERED = sc.Recovery(epochs=3, lr=0.1, accumulate=2, clip=0.5)
-PATIENT = sc.Recovery(epochs=8, lr=0.3, rate="constant", patience=2)
+GATHERED = sc.Recovery(epochs=3, lr=0.1, grad_accumulation=2, clip=0.5)
+PATIENT = sc.Recovery(epochs=8, lr=0.3, lr_schedule="constant", patience=2)
 CASES = {
     "list": lambda model, out: sc.finetune(model, batches(OWN), RECIPE),
     "loader": lambda model, out: sc.finetune(model, loader(OWN), RECIPE),

@@ -101,7 +101,7 @@ def test_a_teacher_is_learnt_from_and_left_alone(batches):
 
     before, weights = apart(), teacher[1].weight.clone()
     zero = lambda outputs, targets: outputs.sum() * 0  # noqa: E731 (only the teacher's half of the loss is left)
-    sc.finetune(pupil, data, sc.Recovery(epochs=30, lr=0.05, distill=0.5), teacher=teacher, loss=zero)
+    sc.finetune(pupil, data, sc.Recovery(epochs=30, lr=0.05, distill_weight=0.5), teacher=teacher, loss=zero)
     assert apart() < before / 3
     assert torch.equal(teacher[1].weight, weights)
     assert teacher.training

@@ -86,7 +86,7 @@ def test_nothing_to_adapt(model, batches):
 
 def test_adapters_and_patience(batches):
     model = nn.Sequential(nn.Flatten(), nn.Linear(108, 8), nn.ReLU(), nn.Linear(8, 4))
-    recipe = sc.Recovery(epochs=20, lr=0.5, rate="constant", lora=2, patience=2)
+    recipe = sc.Recovery(epochs=20, lr=0.5, lr_schedule="constant", lora=2, patience=2)
     history = sc.finetune(model, batches, recipe, validation=batches[:1])
     assert len(history.train) == history.best + 3
     assert sc.mean_loss(model, batches[:1]) == pytest.approx(history.validation[history.best], rel=1e-4)

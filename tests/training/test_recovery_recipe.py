@@ -34,13 +34,13 @@ from secateurs.training.recover import recover
         ("optimizer", ["adam", None, 1]),
         ("weight_decay", [-0.1, None]),
         ("momentum", [1.0, -0.1]),
-        ("rate", ["linear", None, ["cosine"]]),
+        ("lr_schedule", ["linear", None, ["cosine"]]),
         ("milestones", [0.5, (0.5, 0.5), (0.8, 0.6), (0.0,), (60, 80), [0.5], ("a",)]),
         ("warmup", [1.0, -0.1]),
-        ("distill", [-0.1, 1.1, True]),
+        ("distill_weight", [-0.1, 1.1, True]),
         ("temperature", [0]),
         ("patience", [0, 1.5]),
-        ("accumulate", [0, 2.0]),
+        ("grad_accumulation", [0, 2.0]),
         ("mixed_precision", ["fp8", None]),
         ("clip", [0, -1]),
         ("lora", [-1, 1.5, None]),
@@ -99,12 +99,12 @@ def theirs(make, total, lr=0.1):
 @pytest.mark.parametrize(
     ("recipe", "make"),
     [
-        ({"rate": "cosine"}, lambda o: CosineAnnealingLR(o, 50)),
-        ({"rate": "step"}, lambda o: MultiStepLR(o, [30, 40])),
-        ({"rate": "step", "milestones": (0.5,)}, lambda o: MultiStepLR(o, [25])),
-        ({"rate": "constant"}, lambda o: MultiStepLR(o, [])),
+        ({"lr_schedule": "cosine"}, lambda o: CosineAnnealingLR(o, 50)),
+        ({"lr_schedule": "step"}, lambda o: MultiStepLR(o, [30, 40])),
+        ({"lr_schedule": "step", "milestones": (0.5,)}, lambda o: MultiStepLR(o, [25])),
+        ({"lr_schedule": "constant"}, lambda o: MultiStepLR(o, [])),
         (
-            {"rate": "constant", "warmup": 0.2},
+            {"lr_schedule": "constant", "warmup": 0.2},
             lambda o: SequentialLR(o, [LinearLR(o, 0.1, 1.0, 9), MultiStepLR(o, [])], [10]),
         ),
     ],
@@ -131,7 +131,9 @@ def by_hand(model, batches, recipe, per_step=True):
     kind = SGD if recipe.optimizer == "sgd" else AdamW
     options = {"momentum": recipe.momentum, "nesterov": True} if kind is SGD else {}
     optimizer = kind(model.parameters(), recipe.lr, weight_decay=recipe.weight_decay, **options)
-    groups = [batches[start : start + recipe.accumulate] for start in range(0, len(batches), recipe.accumulate)]
+    groups = [
+        batches[start : start + recipe.grad_accumulation] for start in range(0, len(batches), recipe.grad_accumulation)
+    ]
     schedule = CosineAnnealingLR(optimizer, recipe.epochs * (len(groups) if per_step else 1))
     for _ in range(recipe.epochs):
         for group in groups:
@@ -154,7 +156,12 @@ def dense():
 
 @pytest.mark.parametrize(
     "recipe",
-    [{}, {"optimizer": "adamw", "lr": 1e-3, "weight_decay": 0.1}, {"accumulate": 2}, {"clip": 0.1, "momentum": 0.5}],
+    [
+        {},
+        {"optimizer": "adamw", "lr": 1e-3, "weight_decay": 0.1},
+        {"grad_accumulation": 2},
+        {"clip": 0.1, "momentum": 0.5},
+    ],
 )
 @pytest.mark.parametrize("sized", [True, False])
 def test_training_is_what_the_recipe_says(batches, recipe, sized):
@@ -167,7 +174,7 @@ def test_training_is_what_the_recipe_says(batches, recipe, sized):
 
 def test_patience_stops_and_brings_back_the_best(net, batches):
     validation, seen = [batches[0]], []
-    recipe = sc.Recovery(epochs=30, lr=1.0, rate="constant", patience=3)
+    recipe = sc.Recovery(epochs=30, lr=1.0, lr_schedule="constant", patience=3)
     watch = lambda items, _: (seen.append(sc.mean_loss(net, validation)) or item for item in items)  # noqa: E731
     history = sc.finetune(net, batches, recipe, validation=validation, progress=watch)
     assert len(history.train) == len(history.validation) == history.best + 4 < 30
@@ -190,7 +197,7 @@ def test_a_teacher_alone_needs_no_targets():
     with torch.no_grad():
         pupil[3].weight.zero_()
     data = [torch.randn(16, 3, 6, 6) for _ in range(4)]
-    recipe = sc.Recovery(epochs=40, lr=0.2, distill=1.0)
+    recipe = sc.Recovery(epochs=40, lr=0.2, distill_weight=1.0)
     history = sc.finetune(pupil, data, recipe, teacher=teacher)
     assert history.train[-1] < history.train[0] / 5
 
@@ -198,8 +205,8 @@ def test_a_teacher_alone_needs_no_targets():
 @pytest.mark.parametrize(
     ("recipe", "options", "message"),
     [
-        ({}, {"teacher": dense()}, "say how much to learn"),
-        ({"distill": 0.5}, {}, "give one, usually the dense model"),
+        ({}, {"teacher": dense()}, "does not distill"),
+        ({"distill_weight": 0.5}, {}, "give a teacher, usually the dense model"),
         ({"patience": 2}, {}, "patience=2 needs validation data"),
         ({"trackers": ("tensorboard",)}, {}, "need a directory"),
         ({"mixed_precision": "fp16"}, {}, "needs a GPU"),

@@ -79,9 +79,19 @@ def momentum_of_sgd(parameters):
     ("recipe", "options"),
     [
         ({}, {}),
-        ({"optimizer": "adamw", "lr": 1e-3, "rate": "step", "warmup": 0.3, "accumulate": 2, "clip": 1.0}, {}),
+        (
+            {
+                "optimizer": "adamw",
+                "lr": 1e-3,
+                "lr_schedule": "step",
+                "warmup": 0.3,
+                "grad_accumulation": 2,
+                "clip": 1.0,
+            },
+            {},
+        ),
         ({"patience": 2, "lr": 0.2}, {"validation": True}),
-        ({"rate": "constant", "mixed_precision": "bf16"}, {"optimizer": momentum_of_sgd}),
+        ({"lr_schedule": "constant", "mixed_precision": "bf16"}, {"optimizer": momentum_of_sgd}),
         ({"lora": 2}, {}),
     ],
 )

@@ -61,12 +61,14 @@ def job_of(
     lr: Annotated[float, typer.Option(help="Learning rate of the fine-tuning.")] = 0.01,
     optimizer: Annotated[str, typer.Option(help="sgd or adamw.")] = "sgd",
     weight_decay: Annotated[float, typer.Option()] = 5e-4,
-    rate: Annotated[str, typer.Option(help="How the learning rate falls: cosine, step or constant.")] = "cosine",
+    lr_schedule: Annotated[str, typer.Option(help="How the learning rate falls: cosine, step or constant.")] = "cosine",
     milestones: Annotated[str, typer.Option(help="Of step: fractions of the training.")] = "0.6,0.8",
     warmup: Annotated[float, typer.Option(help="Fraction of the training in which the rate rises.")] = 0.0,
-    distill: Annotated[float, typer.Option(help="Share of the loss that is learning from the dense model.")] = 0.0,
+    distill_weight: Annotated[
+        float, typer.Option(help="Share of the loss that is learning from the dense model.")
+    ] = 0.0,
     patience: Annotated[int, typer.Option(min=0, help="Stop after so many epochs without gain on --validation.")] = 0,
-    accumulate: Annotated[int, typer.Option(help="Batches per step of the optimiser.")] = 1,
+    grad_accumulation: Annotated[int, typer.Option(help="Batches per step of the optimiser.")] = 1,
     mixed_precision: Annotated[str, typer.Option(help="no, bf16 or fp16.")] = "no",
     lora: Annotated[int, typer.Option(help="Train adapters of this rank in the place of the weights.")] = 0,
     tracker: Annotated[list[str], typer.Option(help="Such as tensorboard; may be repeated.")] = [],  # noqa: B006
@@ -108,12 +110,12 @@ def job_of(
             lr=lr,
             optimizer=optimizer,  # type: ignore[arg-type] (Recovery refuses other values)
             weight_decay=weight_decay,
-            rate=rate,  # type: ignore[arg-type]
+            lr_schedule=lr_schedule,  # type: ignore[arg-type]
             milestones=floats_of(milestones),
             warmup=warmup,
-            distill=distill,
+            distill_weight=distill_weight,
             patience=patience or None,
-            accumulate=accumulate,
+            grad_accumulation=grad_accumulation,
             mixed_precision=mixed_precision,  # type: ignore[arg-type]
             lora=lora,
             trackers=tuple(tracker),

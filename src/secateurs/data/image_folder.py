@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any, ClassVar
 
 import numpy as np
 import torch
 from PIL import Image, UnidentifiedImageError
+from pydantic import ConfigDict, Field
 from torch.utils.data import Dataset
 
 from secateurs.errors import DataError
@@ -18,16 +19,22 @@ IMAGES = {".png", ".jpg", ".jpeg", ".webp", ".bmp", ".ppm", ".pgm", ".tif", ".ti
 
 @dataclass(frozen=True)
 class ImageOptions:
-    """How images of a folder become inputs.
+    """Preprocessing of the images of a folder.
 
-    Attributes:
-        size: they are resized to size × size; None if they all have one size already.
-        mean, std: per channel, of values in [0, 1].
+    Like `Recovery`, it converts to JSON and back with pydantic, which refuses unknown keys.
     """
 
-    size: int | None = None
-    mean: tuple[float, ...] = (0.0,)
-    std: tuple[float, ...] = (1.0,)
+    __pydantic_config__: ClassVar[ConfigDict] = ConfigDict(extra="forbid")
+
+    size: Annotated[
+        int | None, Field(description="Resize images to size × size pixels; None keeps them, if all have one size.")
+    ] = None
+    mean: Annotated[
+        tuple[float, ...], Field(description="Subtracted from pixels in [0, 1]: one value, or one per channel.")
+    ] = (0.0,)
+    std: Annotated[
+        tuple[float, ...], Field(description="Pixels are divided by this: one value, or one per channel.")
+    ] = (1.0,)
 
 
 class ImageFolder(Dataset[Any]):

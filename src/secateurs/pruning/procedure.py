@@ -189,7 +189,7 @@ class Procedure:
             model,
             how,
             self.training,
-            teacher=self.dense if isinstance(how, Recovery) and how.distill else None,
+            teacher=self.dense if isinstance(how, Recovery) and how.distill_weight else None,
             validation=self.validation,
             loss=self.loss,
             seed=self.seed,
@@ -242,7 +242,7 @@ class Procedure:
         assert isinstance(self.recovery, Recovery), "prune() sees to that"
         if not isinstance(self.training, Sized):
             raise UsageError("to cut a model while it trains, give training data with a length, such as a DataLoader")
-        steps = self.recovery.epochs * -(-len(self.training) // self.recovery.accumulate)
+        steps = self.recovery.epochs * -(-len(self.training) // self.recovery.grad_accumulation)
         if steps < self.schedule.rounds:
             raise UsageError(f"{self.schedule.rounds} rounds do not fit into {steps} steps of training")
         return steps

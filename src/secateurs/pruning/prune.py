@@ -139,8 +139,8 @@ def prune(
         schedule: in how many rounds; by default one.
         between: recovery after each round but the last.
         recovery: after the last round. Batch norm is recalibrated where there is any; then the model is trained by the
-            recipe (with 0 epochs, not at all; with `distill`, the dense model is the teacher), or by a function of your
-            own that trains the model it is given in place.
+            recipe (with 0 epochs, not at all; with `distill_weight`, the dense model is the teacher), or by a function
+            of your own that trains the model it is given in place.
         training: labelled batches for recovery; by default the data.
         validation: labelled batches that an early stop goes by; see `Recovery.patience`.
         measure: figures of a model by name, such as `lambda m: {"accuracy": sc.accuracy(m, test)}`, taken at every
@@ -163,7 +163,7 @@ def prune(
     for how in (between, recovery):
         if isinstance(how, Recovery) and how.epochs:
             labelled = data if training is None else training
-            check_training(how, labelled, how.distill > 0, validation, directory)
+            check_training(how, labelled, how.distill_weight > 0, validation, directory)
     examples = costed = example_inputs
     if example_inputs is None:
         # Two samples show which dimension holds the samples; costs are those of one.

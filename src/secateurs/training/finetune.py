@@ -53,7 +53,7 @@ def finetune(
         model: trained as a whole, in training mode; its modes are restored.
         data: batches with targets (or dicts with labels); read once per epoch, so not an iterator.
         recipe: how to train; by default one epoch.
-        teacher: the model to learn from if the recipe's `distill` asks for it, usually the dense one.
+        teacher: the model to learn from if the recipe's `distill_weight` asks for it, usually the dense one.
         validation: batches on which the loss is measured after each epoch, for `patience`; never those of the test.
         loss: maps (outputs, targets) to a scalar; by default cross-entropy, or the model's own loss.
         extra_loss: gives one more term of the loss of each batch; see `ExtraLoss`.
@@ -99,7 +99,7 @@ def finetune(
             prepared=prepared,
             accelerator=accelerator,
             optimizer=made,
-            objective=Objective(loss, extra_loss, teacher, recipe.distill, recipe.temperature),
+            objective=Objective(loss, extra_loss, teacher, recipe.distill_weight, recipe.temperature),
             data=stack.enter_context(part(data, accelerator)),
             validation=validation,
             recipe=recipe,
@@ -124,11 +124,11 @@ def check_training(recipe: Any, data: Any, teacher: bool, validation: Any, direc
         raise DataError("the data is an iterator, which can be read only once; give a list or a DataLoader")
     if isinstance(validation, Iterator):
         raise DataError("the validation data is an iterator, which can be read only once; give a list or a DataLoader")
-    if teacher != (recipe.distill > 0):
+    if teacher != (recipe.distill_weight > 0):
         raise UsageError(
-            f"a teacher is given: say how much to learn from it, such as Recovery(distill=0.5), not {recipe.distill}"
+            "a teacher is given, but the recipe does not distill: set its weight, such as Recovery(distill_weight=0.5)"
             if teacher
-            else f"the recipe learns from a teacher (distill={recipe.distill}): give one, usually the dense model"
+            else f"the recipe distills (weight {recipe.distill_weight}): give a teacher, usually the dense model"
         )
     if recipe.patience is not None and validation is None:
         raise UsageError(f"patience={recipe.patience} needs validation data: a split of its own, not that of the test")

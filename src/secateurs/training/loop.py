@@ -82,7 +82,7 @@ class Training:
     def _steps(self) -> int | None:
         """Steps of the optimiser in an epoch, where that is known."""
         count = length(self.data)
-        return None if count is None else -(-count // self.recipe.accumulate)
+        return None if count is None else -(-count // self.recipe.grad_accumulation)
 
     def _begin(self) -> State:
         """Where the training stands; if there is a checkpoint, the model and the optimiser are brought there."""
@@ -108,7 +108,7 @@ class Training:
     def _epoch(self, epoch: int, optimizer: Any, schedule: LambdaLR, by_step: bool) -> float:
         """Train for one epoch: the mean loss of its batches, of all processes."""
         losses: list[float] = []
-        for group in _groups(batches(self.data), self.recipe.accumulate):
+        for group in _groups(batches(self.data), self.recipe.grad_accumulation):
             for batch in group:
                 last = batch is group[-1]
                 with nullcontext() if last else self.accelerator.no_sync(self.prepared):

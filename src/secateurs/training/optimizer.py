@@ -44,6 +44,6 @@ def factor(recipe: Recovery, step: int, total: int) -> float:
         "cosine": (1 + math.cos(math.pi * done)) / 2,
         "step": 0.1 ** bisect_right(recipe.milestones, done),
         "constant": 1.0,
-    }[recipe.rate]
+    }[recipe.lr_schedule]
     rising = (step + 1) / (recipe.warmup * total) if recipe.warmup else 1.0
     return falling * min(rising, 1.0)

@@ -1,71 +1,108 @@
-"""A recipe of fine-tuning, as data."""
+"""A fine-tuning recipe, as data."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, ClassVar, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
-from accelerate.utils import LoggerType
-from pydantic import ConfigDict
+from pydantic import ConfigDict, Field
 
 from secateurs.errors import UsageError
 
 
 @dataclass(frozen=True)
 class Recovery:
-    """How `finetune` trains. Fields are plain values: `dataclasses.asdict` gives JSON, and pydantic reads it, strictly.
+    """A recipe for `finetune`: epochs, optimiser, learning rate schedule, distillation and the rest.
 
-    Attributes:
-        epochs: passes over the data; with 0, `prune` recalibrates batch norm and trains nothing.
-        lr: the learning rate, which `rate` and `warmup` scale.
-        optimizer: "sgd" (with Nesterov momentum) or "adamw", which wants a smaller learning rate.
-        weight_decay: of either.
-        momentum: of "sgd".
-        rate: how the learning rate falls: to zero along half a "cosine", to a tenth at each of the `milestones`
-            ("step"), or not at all ("constant").
-        milestones: rising fractions of the whole training, for "step": (0.6, 0.8) of 100 epochs are epochs 60 and 80.
-        warmup: fraction of the whole training over which the learning rate rises from zero, linearly.
-        distill: share of the loss that is the divergence from a teacher's outputs (Hinton et al. 2015, arXiv
-            1503.02531), in [0, 1]; with 1, the data needs no targets.
-        temperature: softens the outputs of both for that share.
-        patience: stop after so many epochs without a better loss on validation data, and go back to the best epoch.
-        accumulate: batches whose gradients make up one step of the optimiser, in their mean.
-        mixed_precision: "bf16" or "fp16" (a GPU's) instead of the model's own; "no" by default.
-        clip: the largest norm that the gradient of a step may have; longer ones are scaled down.
-        lora: rank of adapters that are trained in the place of the weights, and merged into them in the end (Hu et al.
-            2021, arXiv 2106.09685); 0 trains the weights.
-        trackers: what follows the training, by its name in Accelerate, such as "tensorboard".
+    Every field has a plain value and a description that pydantic reads, so that a recipe converts to JSON and back
+    (`pydantic.TypeAdapter(Recovery)`, which refuses unknown keys) and command line options are made from the fields.
 
     Raises:
-        UsageError: a value is not of these.
+        UsageError: a field has a value of the wrong type or outside its range.
+
+    Example:
+        >>> recipe = sc.Recovery(epochs=5, lr=0.01, lr_schedule="cosine", warmup=0.1)
+        >>> recipe.optimizer
+        'sgd'
     """
 
     __pydantic_config__: ClassVar[ConfigDict] = ConfigDict(extra="forbid", strict=True)
 
-    epochs: int = 1
-    lr: float = 0.01
-    optimizer: Literal["sgd", "adamw"] = "sgd"
-    weight_decay: float = 5e-4
-    momentum: float = 0.9
-    rate: Literal["cosine", "step", "constant"] = "cosine"
-    milestones: tuple[float, ...] = (0.6, 0.8)
-    warmup: float = 0.0
-    distill: float = 0.0
-    temperature: float = 4.0
-    patience: int | None = None
-    accumulate: int = 1
-    mixed_precision: Literal["no", "bf16", "fp16"] = "no"
-    clip: float | None = None
-    lora: int = 0
-    trackers: tuple[str, ...] = ()
+    epochs: Annotated[
+        int, Field(description="Passes over the training data; with 0, `prune` only recalibrates batch norm.")
+    ] = 1
+    lr: Annotated[float, Field(description="Peak learning rate, which `warmup` and `lr_schedule` scale.")] = 0.01
+    optimizer: Annotated[
+        Literal["sgd", "adamw"],
+        Field(description="sgd (with Nesterov momentum) or adamw, which needs a smaller learning rate."),
+    ] = "sgd"
+    weight_decay: Annotated[float, Field(description="Weight decay of the optimiser.")] = 5e-4
+    momentum: Annotated[float, Field(description="Momentum of sgd, in [0, 1).")] = 0.9
+    lr_schedule: Annotated[
+        Literal["cosine", "step", "constant"],
+        Field(
+            description="Decay of the learning rate: to zero along half a cosine, by a factor of ten at each of the "
+            "`milestones` (step), or none (constant)."
+        ),
+    ] = "cosine"
+    milestones: Annotated[
+        tuple[float, ...],
+        Field(description="For the step schedule: rising fractions of the whole training, such as (0.6, 0.8)."),
+    ] = (0.6, 0.8)
+    warmup: Annotated[
+        float,
+        Field(description="Fraction of the whole training over which the learning rate rises linearly from zero."),
+    ] = 0.0
+    distill_weight: Annotated[
+        float,
+        Field(
+            description="Weight in [0, 1] of the distillation loss against the dense model's outputs (Hinton et al. "
+            "2015, arXiv 1503.02531); with 1 the data needs no targets."
+        ),
+    ] = 0.0
+    temperature: Annotated[
+        float, Field(description="Softmax temperature of student and teacher in the distillation loss.")
+    ] = 4.0
+    patience: Annotated[
+        int | None,
+        Field(
+            description="Stop after this many epochs without a better validation loss and restore the best epoch; "
+            "None trains all epochs."
+        ),
+    ] = None
+    grad_accumulation: Annotated[
+        int, Field(description="Batches whose gradients are averaged for one optimiser step.")
+    ] = 1
+    mixed_precision: Annotated[
+        Literal["no", "bf16", "fp16"],
+        Field(description="Autocast precision: bf16, fp16 (GPU only), or no for the model's own."),
+    ] = "no"
+    clip: Annotated[
+        float | None, Field(description="Largest norm of the gradient; a longer gradient is scaled down.")
+    ] = None
+    lora: Annotated[
+        int,
+        Field(
+            description="Rank of LoRA adapters that are trained instead of the weights and merged into them at the "
+            "end (Hu et al. 2021, arXiv 2106.09685); 0 trains the weights."
+        ),
+    ] = 0
+    trackers: Annotated[
+        tuple[str, ...], Field(description="Experiment trackers by their names in Accelerate, such as tensorboard.")
+    ] = ()
 
     def __post_init__(self):
-        for name, (fits, wanted) in _RULES.items():
+        for name, (valid, requirement) in _RULES.items():
             value = getattr(self, name)
-            if not fits(value):
-                raise UsageError(f"recovery {name} must be {wanted}, not {value!r}")
+            if not valid(value):
+                raise UsageError(f"recovery {name} must be {requirement}, not {value!r}")
+        if unknown := set(self.trackers) - set(_known_trackers() if self.trackers else ()):
+            raise UsageError(
+                f"recovery trackers must be a tuple of names among {', '.join(_known_trackers())}, not "
+                f"{self.trackers!r}: unknown {', '.join(sorted(unknown))}"
+            )
 
 
 def _number(value: Any) -> bool:
@@ -92,7 +129,11 @@ def _one_of(*names: str) -> tuple[Callable[[Any], bool], str]:
     return lambda value: isinstance(value, str) and value in names, "one of " + ", ".join(names)
 
 
-_TRACKERS = sorted(set(LoggerType.list()) - {"all"})
+def _known_trackers() -> list[str]:
+    from accelerate.utils import LoggerType
+
+    return sorted(set(LoggerType.list()) - {"all"})
+
 
 _RULES: dict[str, tuple[Callable[[Any], bool], str]] = {
     "epochs": (lambda v: _whole(v, 0), "a number of epochs ≥ 0"),
@@ -100,18 +141,18 @@ _RULES: dict[str, tuple[Callable[[Any], bool], str]] = {
     "optimizer": _one_of("sgd", "adamw"),
     "weight_decay": (lambda v: _number(v) and v >= 0, "a number ≥ 0"),
     "momentum": (lambda v: _number(v) and 0 <= v < 1, "a number in [0, 1)"),
-    "rate": _one_of("cosine", "step", "constant"),
+    "lr_schedule": _one_of("cosine", "step", "constant"),
     "milestones": (_rising, "a tuple of rising fractions in (0, 1)"),
     "warmup": (lambda v: _number(v) and 0 <= v < 1, "a fraction in [0, 1)"),
-    "distill": (lambda v: _number(v) and 0 <= v <= 1, "a share in [0, 1]"),
+    "distill_weight": (lambda v: _number(v) and 0 <= v <= 1, "a share in [0, 1]"),
     "temperature": (_positive, "a positive number"),
     "patience": (lambda v: v is None or _whole(v, 1), "a number of epochs ≥ 1, or None"),
-    "accumulate": (lambda v: _whole(v, 1), "a number of batches ≥ 1"),
+    "grad_accumulation": (lambda v: _whole(v, 1), "a number of batches ≥ 1"),
     "mixed_precision": _one_of("no", "bf16", "fp16"),
     "clip": (lambda v: v is None or _positive(v), "a positive number, or None"),
     "lora": (lambda v: _whole(v, 0), "a rank ≥ 0"),
     "trackers": (
-        lambda v: isinstance(v, tuple) and all(isinstance(name, str) and name in _TRACKERS for name in v),
-        f"a tuple of names among {', '.join(_TRACKERS)}",
+        lambda v: isinstance(v, tuple) and all(isinstance(name, str) for name in v),
+        "a tuple of names of trackers",
     ),
 }

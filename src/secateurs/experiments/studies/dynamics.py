@@ -97,7 +97,7 @@ def dynamics(
     """
     check(job, seeds, epochs)
     names = [name for name in dict.fromkeys(parse_criterion(its).name for its in criteria) if name != RANDOM]
-    steps = epochs * -(-len(job.labelled()[0]) // job.recovery.accumulate)  # type: ignore[arg-type]
+    steps = epochs * -(-len(job.labelled()[0]) // job.recovery.grad_accumulation)  # type: ignore[arg-type]
     if job.recovery.patience is not None:
         raise UsageError("trainings are watched to their end: leave out --patience")
     if not names or not 2 <= records <= steps:

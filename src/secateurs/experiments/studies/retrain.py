@@ -46,10 +46,10 @@ def check(job: Job, seeds: int, *epochs: int) -> None:
         raise UsageError(f"a study takes at least one seed and one epoch, not {seeds} and {min(epochs)}")
     if is_random(job.training or job.data):
         raise UsageError(f"nothing can be learnt from {job.training or job.data!r}: give labelled data (--train)")
-    if job.weights or job.fit or job.recovery.distill or job.epochs_between:
+    if job.weights or job.fit or job.recovery.distill_weight or job.epochs_between:
         raise UsageError(
             "a study trains all its models alike, from new weights, to the labels: leave out --weights, --fit, "
-            "--distill and --epochs-between"
+            "--distill-weight and --epochs-between"
         )
     job.check()
 

@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any, ClassVar
 
 import torch
+from pydantic import ConfigDict, Field
 from torch import nn
 from torch.utils.data import DataLoader, Dataset
 
@@ -22,19 +23,27 @@ from secateurs.huggingface.text.sequences import loader
 
 @dataclass(frozen=True)
 class TextOptions:
-    """How the text of files becomes sequences of tokens.
+    """Tokenization of text files.
 
-    Attributes:
-        model: the directory of the model that it is for, or its name on the hub; "" for a model of another kind.
-        tokenizer: likewise; by default the model's own.
-        length: tokens per sequence; by default the most that the model takes, at most 1024.
-        trust_remote_code: run Python code that came with model or tokenizer.
+    Like `Recovery`, it converts to JSON and back with pydantic, which refuses unknown keys.
     """
 
-    model: str = ""
-    tokenizer: str = ""
-    length: int | None = None
-    trust_remote_code: bool = False
+    __pydantic_config__: ClassVar[ConfigDict] = ConfigDict(extra="forbid")
+
+    model: Annotated[
+        str,
+        Field(description="Directory or hub name of the transformers model that reads the text; empty for any other."),
+    ] = ""
+    tokenizer: Annotated[
+        str, Field(description="Directory or hub name of the tokenizer; by default the model's own.")
+    ] = ""
+    length: Annotated[
+        int | None,
+        Field(description="Tokens per sequence; by default the model's maximum, but at most 1024."),
+    ] = None
+    trust_remote_code: Annotated[
+        bool, Field(description="Run Python code that comes with the model or the tokenizer.")
+    ] = False
 
     def encoder(self, labelled: bool) -> Encoder:
         """What tokenises; for a model of another kind, text with labels is to be classified, other text continued.
