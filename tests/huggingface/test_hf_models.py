@@ -15,7 +15,7 @@ from secateurs.cli import main
 from secateurs.errors import ModelError
 from secateurs.experiments.report.comparison import Comparison
 from secateurs.experiments.specs.data import read_data
-from secateurs.experiments.specs.models import build
+from secateurs.experiments.specs.models import build_model
 from secateurs.huggingface.pretrained import Pretrained
 from secateurs.huggingface.text.data import TextOptions
 
@@ -48,14 +48,14 @@ REMOTE = {"model_type": "ours", "architectures": ["OurLM"], "auto_map": {"AutoCo
 )
 def test_models_that_cannot_be_used_are_refused(tmp_path, settings, message):
     with pytest.raises(ModelError, match=message):
-        build(changed(tmp_path / "model", **settings))
+        build_model(changed(tmp_path / "model", **settings))
 
 
 def test_directories_without_a_model_are_refused(tmp_path):
     with pytest.raises(ModelError, match="there is no directory"):
-        build("hf:./nowhere")
+        build_model("hf:./nowhere")
     with pytest.raises(ModelError, match=r"holds no config.json"):
-        build(f"hf:{tmp_path}")
+        build_model(f"hf:{tmp_path}")
 
 
 def test_missing_weights_are_not_made_up(tmp_path):
@@ -64,7 +64,7 @@ def test_missing_weights_are_not_made_up(tmp_path):
     del weights["classifier.weight"]
     safetensors.torch.save_file(weights, place / "model.safetensors", {"format": "pt"})
     with pytest.raises(ModelError, match=r"no weights of the right shape for classifier.weight"):
-        build(f"hf:{place}")
+        build_model(f"hf:{place}")
 
 
 def test_code_that_comes_with_a_model_is_run_only_if_trusted(tmp_path):
@@ -78,8 +78,8 @@ def test_code_that_comes_with_a_model_is_run_only_if_trusted(tmp_path):
         "class OurLM(GPT2LMHeadModel):\n    config_class = OurConfig\n"
     )
     with pytest.raises(ModelError, match="only where --trust-remote-code says so"):
-        build(spec)
-    assert type(build(spec, trust_remote_code=True)).__name__ == "OurLM"
+        build_model(spec)
+    assert type(build_model(spec, trust_remote_code=True)).__name__ == "OurLM"
 
 
 def command(monkeypatch, *arguments, code=0):
@@ -98,7 +98,7 @@ def test_a_decoder_is_pruned_and_recovered_by_the_command(monkeypatch, place, tm
     spec = f"text:{place / 'plain.txt'}"
     prune(monkeypatch, place, tmp_path / "run", "gpt", spec, "--length", "8", "--epochs", "1", "--validation", "0.2")
     report = Comparison.load(tmp_path / "run" / "report.json")
-    model, options = build(f"hf:{place / 'gpt'}"), TextOptions(str(place / "gpt"), length=8)
+    model, options = build_model(f"hf:{place / 'gpt'}"), TextOptions(str(place / "gpt"), length=8)
     assert report.metric.name == "perplexity"
     assert not report.metric.higher_is_better
     tokens = torch.tensor(languages.ids(" ".join(languages.sentences(120))))
@@ -107,7 +107,7 @@ def test_a_decoder_is_pruned_and_recovered_by_the_command(monkeypatch, place, tm
     assert outcome.quality["recovered"] < outcome.quality["cut"]
     assert any("tokens per second" in note for note in report.notes)
     assert any("saved for from_pretrained" in note for note in report.notes)
-    pruned = build(f"hf:{tmp_path / 'run' / 'model'}")
+    pruned = build_model(f"hf:{tmp_path / 'run' / 'model'}")
     again = sc.perplexity(pruned, read_data(spec, text=options, overlap=True))
     assert again == pytest.approx(outcome.quality["recovered"], rel=1e-6)
 
@@ -116,7 +116,7 @@ def test_an_encoder_is_pruned_and_recovered_by_the_command(monkeypatch, place, t
     spec = f"tsv:{place / 'pairs.tsv'}"
     prune(monkeypatch, place, tmp_path / "run", "bert", spec, "--epochs", "1", "--criterion", "taylor")
     report = Comparison.load(tmp_path / "run" / "report.json")
-    model, options = build(f"hf:{place / 'bert'}"), TextOptions(str(place / "bert"))
+    model, options = build_model(f"hf:{place / 'bert'}"), TextOptions(str(place / "bert"))
     assert report.metric.name == "accuracy"
     assert report.quality == sc.accuracy(model, read_data(spec, text=options))
     assert set(report.outcomes[0].quality) == {"cut", "recovered"}

@@ -32,17 +32,17 @@ def layers(
     """See which layers of a model hardly change what goes through them, and drop them whole."""
     from secateurs.budgets import Plan
     from secateurs.data import first_batch
-    from secateurs.experiments.specs import build, pretrained, read_data
+    from secateurs.experiments.specs import build_model, pretrained_path, read_data
     from secateurs.huggingface.text import TextOptions
     from secateurs.persist import check_free
     from secateurs.pruning.depth import INFLUENCE, drop_layers, rank_layers
     from secateurs.structure import cost
 
-    path = pretrained(model)
+    path = pretrained_path(model)
     if out is not None:
         check_free(out)
     batches = read_data(data, shape_of(shape), batch_size, seed=seed, text=TextOptions(path))
-    dense = build(model)
+    dense = build_model(model)
     ranking = rank_layers(dense, batches, criterion or INFLUENCE, seed=seed, progress=progress(as_json))
     dropped = ranking.lowest(budget)
     form = ""

@@ -51,10 +51,10 @@ def check(job: Job, overwrite: bool) -> None:
     """
     from secateurs.errors import UsageError
     from secateurs.experiments import Job
-    from secateurs.experiments.specs import pretrained
+    from secateurs.experiments.specs import pretrained_path
     from secateurs.utils import is_single_process
 
-    if not pretrained(job.model):
+    if not pretrained_path(job.model):
         raise UsageError(f"--layerwise reads weights from the files of a model: name one by hf:PATH, not {job.model!r}")
     plain = Job(model=job.model, data=job.data)
     asked = [option for field, option in WHOLE.items() if getattr(job, field) != getattr(plain, field)]
@@ -71,12 +71,12 @@ def check(job: Job, overwrite: bool) -> None:
 
 def layerwise_of(job: Job, scratch: Path | None, progress: Any) -> Layerwise:
     """What a job asks for, layer by layer."""
-    from secateurs.experiments.specs import pretrained
+    from secateurs.experiments.specs import pretrained_path
     from secateurs.pruning.layerwise import Layerwise
 
     cutting = {name: value for name, value in job.cutting.items() if name != "schedule"}
     return Layerwise(
-        path=pretrained(job.model),
+        path=pretrained_path(job.model),
         data=job.calibration(),
         **cutting,
         device=job.device or "cpu",

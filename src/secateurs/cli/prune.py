@@ -29,13 +29,13 @@ def check(
 ) -> None:
     """List what can be removed from a model and what cannot, with the reasons. Changes nothing."""
     from secateurs.data import first_batch
-    from secateurs.experiments.specs import build, pretrained, read_data
+    from secateurs.experiments.specs import build_model, pretrained_path, read_data
     from secateurs.huggingface.text import TextOptions
     from secateurs.pruning import check as run
 
-    text = TextOptions(pretrained(model))
+    text = TextOptions(pretrained_path(model))
     examples = first_batch(read_data(data or "random:1", shape_of(shape), text=text)).sample()
-    found = run(build(model), examples, keep, kinds or None)
+    found = run(build_model(model), examples, keep, kinds or None)
     if not as_json:
         print(found)
         return

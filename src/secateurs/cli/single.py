@@ -27,13 +27,13 @@ def mask(
     as_json: Json = False,
 ) -> None:
     """Set single weights to zero. The model keeps its shapes: its size and speed do not change by themselves."""
-    from secateurs.experiments.specs import build, pretrained, read_data
+    from secateurs.experiments.specs import build_model, pretrained_path, read_data
     from secateurs.huggingface.text import TextOptions
     from secateurs.pruning.unstructured import mask as run
 
-    batches = read_data(data, shape_of(shape), batch_size, seed=seed, text=TextOptions(pretrained(model)))
+    batches = read_data(data, shape_of(shape), batch_size, seed=seed, text=TextOptions(pretrained_path(model)))
     how = {"keep": keep, "seed": seed, "progress": progress(as_json)}
-    masked = run(build(model), batches, criterion, budget, scope or None, **how)
+    masked = run(build_model(model), batches, criterion, budget, scope or None, **how)
     masked.save(out)
     if as_json:
         print_json({"sparsity": masked.sparsity, "kept": masked.kept, "skipped": dict(masked.skipped)})
@@ -53,11 +53,11 @@ def features(
     as_json: Json = False,
 ) -> None:
     """Score the features of the input (pixels, columns) and see how many the model goes by."""
-    from secateurs.experiments.specs import build, read_data
+    from secateurs.experiments.specs import build_model, read_data
     from secateurs.pruning import rank_features
 
     batches = read_data(data, shape_of(shape), batch_size)
-    ranking = rank_features(build(model), batches, method, budget, progress=progress(as_json))
+    ranking = rank_features(build_model(model), batches, method, budget, progress=progress(as_json))
     if out is not None:
         ranking.save(out)
     if as_json:

@@ -5,8 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import torch
-from sklearn.datasets import load_digits
-from sklearn.model_selection import train_test_split
 from torch import Tensor, nn
 from torch.nn import functional
 from torch.utils.data import DataLoader, TensorDataset
@@ -14,9 +12,10 @@ from torch.utils.data import DataLoader, TensorDataset
 from secateurs.training import Recovery, finetune
 from secateurs.utils import Progress, rng, silent
 
+DIGITS = "digits"
+"""How the command line names the network, and the images."""
+
 EPOCHS = 15
-
-
 CALIBRATION = 64  # samples that NEXP looks at, as in its paper
 
 
@@ -66,6 +65,9 @@ class Digits:
     @classmethod
     def load(cls) -> Digits:
         """Read the images that scikit-learn ships; intensities are scaled to [0, 1]."""
+        from sklearn.datasets import load_digits  # slow to import
+        from sklearn.model_selection import train_test_split
+
         images, labels = load_digits(return_X_y=True)
         parts = train_test_split(images / 16, labels, test_size=0.25, random_state=0, stratify=labels)
         x, x_test, y, y_test = (torch.tensor(part) for part in parts)

@@ -17,7 +17,7 @@ from secateurs.budgets import Limits, Schedule
 from secateurs.criteria import parse_criterion
 from secateurs.data import ImageOptions
 from secateurs.errors import PersistError, UsageError
-from secateurs.experiments.specs import build, function, is_random, pretrained, read_data, read_dataset
+from secateurs.experiments.specs import build_model, is_random, load_function, pretrained_path, read_data, read_dataset
 from secateurs.huggingface.text import TextOptions, loader
 from secateurs.pruning.run import Run
 from secateurs.training import Fit, Recovery
@@ -79,7 +79,7 @@ class Job:
         self.schedule.budgets(self.budget)
         parse_criterion(self.criterion)
         if self.fit:
-            function(self.fit, "fit")
+            load_function(self.fit, "fit")
         labelled = self.training or self.data
         if is_random(labelled) and (self.recovery.epochs or self.fit):
             raise UsageError(f"nothing can be learnt from {labelled!r}: give labelled data to train on (--train)")
@@ -101,7 +101,7 @@ class Job:
             ModelError: it cannot be had.
             UsageError: there is no such device.
         """
-        model = build(self.model, self.weights, self.trust_remote_code)
+        model = build_model(self.model, self.weights, self.trust_remote_code)
         try:
             return model.to(self.device) if self.device else model
         except (RuntimeError, AssertionError) as error:
@@ -131,7 +131,7 @@ class Job:
 
     def _recovery(self) -> Recovery | Fit | None:
         if self.fit:
-            return function(self.fit, "fit")
+            return load_function(self.fit, "fit")
         return None if is_random(self.training or self.data) else self.recovery
 
     def labelled(self) -> tuple[Iterable[Any], Iterable[Any] | None]:
@@ -158,7 +158,7 @@ class Job:
     @property
     def text(self) -> TextOptions:
         """How text becomes sequences of tokens."""
-        return TextOptions(pretrained(self.model), self.tokenizer, self.length, self.trust_remote_code)
+        return TextOptions(pretrained_path(self.model), self.tokenizer, self.length, self.trust_remote_code)
 
     def _data(self, spec: str, overlap: bool = False) -> Iterable[Any]:
         return read_data(spec, self.shape, self.batch_size, self.images, self.seed, self.text, overlap)

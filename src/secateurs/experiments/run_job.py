@@ -15,7 +15,7 @@ from secateurs.data import shard
 from secateurs.errors import PersistError, SecateursWarning
 from secateurs.experiments.job import Job
 from secateurs.experiments.report import Comparison, write_report
-from secateurs.experiments.specs import pretrained
+from secateurs.experiments.specs import pretrained_path
 from secateurs.experiments.summary import compared, measure
 from secateurs.huggingface import Pretrained
 from secateurs.pruning import Result, prune
@@ -75,7 +75,7 @@ def _save(job: Job, result: Result, directory: Path) -> str:
     """Write the pruned model, for `from_pretrained` if it was named by hf: and its class allows; say which."""
     shutil.rmtree(directory, ignore_errors=True)
     why = ""
-    if path := pretrained(job.model):
+    if path := pretrained_path(job.model):
         try:
             processor = Pretrained(job.tokenizer or path, job.trust_remote_code).processor()
             result.save_pretrained(directory, processor)

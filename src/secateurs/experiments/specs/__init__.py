@@ -1,8 +1,32 @@
-"""Models and data as the command line names them."""
+"""Models and data as the command line names them: one spec is one file of `readers`."""
 
+from secateurs.experiments.specs import readers
 from secateurs.experiments.specs.data import is_random, read_data, read_dataset
-from secateurs.experiments.specs.models import build, pretrained
-from secateurs.experiments.specs.names import DIGITS
-from secateurs.experiments.specs.python_file import function
+from secateurs.experiments.specs.models import build_model, pretrained_path
+from secateurs.experiments.specs.python_file import load_function
+from secateurs.experiments.specs.registry import (
+    DATA_SPECS,
+    MODEL_SPECS,
+    DataOptions,
+    ModelOptions,
+    Spec,
+    data_spec,
+    model_spec,
+)
 
-__all__ = ["DIGITS", "build", "function", "is_random", "pretrained", "read_data", "read_dataset"]
+__all__ = [
+    "DATA_SPECS",
+    "MODEL_SPECS",
+    "DataOptions",
+    "ModelOptions",
+    "Spec",
+    "build_model",
+    "data_spec",
+    "is_random",
+    "load_function",
+    "model_spec",
+    "pretrained_path",
+    "read_data",
+    "read_dataset",
+    "readers",
+]

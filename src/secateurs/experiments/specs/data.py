@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from pathlib import Path
 from typing import Any
 
 from torch.utils.data import Dataset
 
-from secateurs.data import ImageFolder, ImageOptions, random_inputs, read_npz
+from secateurs.data import ImageOptions
 from secateurs.errors import DataError
-from secateurs.experiments.digits import Digits
-from secateurs.experiments.specs.names import DIGITS
-from secateurs.huggingface.text import FORMATS, TextOptions, loader, read_text_dataset
+from secateurs.experiments.specs.registry import DATA_SPECS, DataOptions, ReadData, Spec
+from secateurs.huggingface.text import TextOptions, loader
 
 
 def read_data(
@@ -24,58 +22,58 @@ def read_data(
     text: TextOptions | None = None,
     overlap: bool = False,
 ) -> Iterable[Any]:
-    """The data named by `spec`, in batches.
+    """Read the data that a spec names, in batches.
 
     Args:
-        spec: as for `read_dataset`, or "random:N" (N standard normal inputs).
-        shape: of one input; only for random inputs.
+        spec: one of the forms in `DATA_SPECS`, such as "npz:PATH", "folder:PATH" or "random:64".
+        shape: of one input without the batch dimension; only for generated inputs.
         batch_size: samples per batch.
         images: how images of a folder become inputs.
-        seed: of random inputs.
+        seed: of generated inputs.
         text: how text of files becomes sequences of tokens.
-        overlap: of these sequences; see `secateurs.text_data`.
+        overlap: whether these sequences overlap; see `secateurs.text_data`.
 
     Raises:
-        DataError: the spec or what it names is not usable.
+        DataError: the spec is of no known form, or the data cannot be read.
     """
-    if not is_random(spec):
-        return loader(read_dataset(spec, images, text, overlap), batch_size)
-    number = spec.partition(":")[2]
-    if not number.isdigit() or shape is None:
-        raise DataError(f"data {spec!r}: give the number of inputs as in random:64, and their shape (--input)")
-    return random_inputs(shape, int(number), batch_size, seed)
-
-
-def is_random(spec: str) -> bool:
-    """Whether this names random inputs, which serve some criteria but not training."""
-    return spec.partition(":")[0] == "random"
+    known, argument = _find(spec)
+    options = DataOptions(shape, batch_size, seed, images or ImageOptions(), text or TextOptions(), overlap)
+    data: Any = known.read(argument, options)
+    return data if known.generated else loader(data, batch_size)
 
 
 def read_dataset(
     spec: str, images: ImageOptions | None = None, text: TextOptions | None = None, overlap: bool = False
 ) -> Dataset[Any]:
-    """The data named by `spec`, sample by sample.
+    """Read the data that a spec names, sample by sample.
 
     Args:
-        spec: "npz:PATH" (arrays x and, if there are targets, y; uint8 is scaled to [0, 1]), "folder:PATH" (images, or
-            one folder of images per class), "text:PATH" (plain text), "jsonl:PATH" (a field `text` in each line, and
-            perhaps `label`), "tsv:PATH" (a text, a tab and a label in each line), "digits" or "digits:test" (the
-            demo's images).
+        spec: one of the forms in `DATA_SPECS` that are not generated, such as "npz:PATH" or "text:PATH".
         images: how images of a folder become inputs.
-        text: how text becomes sequences of tokens.
-        overlap: of these sequences; see `secateurs.text_data`.
+        text: how text of files becomes sequences of tokens.
+        overlap: whether these sequences overlap; see `secateurs.text_data`.
 
     Raises:
-        DataError: the spec or what it names is not usable.
+        DataError: the spec is of no known form, names generated inputs, or the data cannot be read.
     """
-    kind, _, rest = spec.partition(":")
-    if kind == "npz":
-        return read_npz(Path(rest))
-    if kind == "folder":
-        return ImageFolder(Path(rest), images or ImageOptions())
-    if kind == DIGITS and rest in ("", "test"):
-        return Digits.load().test if rest else Digits.load().train
-    if kind in FORMATS:
-        return read_text_dataset(kind, Path(rest), text or TextOptions(), overlap)
-    files = ", ".join(f"{name}:PATH" for name in ("npz", "folder", *FORMATS))
-    raise DataError(f"data {spec!r} is not one of {files}, random:N, digits, digits:test")
+    known, argument = _find(spec)
+    if known.generated:
+        raise DataError(f"data {spec!r} is generated batch by batch and has no labels: give a file or a folder")
+    data: Any = known.read(
+        argument, DataOptions(images=images or ImageOptions(), text=text or TextOptions(), overlap=overlap)
+    )
+    return data
+
+
+def is_random(spec: str) -> bool:
+    """Whether a spec names generated inputs, which serve some criteria but not training."""
+    known = DATA_SPECS.get(spec.partition(":")[0])
+    return known is not None and known.generated
+
+
+def _find(spec: str) -> tuple[Spec[ReadData], str]:
+    """The entry of the registry and the text after the colon."""
+    prefix, _, argument = spec.partition(":")
+    if prefix not in DATA_SPECS:
+        raise DataError(f"data {spec!r} has none of the forms {', '.join(known.form for known in DATA_SPECS.values())}")
+    return DATA_SPECS[prefix], argument

@@ -17,8 +17,8 @@ from secateurs.criteria import score_many
 from secateurs.data import first_batch
 from secateurs.errors import UsageError
 from secateurs.evaluate import accuracy
+from secateurs.experiments.digits import DIGITS
 from secateurs.experiments.job import Job
-from secateurs.experiments.specs import DIGITS
 from secateurs.experiments.studies.agreement import correlation
 from secateurs.experiments.studies.finding import Finding
 from secateurs.experiments.studies.picture import alone

@@ -10,9 +10,9 @@ from typing import Any, Generic, TypeVar
 from torch import nn
 
 from secateurs.errors import ModelError, UsageError
-from secateurs.experiments.digits import DigitsNet
+from secateurs.experiments.digits import DIGITS, DigitsNet
 from secateurs.experiments.job import Job
-from secateurs.experiments.specs import DIGITS, is_random
+from secateurs.experiments.specs import is_random
 from secateurs.surgery import rebuild
 from secateurs.training import MakeOptimizer, finetune, recalibrate, tracking_norms
 from secateurs.utils import Progress, rng, silent
