@@ -10,7 +10,7 @@ from types import SimpleNamespace
 
 from secateurs.errors import DataError
 
-SHARED = Path(os.environ.get("SECATEURS_DATA") or Path(__file__).parents[1] / "shared" / "data")
+SHARED = Path(os.environ.get("SECATEURS_DATA") or Path(__file__).parents[2] / "shared" / "data")
 
 
 def check() -> None:
