@@ -8,7 +8,6 @@ from typing import Annotated, Any, ClassVar
 
 import numpy as np
 import torch
-from PIL import Image, UnidentifiedImageError
 from pydantic import ConfigDict, Field
 from torch.utils.data import Dataset
 
@@ -64,6 +63,8 @@ class ImageFolder(Dataset[Any]):
         return len(self.items)
 
     def __getitem__(self, index: int) -> tuple[Any, ...]:
+        from PIL import Image, UnidentifiedImageError
+
         path, label = self.items[index]
         try:
             with Image.open(path) as image:

@@ -15,9 +15,6 @@ from urllib.parse import urlsplit
 from urllib.request import getproxies
 
 import torch
-from accelerate.hooks import remove_hook_from_module
-from huggingface_hub import constants
-from huggingface_hub.utils import HFValidationError, validate_repo_id
 from torch import Tensor, nn
 
 from secateurs.errors import ModelError, UsageError
@@ -87,6 +84,8 @@ class Pretrained:
         Raises:
             ModelError: see `model`; or its class has some weights in another precision than it says.
         """
+        from accelerate.hooks import remove_hook_from_module
+
         model: Any = self._whole(device_map={"": "disk"}, offload_folder=str(folder))
         if wider := _in_32_bits(model):
             raise ModelError(
@@ -175,6 +174,8 @@ class Pretrained:
 
 def _is_name(path: str) -> bool:
     """Whether a model of the hub may be called so."""
+    from huggingface_hub.utils import HFValidationError, validate_repo_id
+
     try:
         validate_repo_id(path)
     except HFValidationError:
@@ -184,6 +185,8 @@ def _is_name(path: str) -> bool:
 
 def _reachable() -> bool:
     """Whether the hub answers, or a proxy is there to ask; if not, transformers would try for half a minute."""
+    from huggingface_hub import constants
+
     hub = urlsplit(constants.ENDPOINT)
     if hub.scheme in getproxies():
         return True

@@ -11,7 +11,6 @@ from torch import nn
 
 from secateurs.data import Loss
 from secateurs.errors import DataError, ModelError, UsageError
-from secateurs.training.accelerate import accelerated
 from secateurs.training.history import History
 from secateurs.training.loop import Training
 from secateurs.training.lora import adapters
@@ -76,6 +75,8 @@ def finetune(
         UsageError: the recipe asks for what is not given or cannot be had here.
         PersistError: the checkpoint is of another training, or cannot be read or written.
     """
+    from secateurs.training.accelerate import accelerated  # loads Accelerate
+
     check_training(recipe, data, teacher is not None, validation, directory)
     if teacher is not None:
         device_of(teacher)

@@ -8,11 +8,9 @@ from contextlib import nullcontext
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
-from accelerate import Accelerator
-from accelerate.utils import broadcast_object_list, gather_object
 from torch import Tensor, distributed, nn
 from torch.optim.lr_scheduler import LambdaLR
 
@@ -29,6 +27,9 @@ from secateurs.training.partition import length
 from secateurs.training.pruner_protocol import Pruner
 from secateurs.training.recipe import Recovery
 from secateurs.utils import Progress, device_of
+
+if TYPE_CHECKING:  # Accelerate is slow to import, and an extra
+    from accelerate import Accelerator
 
 
 @dataclass(frozen=True)
@@ -86,6 +87,8 @@ class Training:
 
     def _begin(self) -> State:
         """Where the training stands; if there is a checkpoint, the model and the optimiser are brought there."""
+        from accelerate.utils import gather_object
+
         found = None
         if self.directory is not None:
             found = checkpoint.read(self.directory, self.recipe, self.seed, self.optimizer.state_dict())
@@ -170,6 +173,8 @@ class Training:
         """Write the checkpoint, in one process; all wait for it, and fail with it."""
         if self.directory is None:
             return
+        from accelerate.utils import broadcast_object_list
+
         failure: list[Any] = [None]
         if self.accelerator.is_main_process:
             scaler = self.accelerator.scaler.state_dict() if self.accelerator.scaler is not None else {}

@@ -6,14 +6,15 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import chain, islice, repeat
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from accelerate import Accelerator
-from accelerate.data_loader import get_sampler
 from torch.utils.data import DataLoader
 
 from secateurs.data import Shard
 from secateurs.errors import DataError
+
+if TYPE_CHECKING:  # Accelerate is slow to import, and an extra
+    from accelerate import Accelerator
 
 
 @contextmanager
@@ -28,6 +29,8 @@ def part(data: Iterable[Any], accelerator: Accelerator) -> Iterator[Iterable[Any
     elif accelerator.num_processes == 1:
         yield data
     elif isinstance(data, DataLoader):
+        from accelerate.data_loader import get_sampler
+
         sampler = get_sampler(data)
         generator = getattr(sampler, "generator", None)
         try:

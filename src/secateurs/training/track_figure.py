@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from matplotlib import rc_context
-from matplotlib.figure import Figure
 from torch import Tensor
 
 from secateurs.utils import COLOURS, STYLE, svg
@@ -13,6 +11,9 @@ from secateurs.utils import COLOURS, STYLE, svg
 
 def draw(criterion: str, steps: list[int], lines: Mapping[str, Tensor]) -> str:
     """A panel for each of `lines` [steps, units]: a thin line per unit and a thick one for their mean, as SVG text."""
+    from matplotlib import rc_context
+    from matplotlib.figure import Figure
+
     columns = min(len(lines), 4)
     rows = -(-len(lines) // columns)
     with rc_context(STYLE):

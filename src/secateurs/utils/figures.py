@@ -6,12 +6,13 @@ import html
 import re
 from collections.abc import Sequence
 from io import StringIO
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from matplotlib import colormaps, rc_context
-from matplotlib.axes import Axes
-from matplotlib.figure import Figure
+
+if TYPE_CHECKING:  # matplotlib is slow to import, and an extra
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
 
 WIDTH = 9  # inches of a picture as wide as the page
 INK = "#010203"  # replaced by currentColor, so that one picture serves a light and a dark page
@@ -81,6 +82,8 @@ def heat(
     Returns:
         What a colour bar is made from.
     """
+    from matplotlib import colormaps
+
     mesh = axes.pcolormesh(np.ma.masked_invalid(values), cmap=colours, vmin=0, vmax=1, edgecolors="none")
     axes.invert_yaxis()
     axes.set_xticks(np.arange(len(columns)) + 0.5, list(map(short, columns)))
@@ -99,6 +102,8 @@ def heat(
 
 def svg(figure: Figure, title: str) -> str:
     """The figure as an <svg> element that scales with the page and names itself to screen readers."""
+    from matplotlib import rc_context
+
     text = StringIO()
     with rc_context({"svg.hashsalt": title}):  # makes ids that differ between the pictures of a page, not between runs
         figure.savefig(text, format="svg", bbox_inches="tight", transparent=True, metadata={"Date": None})

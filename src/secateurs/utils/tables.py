@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 import re
+import textwrap
 from collections.abc import Iterable, Mapping, Sequence
-from io import StringIO
+from itertools import zip_longest
 from statistics import mean, stdev
 from typing import Any
-
-from rich.console import Console
-from rich.table import Table as Grid
-from rich.text import Text
 
 Table = tuple[list[str], list[list[str]]]  # headers and rows
 
@@ -28,16 +25,27 @@ class Number(str):
 
 
 def render(title: str, headers: Sequence[str], rows: Sequence[Sequence[Any]], width: int = 160) -> str:
-    """A table as text without colours; numbers are set to the right, long cells folded."""
-    table = Grid(title=title, title_justify="left", box=None, pad_edge=False, padding=(0, 2, 0, 0))
-    for column, header in enumerate(headers):
-        numeric = bool(rows) and all(isinstance(row[column], (int, float)) for row in rows)
-        table.add_column(header, justify="right" if numeric else "left", overflow="fold")
-    for row in rows:
-        table.add_row(*(Text(f"{cell:.4g}" if isinstance(cell, float) else str(cell)) for cell in row))
-    console = Console(file=StringIO(), width=width, color_system=None)
-    console.print(table)
-    return "\n".join(line.rstrip() for line in console.file.getvalue().splitlines()) + "\n"  # type: ignore[attr-defined]
+    """Lay out a table as plain text; numbers are aligned to the right, and long cells are wrapped to fit `width`."""
+    right = [bool(rows) and all(isinstance(row[c], (int, float)) for row in rows) for c in range(len(headers))]
+    lines = [list(headers), *([f"{v:.4g}" if isinstance(v, float) else str(v) for v in row] for row in rows)]
+    widths = [max(1, *(len(part) for line in lines for part in line[c].split("\n"))) for c in range(len(headers))]
+    while (excess := sum(widths) + 2 * (len(widths) - 1) - width) > 0 and max(widths) > 1:
+        widest = max(widths)
+        next_widest = max([w for w in widths if w < widest], default=1)
+        share = -(-excess // widths.count(widest))
+        widths = [max(w - share, next_widest, 1) if w == widest else w for w in widths]
+    text = [title] if title else []
+    for line in lines:
+        wrapped = [_wrap(cell, w) for cell, w in zip(line, widths, strict=True)]
+        for parts in zip_longest(*wrapped, fillvalue=""):
+            aligned = (p.rjust(w) if r else p.ljust(w) for p, w, r in zip(parts, widths, right, strict=True))
+            text.append("  ".join(aligned).rstrip())
+    return "\n".join(text) + "\n"
+
+
+def _wrap(cell: str, width: int) -> list[str]:
+    """The lines of a cell: words stay whole where they fit."""
+    return [line for part in cell.split("\n") for line in textwrap.wrap(part, width, break_on_hyphens=False) or [""]]
 
 
 def markdown(headers: Sequence[str], rows: Iterable[Sequence[Any]]) -> str:

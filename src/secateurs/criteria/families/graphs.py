@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import TYPE_CHECKING
 
 import numpy as np
-from scipy import linalg, sparse
-from scipy.sparse.csgraph import connected_components
-from scipy.sparse.linalg import lobpcg
 
 from secateurs.errors import CriterionError
+
+if TYPE_CHECKING:  # scipy is slow to import, and an extra
+    from scipy import sparse
 
 DENSE = 4096
 """Up to this many units dense matrices are solved exactly; above, sparse ones iteratively."""
@@ -37,6 +38,8 @@ def two_graphs(
     Returns:
         Symmetric weights [units, units] of the two, an edge where either unit is the other's neighbour.
     """
+    from scipy.sparse.csgraph import connected_components
+
     most = len(before) - 1
     k = min(k, most)
     while True:
@@ -47,9 +50,10 @@ def two_graphs(
 
 
 def _neighbours(vectors: np.ndarray, k: int, gaussian: bool) -> sparse.csr_array:
-    vectors = vectors - vectors.mean(0)  # distances stay, and do not drown in what all vectors have in common
-    from sklearn.neighbors import NearestNeighbors  # slow to import, and rarely needed
+    from scipy import sparse
+    from sklearn.neighbors import NearestNeighbors
 
+    vectors = vectors - vectors.mean(0)  # distances stay, and do not drown in what all vectors have in common
     search = NearestNeighbors(n_neighbors=k, algorithm="brute").fit(vectors)
     graph = sparse.csr_array(search.kneighbors_graph(mode="distance"))
     if gaussian:
@@ -86,6 +90,8 @@ def participation(graph: sparse.csr_array, other: sparse.csr_array, pairs: int |
     Raises:
         CriterionError: conjugate gradients do not converge.
     """
+    from scipy import linalg, sparse
+
     edges = sparse.triu(graph, 1).tocoo()
     p, q = edges.row, edges.col
     before, after = _laplacian(graph), _laplacian(other)
@@ -115,6 +121,8 @@ def _distances(left: np.ndarray, p: np.ndarray, q: np.ndarray, right: np.ndarray
 
 
 def _laplacian(weights: sparse.csr_array) -> sparse.csr_array:
+    from scipy import sparse
+
     return sparse.csr_array(sparse.diags_array(weights.sum(1)) - weights)
 
 
@@ -126,6 +134,9 @@ def _definite(laplacian: sparse.csr_array) -> np.ndarray:
 
 def _leading(before: sparse.csr_array, after: sparse.csr_array, pairs: int, seed: int) -> np.ndarray:
     """√ζ_i v_i of the largest ζ: [units, pairs]. The constant vector's ζ is made zero, which is the least."""
+    from scipy import linalg, sparse
+    from scipy.sparse.linalg import lobpcg
+
     units = len(before.indptr) - 1
     if units <= DENSE:
         values, vectors = linalg.eigh(before.toarray(), _definite(after))
@@ -153,6 +164,8 @@ def _projected(before: sparse.csr_array, after: sparse.csr_array, seed: int) -> 
 
     All together, distances of rows are those of L'⁺ Bᵀ (Johnson and Lindenstrauss).
     """
+    from scipy import sparse
+
     upper = sparse.triu(before, 1).tocoo()  # minus the weights
     root, edges = np.sqrt(np.negative(upper.data)), np.arange(upper.nnz)
     rows, columns = np.concatenate([upper.row, upper.col]), np.concatenate([edges, edges])

@@ -20,8 +20,6 @@ from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
-from filelock import FileLock, Timeout
-
 from secateurs.errors import PersistError
 from secateurs.pruning.procedure import Procedure
 from secateurs.pruning.run.checkpoint import forget_weights, keep, restore
@@ -143,6 +141,8 @@ class Run:
     @contextmanager
     def _opened(self, procedure: Procedure) -> Iterator[None]:
         """The directory, made or found to be this run's, and locked."""
+        from filelock import FileLock, Timeout
+
         asked = json.loads(json.dumps(settings(procedure)))
         if not self._writes:
             barrier()  # for the record
