@@ -2,7 +2,7 @@
 
 from importlib.metadata import version
 
-from secateurs.budgets import Limits, Plan, Schedule, allocate
+from secateurs.budgets import Limits, Plan, Schedule, allocate, quantity
 from secateurs.criteria import Hybrid, criterion, score, score_many
 from secateurs.data import random_inputs, shard
 from secateurs.errors import SecateursError, SecateursWarning
@@ -25,6 +25,6 @@ __all__ = [
     "Preflight", "Recovery", "Result", "Schedule", "SecateursError", "SecateursWarning", "Structure", "accuracy",
     "allocate", "apply", "apply_", "carry_optimizer", "check", "check_optimizer", "compensate", "cost", "criterion",
     "differentiation_loss", "drop_layers", "finetune", "gradual", "harness", "load", "mask", "mean_loss",
-    "ndi_report", "perplexity", "prune", "random_inputs", "rank_features", "rank_layers", "recalibrate", "score",
-    "score_many", "shard", "text_data", "tokens_per_second", "trace", "track",
+    "ndi_report", "perplexity", "prune", "quantity", "random_inputs", "rank_features", "rank_layers", "recalibrate",
+    "score", "score_many", "shard", "text_data", "tokens_per_second", "trace", "track",
 ]  # fmt: skip

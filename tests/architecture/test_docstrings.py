@@ -16,7 +16,6 @@ PENDING = """
     Layerwise
     Masked
     accuracy
-    allocate
     apply
     apply_
     carry_optimizer

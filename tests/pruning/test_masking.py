@@ -410,7 +410,7 @@ def test_it_prints_what_was_kept_and_that_nothing_is_faster_by_itself(net, batch
         ({"criterion": "nexp"}, CriterionError, r"'nexp' scores whole units only; those .* are: fisher, grasp, l1, l2"),
         ({"criterion": "0.5*l1+0.5*l2"}, CriterionError, "whole units only"),
         ({"criterion": "wandy"}, CriterionError, "unknown criterion"),
-        ({"budget": "macs:0.5"}, BudgetError, r'\'macs:0.5\' is not one for single weights, nor a pattern "N:M"'),
+        ({"budget": "macs:0.5"}, BudgetError, r'\'macs:0.5\' cannot be used for single weights, nor a pattern "N:M"'),
         ({"budget": "keep:0"}, BudgetError, "keep:F"),
         ({"budget": "effective:-1"}, BudgetError, "factor B > 0"),
         ({"budget": "4:2"}, BudgetError, "1 ≤ N < M"),

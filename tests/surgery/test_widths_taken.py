@@ -109,7 +109,7 @@ def test_limits_that_leave_no_width_are_refused_and_say_whose_fault_it_is(llama)
     _, structure, takes = llama
     scores = {name: torch.ones(structure.groups[name].size) for name in of(structure, "head")}
     limits = sc.Limits(floor=7, cap=9, uniform=True)
-    with pytest.raises(InfeasibleBudgetError, match="class takes no width from 7 to 9"):
+    with pytest.raises(InfeasibleBudgetError, match="class supports no width from 7 to 9"):
         allocate(structure, scores, "keep:0.9", limits, takes=takes)
 
 

@@ -1,11 +1,13 @@
-"""Budgets: how scores become the units that are kept."""
+"""Budgets: from scores to the units that are kept."""
 
 from secateurs.budgets.allocate import allocate
-from secateurs.budgets.budget import EFFECTIVE, QUANTITIES, Budget
+from secateurs.budgets.budget import EFFECTIVE, Budget
 from secateurs.budgets.certificate import Certificate
 from secateurs.budgets.effective import certificate, certificates, effective_count, effective_counts
 from secateurs.budgets.limits import Limits, resolve_limits
 from secateurs.budgets.plan import Plan
+from secateurs.budgets.quantities import QUANTITIES
+from secateurs.budgets.quantity import Quantity, quantity, temporary_quantities
 from secateurs.budgets.ramp import Ramp
 from secateurs.budgets.removal_order import AllowedWidths
 from secateurs.budgets.schedule import Schedule
@@ -19,6 +21,7 @@ __all__ = [
     "Certificate",
     "Limits",
     "Plan",
+    "Quantity",
     "Ramp",
     "Schedule",
     "Scope",
@@ -32,5 +35,7 @@ __all__ = [
     "number",
     "numbers",
     "parse_share",
+    "quantity",
     "resolve_limits",
+    "temporary_quantities",
 ]

@@ -1,9 +1,9 @@
 """`allocate`: from scores and a budget to a plan.
 
-Units are removed in one fixed order, worst first, and the cost is known for every prefix of that order.  The plan is
-the shortest prefix that meets the budget, found by bisection; units whose cost fits into what the last removal freed
-too much are then put back, best first.  Limits act on the widths that a prefix leaves, so the cost still only falls as
-the prefix grows.  Where widths are uniform, a step removes the worst unit of every group of a role (see `ladder`).
+Units are removed in one fixed order, worst first, and the amount is known for every prefix of that order. The plan is
+the shortest prefix that meets the budget, found by bisection; the last removal may free more than needed, so units that
+still fit are put back, best first. Limits act on the widths that a prefix leaves, so the amount still falls as the
+prefix grows. Where widths are uniform, a step removes the worst unit of every group of a role (see `RemovalOrder`).
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ from secateurs.budgets.certificate import Certificate
 from secateurs.budgets.effective import certificate, effective_count
 from secateurs.budgets.limits import Limits, resolve_limits
 from secateurs.budgets.plan import GroupPlan, Plan
+from secateurs.budgets.quantity import QUANTITIES
 from secateurs.budgets.removal_order import AllowedWidths, RemovalOrder
 from secateurs.budgets.scopes import Scope, ranking_values
 from secateurs.errors import BudgetError, CriterionError, InfeasibleBudgetError
@@ -35,113 +36,125 @@ def allocate(
     left: Mapping[str, Sequence[int]] | None = None,
     takes: AllowedWidths | None = None,
 ) -> Plan:
-    """Choose the units to keep.
+    """Choose the units that are kept.
+
+    Equal scores are resolved in favour of the lower index.
 
     Args:
-        structure: from `trace`.
-        scores: per group, one score per unit, higher = keep. Groups without scores stay whole.
-        budget: "keep:F", "macs:F" or "params:F": at most the fraction F of the units, MACs or parameters is kept,
-            and no unit more (where widths are uniform, none more in each of the groups alike) could be kept without
-            exceeding it. "effective" or "effective:B": as many units as the scores' effective sample size (times B)
-            says, with a certificate in the plan.
-        limits: bounds for each group, and whether groups alike get the same width.
-        scope: how units compete, see `Scope`: "global" ranks those of all groups together; "per-cost" too, but by
-            score over how much of what the budget limits the unit's removal from the dense model saves; "relative" by
-            score over the mean of those that are left of its group when it is its turn, which makes any scores
-            comparable and spares groups that have thinned; "local" ranks each group by itself, so that all keep about
-            the same share.
+        structure: of the dense model, from `trace`.
+        scores: per group name, one score per unit, [units], higher = keep. Groups without scores stay whole.
+        budget: "keep:F", "macs:F", "params:F", or another quantity (see `sc.quantity`): at most the fraction F of the
+            units, MACs or parameters is kept, and no further unit (where widths are uniform, none in each group of a
+            role) would fit. "effective" or "effective:B": the effective sample size of the scores, times B, is the
+            number of units kept (arXiv 2509.25606), and the plan has a certificate.
+        limits: bounds for each group, and whether similar groups get the same width.
+        scope: how units compete. "global" ranks the units of all groups by score; "per-cost" by score divided by the
+            amount of the budget's quantity that the removal of the unit from the dense model saves; "relative" by score
+            divided by the mean score of the units that remain in the group when it is the unit's turn, which makes any
+            scores comparable and spares groups that have become narrow; "local" ranks each group by itself, so that all
+            groups keep about the same share.
         left: for a model that was cut before: per group, the units of the dense model that it still has (see
-            `Plan.keep`), in the order of the scores. The structure, the budget, the limits and the plan are about the
-            dense model then, and what is gone stays gone.
-        takes: whether groups that get the same width, by their names, may get this one; by default all may. They get
-            the next above it then.
+            `Plan.keep`), in the order of the scores. Structure, budget, limits and plan still refer to the dense model,
+            and removed units stay removed.
+        takes: whether groups that get the same width, given by their names, may have a width; by default every width
+            is allowed. The next larger allowed width is used instead.
 
     Returns:
-        The plan; ties between equal scores are broken in favour of the lower index.
+        The plan.
 
     Raises:
-        BudgetError: the budget, the limits or the scope cannot be understood.
-        InfeasibleBudgetError: the budget cannot be reached within the limits.
+        BudgetError: the budget, the limits or the scope cannot be understood, or no group has scores.
+        InfeasibleBudgetError: the budget cannot be reached within the limits; the message names the closest one.
         CriterionError: a score is not finite, or the scores do not fit the structure.
         PlanError: scores name a group that the structure does not have.
+
+    Example:
+        >>> structure = sc.trace(model, example_inputs)
+        >>> scores = sc.score(model, data, "l2", structure)
+        >>> plan = sc.allocate(structure, scores, "macs:0.5")
+        >>> plan.pruned.macs <= 0.5 * plan.dense.macs
+        True
     """
     if not isinstance(scores, Mapping):
         raise CriterionError(f"scores must be a mapping from group names, not a {type(scores).__name__}")
-    goal, scope = Budget.parse(budget), Scope.parse(scope)
-    limits = resolve_limits(limits)
-    units = {name: np.array(its) for name, its in (left or {}).items()}
-    roles, held = uniform_roles(structure, scores) if limits.uniform else ([(name,) for name in scores], {})
-    units |= {name: np.arange(structure.group(name).size) for name in scores if name not in {*units, *held}}
-    values = {name: _checked(name, its, len(units[name])) for name, its in scores.items() if name not in held}
+    goal, scope, limits = Budget.parse(budget), Scope.parse(scope), resolve_limits(limits)
+    units = {name: np.array(indices) for name, indices in (left or {}).items()}
+    roles, blocked = uniform_roles(structure, scores) if limits.uniform else ([(name,) for name in scores], {})
+    units |= {name: np.arange(structure.group(name).size) for name in scores if name not in {*units, *blocked}}
+    values = {name: _as_array(name, s, len(units[name])) for name, s in scores.items() if name not in blocked}
     if not values:
         raise BudgetError(
             "there is nothing to prune: no group has scores (see the structure's frozen list for reasons)"
-            + "".join(f"; {name}: {why}" for name, why in held.items())
+            + "".join(f"; {name}: {reason}" for name, reason in blocked.items())
         )
-    rates = ranking_values(scope, structure, values, goal)
-    ranked = {name: np.argsort(-its, kind="stable") for name, its in values.items()}  # best first
-    ladder = RemovalOrder(
-        structure, roles, rates, {name: len(its) for name, its in units.items()}, limits, scope, takes
-    )
+    comparable = ranking_values(scope, structure, values, goal)
+    first_widths = {name: len(indices) for name, indices in units.items()}
+    order = RemovalOrder(structure, roles, comparable, first_widths, limits, scope, takes)
     certificates: dict[str, Certificate] = {}
     if goal.quantity == EFFECTIVE:
-        widths, certificates = _effective(ladder, values, goal.fraction, scope)
+        widths, certificates = _effective_widths(order, values, goal.fraction, scope)
     else:
-        widths = _within(ladder, structure, goal)
-    keep = {**units, **{name: units[name][order[: widths[name]]] for name, order in ranked.items()}}
+        widths = _widths_within(order, goal)
+    best_first = {name: np.argsort(-scores, kind="stable") for name, scores in values.items()}
+    keep = {**units, **{name: units[name][ranked[: widths[name]]] for name, ranked in best_first.items()}}
     return Plan(
         groups={
-            name: GroupPlan(units=structure.group(name).size, keep=tuple(sorted(map(int, its))))
-            for name, its in keep.items()
+            name: GroupPlan(units=structure.group(name).size, keep=tuple(sorted(map(int, indices))))
+            for name, indices in keep.items()
         },
         budget=str(budget),
         scope=scope.value,
         dense=structure.cost(),
         pruned=structure.cost(widths),
-        frozen={**structure.frozen, **held},
+        frozen={**structure.frozen, **blocked},
         certificates=certificates,
     )
 
 
-def _within(ladder: RemovalOrder, structure: Structure, goal: Budget) -> dict[str, int]:
-    """The widths of the shortest prefix of removals that meets the budget, filled up."""
-    dense = goal.amount(structure.cost(), ladder.units)
-    target = goal.fraction * dense
-    lowest = ladder.amount(goal, ladder.widths(ladder.steps))
+def _widths_within(order: RemovalOrder, goal: Budget) -> dict[str, int]:
+    """The widths after the fewest steps that meet the budget, filled up."""
+    quantity = QUANTITIES[goal.quantity]
+
+    def amount(step: int) -> float:
+        return quantity.amount(order.structure, order.widths(step))
+
+    dense = quantity.amount(order.structure, order.dense)
+    target, lowest = goal.fraction * dense, amount(order.steps)
     if lowest > target:
         raise InfeasibleBudgetError(
-            f"budget {str(goal)!r} cannot be reached with {ladder.limits}: the least that can be kept is "
-            f'"{goal.quantity}:{np.ceil(lowest / dense * 1e4) / 1e4:g}"; relax the limits, or keep or freeze less'
+            f"budget {str(goal)!r} cannot be reached with {order.limits}: at least "
+            f'"{goal.quantity}:{np.ceil(lowest / dense * 1e4) / 1e4:g}" ({lowest:,} {quantity.unit}) must be kept; '
+            "relax the limits, or keep or freeze less"
         )
-    step = bisect_left(range(ladder.steps), -target, key=lambda s: -ladder.amount(goal, ladder.widths(s)))
-    return ladder.fill(goal, target, ladder.widths(step))
+    step = bisect_left(range(order.steps), -target, key=lambda step: -amount(step))
+    return order.fill(quantity, target, order.widths(step))
 
 
-def _effective(
-    ladder: RemovalOrder, values: Mapping[str, np.ndarray], beta: float, scope: Scope
+def _effective_widths(
+    order: RemovalOrder, values: Mapping[str, np.ndarray], beta: float, scope: Scope
 ) -> tuple[dict[str, int], dict[str, Certificate]]:
-    """The effective number of units: of all groups together, or of each by itself; limits have the last word.
+    """The effective number of units, of all groups together or of each group, within the limits; and certificates.
 
-    This number is about scores and no cost, so those are ranked as they are.
-
-    Groups that have the same width get the mean of their numbers.
+    The effective number depends on the scores and on no cost, so it is taken of the scores as they are. Groups of the
+    same width get the mean of their numbers.
     """
-    tensors = {name: torch.from_numpy(its) for name, its in values.items()}
+    tensors = {name: torch.from_numpy(scores) for name, scores in values.items()}
     if scope is not Scope.LOCAL:
-        everything = torch.cat(list(tensors.values()))
+        pooled = torch.cat(list(tensors.values()))
         where = "all groups"
-        widths = ladder.widths(ladder.steps_to(effective_count(everything, beta, where)))
-        return widths, {where: certificate(everything, beta, sum(widths[name] for name in values), where)}
-    widths, certificates = ladder.widths(0), {}
-    for role in ladder.roles:
+        widths = order.widths(order.steps_to(effective_count(pooled, beta, where)))
+        return widths, {where: certificate(pooled, beta, sum(widths[name] for name in values), where)}
+    widths, certificates = order.widths(0), {}
+    for role in order.roles:
         counts = [effective_count(tensors[name], beta, f"group {name!r}") for name in role]
-        widths |= dict.fromkeys(role, ladder.allowed(role, round(sum(counts) / len(counts))))
-    for name, its in tensors.items():
-        certificates[name] = certificate(its, beta, widths[name], f"group {name!r}")
+        widths |= dict.fromkeys(role, order.allowed(role, round(sum(counts) / len(counts))))
+    for name, scores in tensors.items():
+        certificates[name] = certificate(scores, beta, widths[name], f"group {name!r}")
     return widths, certificates
 
 
-def _checked(name: str, scores: Any, units: int) -> np.ndarray:
+def _as_array(name: str, scores: Any, units: int) -> np.ndarray:
+    """The scores of a group as float64 [units], checked."""
     try:
         values = torch.as_tensor(scores).detach().double().cpu().numpy()
     except (TypeError, ValueError, RuntimeError) as error:

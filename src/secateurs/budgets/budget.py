@@ -1,29 +1,31 @@
-"""Budgets: what is to be left of a model, as users write it."""
+"""Budgets: how much of the dense model is kept, in the form that users write."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
+from secateurs.budgets.quantity import QUANTITIES
 from secateurs.errors import BudgetError
-from secateurs.structure import Cost
-
-QUANTITIES = {
-    "keep": "units of all groups",
-    "macs": "multiply-accumulate operations of the model",
-    "params": "parameters of the model",
-}
 
 EFFECTIVE = "effective"
-"""As many units as there are effective ones, by EMP (arXiv 2509.25606), times a factor that is 1 if not given."""
+"""The budget that keeps the effective number of units by EMP (arXiv 2509.25606), times an optional factor."""
 
 
 @dataclass(frozen=True)
 class Budget:
-    """Keep at most this fraction of a quantity, or as many units as are effective.
+    """How much of the dense model is kept: at most a fraction of a quantity, or the effective number of units.
 
     Attributes:
-        quantity: "keep" (units), "macs", "params" or "effective".
-        fraction: in (0, 1], of the dense model's; for "effective", the factor β > 0.
+        quantity: the name of a quantity, such as "keep" (units), "macs" or "params"; or "effective".
+        fraction: the fraction of the dense model's amount that is kept, in (0, 1]; for "effective", the factor β > 0.
+
+    Example:
+        >>> from secateurs.budgets import Budget
+        >>> budget = Budget.parse("macs:0.5")
+        >>> budget.quantity, budget.fraction
+        ('macs', 0.5)
+        >>> str(budget)
+        'macs:0.5'
     """
 
     quantity: str
@@ -51,10 +53,6 @@ class Budget:
                 f'or "{EFFECTIVE}", or "{EFFECTIVE}:B" with a factor B > 0'
             )
         return cls(quantity, fraction)
-
-    def amount(self, cost: Cost, units: int) -> int:
-        """The quantity that the budget is about, of a model with this cost and this many units in its groups."""
-        return {"keep": units, "macs": cost.macs, "params": cost.params}[self.quantity]
 
     def __str__(self) -> str:
         if self.quantity == EFFECTIVE and self.fraction == 1:

@@ -1,4 +1,4 @@
-"""The evidence that an effective number of components rests on."""
+"""The evidence for an effective number of components."""
 
 from __future__ import annotations
 
@@ -10,18 +10,18 @@ from pydantic import ConfigDict
 
 @dataclass(frozen=True)
 class Certificate:
-    """What the choice of the effective number of components rests on.
+    """The evidence for an effective number of components (EMP, arXiv 2509.25606).
 
     Attributes:
-        components: how many there are, N.
-        n_eff: 1 / Σ ω², with ω the scores' magnitudes divided by their sum.
-        cv: the coefficient of variation of the scores' magnitudes; N / N_eff = 1 + CV², whatever the scores are of.
-        beta: the factor asked for.
-        kept: how many are kept, ν (after limits, where there are any).
-        mass: the share of the scores' magnitudes that is kept.
-        bound: the least that mass can be for this N and ν = ⌊N_eff⌋ (Prop. 1); None where the proposition says nothing
+        components: the number of components, N.
+        n_eff: 1 / Σ ω², with ω the magnitudes of the scores divided by their sum.
+        cv: the coefficient of variation of the magnitudes; N / N_eff = 1 + CV² for any scores.
+        beta: the factor β of the budget.
+        kept: the number of components that are kept, ν, within the limits.
+        mass: the share of the magnitudes that the kept components have.
+        bound: a lower bound of `mass` for this N and ν = ⌊N_eff⌋ (Prop. 1); None where the proposition does not apply
             (ν < 2, ν = N, β ≠ 1, limits).
-        sharper_bound: the same for the actual N_eff.
+        sharper_bound: the same bound for the actual N_eff.
     """
 
     __pydantic_config__: ClassVar[ConfigDict] = ConfigDict(extra="forbid", strict=True)

@@ -1,25 +1,25 @@
-"""EMP: how many components are effective, by the effective sample size of their scores (arXiv 2509.25606)."""
+"""The effective number of components by EMP: the effective sample size of their scores (arXiv 2509.25606)."""
 
 from __future__ import annotations
 
 import math
-import warnings
 
 import torch
 from torch import Tensor
 
 from secateurs.budgets.certificate import Certificate
 from secateurs.errors import AllZeroWarning, CriterionError
+from secateurs.utils import warn_user
 
 PART = 2**17
-"""Entries that are looked at together: as many as a processor's cache holds."""
+"""Entries that are processed together: as many as fit into the cache of a processor."""
 
 
 def magnitudes(scores: Tensor, where: str) -> Tensor:
-    """Scores as EMP takes them, float64 [pools, N]: those of a pool shifted by their minimum if any is negative.
+    """The scores that EMP works on, float64 [pools, N]: a pool with a negative score is shifted by its minimum.
 
     Raises:
-        CriterionError: there are none, or one is not finite.
+        CriterionError: there are no scores, or one is not finite.
     """
     values = scores.detach().double()
     if not values.numel() or not torch.isfinite(values).all():
@@ -28,12 +28,12 @@ def magnitudes(scores: Tensor, where: str) -> Tensor:
 
 
 def effective_count(scores: Tensor, beta: float = 1.0, where: str = "these components") -> int:
-    """How many components to keep: ν = ⌊β · N_eff⌋, at least 1 and at most all (EMP, Algorithm 1).
+    """The number of components to keep: ν = ⌊β · N_eff⌋, at least 1 and at most all (EMP, Algorithm 1).
 
     Args:
         scores: [N]; if all are zero, all are kept, with an `AllZeroWarning`.
-        beta: scales the number.
-        where: of what, for messages.
+        beta: the factor β > 0.
+        where: a name of the components, for messages.
 
     Raises:
         CriterionError: there are no scores, or one is not finite.
@@ -43,19 +43,19 @@ def effective_count(scores: Tensor, beta: float = 1.0, where: str = "these compo
 
 def effective_counts(scores: Tensor, beta: float = 1.0, where: str = "these components") -> Tensor:
     """`effective_count` of each of several pools: int64 [pools], for scores [pools, N]."""
-    counts, silent = [], 0
+    counts, undecided = [], 0
     for part in _parts(scores):
         values = magnitudes(part, where)
-        silent += int((values.amax(1) == 0).sum())
-        # N equal scores have N_eff = N but for rounding.
+        undecided += int((values.amax(1) == 0).sum())
+        # N equal scores have N_eff = N up to rounding.
         wanted = torch.floor(beta * effective_number(values) * (1 + 1e-12)).clamp(1, values.shape[1])
         counts.append(torch.where(values.amax(1) == 0, values.shape[1], wanted).long())
-    if silent:
-        several = "" if len(scores) == 1 else f" ({silent} of {len(scores)})"
-        warnings.warn(
-            f"all scores of {where}{several} are zero, or equal and negative: nothing tells them apart; all are kept",
+    if undecided:
+        several = "" if len(scores) == 1 else f" ({undecided} of {len(scores)})"
+        warn_user(
+            f"all scores of {where}{several} are zero, or equal and negative, and do not distinguish the components: "
+            "all are kept",
             AllZeroWarning,
-            stacklevel=3,
         )
     return torch.cat(counts)
 
@@ -68,29 +68,29 @@ def effective_number(values: Tensor) -> Tensor:
 
 
 def certificate(scores: Tensor, beta: float, kept: int, where: str = "these components") -> Certificate:
-    """What keeping the best `kept` components rests on.
+    """The evidence for keeping the best `kept` components.
 
     Args:
         scores: [N].
-        beta: as for `effective_count`.
-        kept: what that gave, or limits made of it.
-        where: of what, for messages.
+        beta: the factor that was given to `effective_count`.
+        kept: the number that `effective_count` returned, or the number within the limits.
+        where: a name of the components, for messages.
     """
     return certificates(scores.reshape(1, -1), beta, torch.tensor([kept]), where)[0]
 
 
 def certificates(scores: Tensor, beta: float, kept: Tensor, where: str = "these components") -> list[Certificate]:
     """`certificate` of each of several pools, from scores [pools, N] and the numbers kept, int64 [pools]."""
-    found = []
-    total, left = scores.shape[1], iter(kept.tolist())
+    result: list[Certificate] = []
+    total, remaining = scores.shape[1], iter(kept.tolist())
     for part in _parts(scores):
         values = magnitudes(part.sort(dim=1, descending=True).values, where)
-        counts = torch.tensor([next(left) for _ in values], device=values.device)
+        counts = torch.tensor([next(remaining) for _ in values], device=values.device)
         best = (values * (torch.arange(total, device=values.device) < counts[:, None])).sum(1)
         mean, spread = values.mean(1), values.std(1, correction=0)
         columns = (counts, effective_number(values), mean, spread, best / (mean * total))
-        found += [_certified(total, beta, *row) for row in zip(*(its.tolist() for its in columns), strict=True)]
-    return found
+        result += [_certified(total, beta, *row) for row in zip(*(column.tolist() for column in columns), strict=True)]
+    return result
 
 
 def _certified(
@@ -114,6 +114,6 @@ def _parts(scores: Tensor) -> tuple[Tensor, ...]:
 
 
 def _bound(total: int, kept: int, n_eff: float) -> float:
-    """The mass of the largest `kept` of `total` weights of which one is large and all others are equal, given N_eff."""
+    """The mass of the largest `kept` of `total` weights, given N_eff, if one is large and all others are equal."""
     rest = max(total - n_eff, 0) / (n_eff * (total - 1))
     return kept / total + (total - kept) / total * math.sqrt(rest)

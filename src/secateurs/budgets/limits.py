@@ -1,4 +1,4 @@
-"""Limits: what a budget may not do to a single group."""
+"""Limits: bounds on the width of each group, whatever the budget."""
 
 from __future__ import annotations
 
@@ -16,17 +16,23 @@ class Limits:
     A fraction in (0, 1] is a share of the group's units, an integer a number of them (so 1 is one unit, 1.0 all).
 
     Attributes:
-        floor: the least that is kept.
-        cap: the most that is kept.
-        multiple: widths are multiples of this, rounded up; a group that is not cut keeps its width.
-        uniform: groups of the same kind and size get the same width, so that a configuration with one number for all
-            blocks can tell it; each keeps the units that are best in it. Where one of them cannot be cut, or has no
-            scores, all stay as they are. None is for `prune` and `gradual` to decide: they take it for models that
-            generate text with `transformers` and for no others, unless one effective number of units is asked for all
-            groups. `allocate` takes it for no.
+        floor: the least number of units that a group keeps.
+        cap: the largest number of units that a group keeps.
+        multiple: widths are multiples of this number, rounded up; a group that is not cut keeps its width.
+        uniform: whether groups of the same kind and size get the same width, so that a configuration with one number
+            for all blocks can describe them; each keeps its own best units. If one of them cannot be cut, or has no
+            scores, all stay whole. With None, `prune` and `gradual` decide: True for models that generate text with
+            `transformers`, unless one effective number of units is requested for all groups; `allocate` takes None
+            as False.
 
     Raises:
         BudgetError: a limit is out of range.
+
+    Example:
+        >>> limits = sc.Limits(floor=0.25, multiple=4)  # at least a quarter of each group, in multiples of 4
+        >>> result = sc.prune(model, data, "l2", "macs:0.5", limits=limits)
+        >>> [width % 4 for width in result.plan.widths.values()]
+        [0, 0, 0]
     """
 
     floor: float | int = 1
@@ -44,10 +50,14 @@ class Limits:
         if isinstance(self.multiple, bool) or not isinstance(self.multiple, int) or self.multiple < 1:
             raise BudgetError(f"limit multiple={self.multiple!r} must be an integer ≥ 1")
         if not (self.uniform is None or isinstance(self.uniform, bool)):
-            raise BudgetError(f"limit uniform={self.uniform!r} must be True, False, or None for what suits the model")
+            raise BudgetError(f"limit uniform={self.uniform!r} must be True, False, or None (decided by the model)")
 
     def bounds(self, units: int, least: int = 1) -> tuple[int, int]:
-        """The least and the most that a group of this size may keep, of which at `least` so many are needed.
+        """The least and the largest width of a group.
+
+        Args:
+            units: the size of the group.
+            least: the number of units that the group needs, whatever the limits.
 
         Raises:
             BudgetError: no width satisfies all limits.
@@ -64,24 +74,24 @@ class Limits:
         return low, high
 
     def width(self, wanted: int, units: int) -> int:
-        """The width allowed by `multiple` next above `wanted`."""
+        """The least width from `wanted` up that `multiple` allows."""
         return min(-(-wanted // self.multiple) * self.multiple, units)
 
 
 def resolve_limits(limits: Limits | None, model: nn.Module | None = None, pooled: bool = False) -> Limits:
-    """The limits that are meant, with `uniform` decided.
+    """The limits with `uniform` decided.
 
     Args:
-        limits: as given; None for none.
-        model: widths are uniform by default if it can generate text with `transformers`.
-        pooled: whether all units are asked to be one pool, of which any may go; then they are not.
+        limits: as the user gave them; None for the defaults.
+        model: widths are uniform by default if the model generates text with `transformers`.
+        pooled: whether all units form one pool from which any may be removed; then widths are not uniform by default.
 
     Raises:
-        BudgetError: these are no limits.
+        BudgetError: `limits` is not a `Limits`.
     """
     limits = Limits() if limits is None else limits
     if not isinstance(limits, Limits):
-        raise BudgetError(f"limits must be made by Limits(...), not {limits!r}")
+        raise BudgetError(f"limits must be a Limits, not {limits!r}; give Limits(floor=..., cap=..., ...)")
     if limits.uniform is not None:
         return limits
     generates = getattr(model, "can_generate", None)
@@ -89,6 +99,7 @@ def resolve_limits(limits: Limits | None, model: nn.Module | None = None, pooled
 
 
 def _count(limit: float | int, units: int, up: bool) -> int:
+    """The number of units that a limit means, rounded up or down."""
     if isinstance(limit, int):
         return min(limit, units)
     share = limit * units

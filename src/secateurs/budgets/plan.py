@@ -1,4 +1,4 @@
-"""A plan: which units stay, as data that can be saved, read and applied anywhere."""
+"""Plans: the units that are kept, as data that can be saved, read and applied anywhere."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ Index = Annotated[int, Field(ge=0)]
 
 
 class GroupPlan(BaseModel):
-    """What happens to one group.
+    """The units of one group that are kept.
 
     Attributes:
-        units: how many there are.
-        keep: ascending indices of those that stay.
+        units: the number of units of the dense model.
+        keep: ascending indices of the units that are kept.
     """
 
     model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
@@ -36,16 +36,24 @@ class GroupPlan(BaseModel):
 
 
 class Plan(BaseModel):
-    """Which units of which groups stay, and what that is expected to cost.
+    """The units of each group that are kept, and the cost of the model before and after.
 
     Attributes:
-        groups: per group name, its size and the units that stay. Groups not named stay whole.
-        budget: the budget that was asked for, such as "macs:0.5".
+        groups: per group name, the size of the group and the units that are kept. Groups not named stay whole.
+        budget: the budget, such as "macs:0.5".
         scope: how units competed; see `allocate`.
-        dense: cost of the model before.
-        pruned: cost of the model after, which the cut model has exactly.
-        frozen: groups that could not be pruned, and why (see `Structure.frozen`).
-        certificates: for the budget "effective", what it rests on, per group, or for "all groups" together.
+        dense: the cost of the dense model.
+        pruned: the exact cost of the cut model.
+        frozen: groups that could not be pruned, and the reasons; see `Structure.frozen`.
+        certificates: for the budget "effective", the evidence per group name, or for "all groups" together.
+
+    Example:
+        >>> structure = sc.trace(model, example_inputs)
+        >>> plan = sc.allocate(structure, sc.score(model, data, "l2", structure), "keep:0.5", scope="local")
+        >>> plan.widths
+        {'0': 4, '3': 6, '7': 8}
+        >>> sc.Plan.model_validate_json(plan.model_dump_json()) == plan
+        True
     """
 
     model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
@@ -60,20 +68,20 @@ class Plan(BaseModel):
 
     @property
     def keep(self) -> dict[str, tuple[int, ...]]:
-        """Group name to the indices of the units that stay."""
+        """Per group name, the indices of the units that are kept."""
         return {name: group.keep for name, group in self.groups.items()}
 
     @property
     def widths(self) -> dict[str, int]:
-        """Group name to the number of units that stay."""
+        """Per group name, the number of units that are kept."""
         return {name: len(group.keep) for name, group in self.groups.items()}
 
     def removed(self) -> dict[str, tuple[int, ...]]:
-        """Group name to the indices of the units that go."""
+        """Per group name, the indices of the units that are removed."""
         return {name: tuple(sorted(set(range(g.units)) - set(g.keep))) for name, g in self.groups.items()}
 
     def check(self, structure: Structure) -> None:
-        """See that the plan was made for this structure.
+        """Check that the plan was made for this structure.
 
         Raises:
             PlanError: a group does not exist, is frozen, has another number of units, or keeps too few.
@@ -91,28 +99,28 @@ class Plan(BaseModel):
                 )
         if structure.cost(self.widths).params != self.pruned.params:
             raise PlanError(
-                f"the plan is for another model, or was altered: it foretells {self.pruned.params:,} parameters, "
-                f"the model's structure {structure.cost(self.widths).params:,}"
+                f"the plan is for another model, or was altered: it predicts {self.pruned.params:,} parameters, "
+                f"the structure of the model {structure.cost(self.widths).params:,}"
             )
 
     def since(self, earlier: Plan) -> Plan:
-        """What remains to be removed from the model that an earlier plan left, as a plan for that model.
+        """The plan that cuts the model which an earlier plan left down to this plan.
 
         Args:
-            earlier: for the same dense model; it kept whatever this plan keeps.
+            earlier: a plan for the same dense model that keeps every unit which this plan keeps.
         """
         groups = {}
         for name, group in self.groups.items():
-            there = earlier.keep.get(name, tuple(range(group.units)))
-            if set(group.keep) != set(there):
-                groups[name] = GroupPlan(units=len(there), keep=tuple(map(there.index, group.keep)))
+            remaining = earlier.keep.get(name, tuple(range(group.units)))
+            if set(group.keep) != set(remaining):
+                groups[name] = GroupPlan(units=len(remaining), keep=tuple(map(remaining.index, group.keep)))
         return self.model_copy(update={"groups": groups, "dense": earlier.pruned})
 
-    def without(self, names: dict[str, str], structure: Structure) -> Plan:
-        """The plan with these groups left whole, for these reasons."""
-        groups = {name: group for name, group in self.groups.items() if name not in names}
+    def without(self, reasons: dict[str, str], structure: Structure) -> Plan:
+        """The plan with some groups left whole, given by name with the reason."""
+        groups = {name: group for name, group in self.groups.items() if name not in reasons}
         pruned = structure.cost({name: len(group.keep) for name, group in groups.items()})
-        return self.model_copy(update={"groups": groups, "pruned": pruned, "frozen": {**self.frozen, **names}})
+        return self.model_copy(update={"groups": groups, "pruned": pruned, "frozen": {**self.frozen, **reasons}})
 
     def save(self, path: str | Path) -> None:
         """Write the plan as JSON.
@@ -146,5 +154,5 @@ class Plan(BaseModel):
         return text + (
             f"\nparameters {self.dense.params:,} → {self.pruned.params:,}, "
             f"MACs {self.dense.macs:,} → {self.pruned.macs:,}\n"
-            + "".join(f"effective, {name}: {its}\n" for name, its in self.certificates.items())
+            + "".join(f"effective, {name}: {certificate}\n" for name, certificate in self.certificates.items())
         )

@@ -8,8 +8,9 @@ from enum import Enum
 import numpy as np
 
 from secateurs.budgets.budget import EFFECTIVE, Budget
+from secateurs.budgets.quantity import QUANTITIES
 from secateurs.errors import BudgetError, CriterionError
-from secateurs.structure import IncrementalCost, Structure
+from secateurs.structure import Structure
 
 
 class Scope(str, Enum):
@@ -19,6 +20,7 @@ class Scope(str, Enum):
         description: one line about the scope, for help texts.
 
     Example:
+        >>> from secateurs.budgets import Scope
         >>> Scope.parse("per-cost") is Scope.PER_COST
         True
         >>> Scope.LOCAL == "local"
@@ -92,26 +94,23 @@ def ranking_values(
 
 
 def _rates(structure: Structure, values: Mapping[str, np.ndarray], goal: Budget) -> dict[str, np.ndarray]:
-    """Scores for each unit of cost that is saved when one unit goes; what saves nothing goes last."""
-    if goal.quantity == "keep":  # every unit saves the same
-        return dict(values)
-    pricing, rates = IncrementalCost(structure, {name: structure.group(name).size for name in structure.groups}), {}
-    for name, its in values.items():
-        fewer = pricing.at({name: structure.group(name).size - 1})
-        saved = goal.amount(pricing.cost, 0) - goal.amount(fewer, 0)
-        rates[name] = its / saved if saved else np.full(len(its), np.inf)
-    return rates
+    """Scores divided by what the removal of one unit saves; units that save nothing are removed last."""
+    savings = QUANTITIES[goal.quantity].savings(structure, values)
+    return {
+        name: scores / savings[name] if savings[name] > 0 else np.full(len(scores), np.inf)
+        for name, scores in values.items()
+    }
 
 
 def _shares(scores: np.ndarray) -> np.ndarray:
-    """Each score over the mean of those that are left of its group when it is its turn to go; in [0, 1].
+    """Each score divided by the mean score of the units that remain when it is the unit's turn to go, in [0, 1].
 
-    Where that would fall as the group thins, it stays as it is, so that units keep their order.
+    Where this quotient would fall as the group gets narrower, it stays as it is, so that units keep their order.
     """
     order = np.argsort(scores, kind="stable")  # worst first
     worst_first = scores[order]
-    left = worst_first[::-1].cumsum()[::-1] / np.arange(len(scores), 0, -1)
-    shares = np.divide(worst_first, left, out=np.zeros(len(scores)), where=left > 0)
-    found = np.empty(len(scores))
-    found[order] = np.maximum.accumulate(shares)
-    return found
+    means = worst_first[::-1].cumsum()[::-1] / np.arange(len(scores), 0, -1)
+    quotients = np.divide(worst_first, means, out=np.zeros(len(scores)), where=means > 0)
+    shares = np.empty(len(scores))
+    shares[order] = np.maximum.accumulate(quotients)
+    return shares

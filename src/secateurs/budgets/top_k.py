@@ -1,4 +1,4 @@
-"""Choosing the best of scored entries: single weights, or features of an input."""
+"""The best of scored entries: single weights, or features of an input."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ from secateurs.budgets.effective import effective_counts
 from secateurs.errors import BudgetError
 
 
-def parse_share(budget: str, what: str) -> Budget:
-    """Read "keep:F", "effective" or "effective:B".
+def parse_share(budget: str | Budget, what: str) -> Budget:
+    """Read a budget for entries: "keep:F", "effective" or "effective:B".
 
     Args:
-        budget: the text.
-        what: is kept, for messages.
+        budget: the text, or a `Budget`.
+        what: a name of the entries, for messages.
 
     Raises:
         BudgetError: the text is no such budget.
@@ -26,24 +26,24 @@ def parse_share(budget: str, what: str) -> Budget:
         goal = None
     if goal is None or goal.quantity not in ("keep", EFFECTIVE):
         raise BudgetError(
-            f'budget {budget!r} is not one for {what}: give "keep:F" with the fraction F in (0, 1] that is kept, '
-            f'"{EFFECTIVE}", or "{EFFECTIVE}:B" with a factor B > 0'
+            f'budget {str(budget)!r} cannot be used for {what}: give "keep:F" with the fraction F in (0, 1] that is '
+            f'kept, "{EFFECTIVE}", or "{EFFECTIVE}:B" with a factor B > 0'
         )
     return goal
 
 
 def number(goal: Budget, scores: Tensor, where: str) -> int:
-    """How many of these entries [N] are kept; see `numbers`."""
+    """The number of entries that are kept, of scores [N]; see `numbers`."""
     return int(numbers(goal, scores[None], where))
 
 
 def numbers(goal: Budget, scores: Tensor, where: str) -> Tensor:
-    """How many entries of each pool are kept: ⌊F · N⌋, at least one, or the effective number (EMP, arXiv 2509.25606).
+    """The number of entries of each pool that are kept: max(⌊F · N⌋, 1), or the effective number (arXiv 2509.25606).
 
     Args:
-        goal: "keep" or "effective".
+        goal: a budget for "keep" or "effective".
         scores: [pools, N].
-        where: of what, for messages.
+        where: a name of the entries, for messages.
 
     Returns:
         int64 [pools].
@@ -58,14 +58,14 @@ def numbers(goal: Budget, scores: Tensor, where: str) -> Tensor:
 
 
 def best(scores: Tensor, counts: Tensor) -> Tensor:
-    """The highest scores of each pool; of equal ones those with the lower index.
+    """Mark the entries with the highest scores of each pool; equal scores are resolved for the lower index.
 
     Args:
         scores: [pools, entries].
-        counts: how many of each pool, int64 [pools].
+        counts: the number of entries to mark in each pool, int64 [pools].
 
     Returns:
-        bool [pools, entries], with exactly `counts` true entries in each row.
+        bool [pools, entries], with exactly `counts` true entries per row.
     """
     order = scores.argsort(dim=1, descending=True, stable=True)
     ranks = torch.arange(scores.shape[1], device=scores.device)

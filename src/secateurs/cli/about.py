@@ -44,7 +44,7 @@ def list_(
     if what and what not in LISTS:
         raise typer.BadParameter(f"{what!r} is none of {', '.join(LISTS)}")
     wanted = [what] if what else LISTS
-    budgets = {f"{name}:F": f"at most the fraction F in (0, 1] of the {of}" for name, of in QUANTITIES.items()}
+    budgets = {f"{q.name}:F": f"at most the fraction F in (0, 1]: {q.summary}" for q in QUANTITIES.values()}
     budgets[f"{EFFECTIVE}, {EFFECTIVE}:B"] = "as many units as the scores' effective sample size (times B) says"
     if as_json:
         everything = {"criteria": {c.name: described(c) for c in CRITERIA.values()}, "budgets": budgets, "kinds": KINDS}
