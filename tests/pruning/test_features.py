@@ -210,7 +210,7 @@ def test_it_prints_what_was_kept_and_what_it_cost(net, batches):
             "'tailor' is none of taylor, magnitude",
         ),
         (lambda x, y: [(x, y)], {"budget": "macs:0.5"}, BudgetError, "'macs:0.5' cannot be used for input features"),
-        (lambda x, y: [(x, y)], {"budget": "2:4"}, BudgetError, "not one for input features"),
+        (lambda x, y: [(x, y)], {"budget": "2:4"}, BudgetError, "cannot be used for input features"),
         (lambda x, y: iter([(x, y)]), {}, DataError, "only once"),
         (lambda x, y: [], {}, DataError, "empty"),
         (lambda x, y: [x], {}, DataError, "no targets"),
