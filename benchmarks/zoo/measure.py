@@ -23,9 +23,9 @@ import secateurs as sc
 from benchmarks.zoo import BY_NAME
 from secateurs.budgets.plan import Plan
 from secateurs.data.call import as_call
+from secateurs.structure import outputs_of
 from secateurs.structure.axis import leaves
 from secateurs.structure.structure import Structure
-from secateurs.structure.trace import outputs_of
 from secateurs.surgery.apply import apply_and_report
 from secateurs.surgery.cut import cut
 from secateurs.surgery.stale_attributes import HeldSizes, assign

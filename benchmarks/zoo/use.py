@@ -21,7 +21,7 @@ import secateurs as sc
 from benchmarks.zoo import BY_NAME
 from secateurs.data.call import as_call
 from secateurs.persist.save import save
-from secateurs.structure.trace import outputs_of
+from secateurs.structure import outputs_of
 from secateurs.surgery.apply import Cut, apply_and_report
 from secateurs.utils.environment import environment
 

@@ -14,7 +14,7 @@ from secateurs.pruning.depth import LayerRanking, drop_layers, rank_layers
 from secateurs.pruning.gradual import gradual
 from secateurs.pruning.layerwise import Layerwise
 from secateurs.pruning.unstructured import Masked, mask
-from secateurs.structure import Cost, Structure, cost, trace
+from secateurs.structure import Cost, Structure, cost, rule, trace
 from secateurs.surgery import Compensation, apply, apply_, carry_optimizer, check_optimizer, compensate
 from secateurs.training import Recovery, differentiation_loss, finetune, recalibrate, track
 
@@ -26,5 +26,5 @@ __all__ = [
     "allocate", "apply", "apply_", "carry_optimizer", "check", "check_optimizer", "compensate", "cost", "criterion",
     "differentiation_loss", "drop_layers", "finetune", "gradual", "harness", "load", "mask", "mean_loss",
     "ndi_report", "perplexity", "prune", "quantity", "random_inputs", "rank_features", "rank_layers", "recalibrate",
-    "score", "score_many", "shard", "text_data", "tokens_per_second", "trace", "track",
+    "rule", "score", "score_many", "shard", "text_data", "tokens_per_second", "trace", "track",
 ]  # fmt: skip

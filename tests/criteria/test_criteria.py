@@ -16,7 +16,7 @@ from secateurs.criteria.registry import CRITERIA
 from secateurs.errors import CriterionError, DataError, DeadUnitsWarning, UnscoredWarning
 from secateurs.observe.observe import observe
 from secateurs.observe.totals import FiringCounts
-from secateurs.structure.trace import outputs_of
+from secateurs.structure import outputs_of
 
 
 def pairwise(maps):

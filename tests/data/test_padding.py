@@ -16,7 +16,7 @@ from secateurs.observe.observe import observe
 from secateurs.observe.padding import without_padding
 from secateurs.observe.samples import Pooled, Sampled
 from secateurs.observe.totals import FiringCounts, Moments, Totals
-from secateurs.structure.groups import Seen
+from secateurs.structure import ObservedUnits
 
 STATISTICS = (FiringCounts, Totals, Moments, Pooled, Sampled, MapRanks, NuclearDrops)
 LENGTHS = st.lists(st.integers(1, 6), min_size=2, max_size=6)
@@ -35,7 +35,7 @@ def padded(samples, size, left):
         n = sample.shape[2]
         part = slice(size - n, size) if left[i] else slice(0, n)
         x[i, :, part], counted[i, part] = sample[0], True
-    return Seen(x, counted)
+    return ObservedUnits(x, counted)
 
 
 @pytest.mark.parametrize("kind", STATISTICS)

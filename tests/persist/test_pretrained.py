@@ -13,7 +13,7 @@ import secateurs as sc
 from benchmarks.zoo import BY_NAME
 from secateurs.cli import app
 from secateurs.errors import PersistError, UsageError
-from secateurs.structure.trace import outputs_of
+from secateurs.structure import outputs_of
 
 UNIFORM = sc.Limits(uniform=True)
 BODY = {"vocab_size": 128, "hidden_size": 64, "num_hidden_layers": 2, "intermediate_size": 96, "num_attention_heads": 8,

@@ -39,7 +39,7 @@ def list_(
     """List the criteria, the forms of a budget and the kinds of units."""
     from secateurs.budgets import EFFECTIVE, QUANTITIES
     from secateurs.criteria import CRITERIA, described
-    from secateurs.structure import DEFAULT, KINDS
+    from secateurs.structure import DEFAULT_KINDS, UNIT_KINDS
 
     if what and what not in LISTS:
         raise typer.BadParameter(f"{what!r} is none of {', '.join(LISTS)}")
@@ -47,7 +47,8 @@ def list_(
     budgets = {f"{q.name}:F": f"at most the fraction F in (0, 1]: {q.summary}" for q in QUANTITIES.values()}
     budgets[f"{EFFECTIVE}, {EFFECTIVE}:B"] = "as many units as the scores' effective sample size (times B) says"
     if as_json:
-        everything = {"criteria": {c.name: described(c) for c in CRITERIA.values()}, "budgets": budgets, "kinds": KINDS}
+        criteria = {criterion.name: described(criterion) for criterion in CRITERIA.values()}
+        everything = {"criteria": criteria, "budgets": budgets, "kinds": UNIT_KINDS}
         print_json({name: everything[name] for name in wanted})
         return
     if "criteria" in wanted:
@@ -64,7 +65,7 @@ def list_(
     if "budgets" in wanted:
         print_table("Budgets", ["form", "what is kept"], list(budgets.items()))
     if "kinds" in wanted:
-        rows = [(k, "yes" if k in DEFAULT else "no", f"unit {v}") for k, v in KINDS.items()]
+        rows = [(k, "yes" if k in DEFAULT_KINDS else "no", f"unit {v}") for k, v in UNIT_KINDS.items()]
         print_table("Kinds of units", ["kind", "by default", "what"], rows)
 
 

@@ -15,7 +15,7 @@ from secateurs.errors import DataError
 from secateurs.huggingface import add_decoder_inputs
 from secateurs.observe.padding import without_padding
 from secateurs.observe.statistics import Statistic, merge_statistics
-from secateurs.structure import OUTPUT, Arguments, Frame, Seen, Site, Tap, Watcher, outputs_of
+from secateurs.structure import OUTPUT, Arguments, Frame, ObservedUnits, Site, Tap, Watcher, outputs_of
 from secateurs.utils import Progress, device_of, evaluating, silent
 
 Wanted = Mapping[Tap, Iterable[type[Statistic]]]
@@ -188,7 +188,7 @@ class _Observer(Watcher):
             self._sorted = x, tap.unsorted(x, sort.order)
         return self._sorted[1]
 
-    def _prepare(self, x: Tensor, seen: Seen, tap: Tap) -> tuple[Tensor, Tensor | None]:
+    def _prepare(self, x: Tensor, seen: ObservedUnits, tap: Tap) -> tuple[Tensor, Tensor | None]:
         """The units without padding; a place that sees the same tensor right after another gets the same ones."""
         view = seen.units.shape, seen.units.stride(), seen.units.storage_offset()
         layout = x._version, *view, seen.counted is None, tap.window, tap.expert

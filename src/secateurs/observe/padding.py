@@ -5,10 +5,10 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from secateurs.structure import Seen
+from secateurs.structure import ObservedUnits
 
 
-def without_padding(seen: Seen) -> tuple[Tensor, Tensor | None]:
+def without_padding(seen: ObservedUnits) -> tuple[Tensor, Tensor | None]:
     """Units from each sample's first position on that is no padding, and how many of these there are.
 
     Returns:

@@ -6,20 +6,24 @@ from secateurs.structure.check_shapes import check_shapes
 from secateurs.structure.contraction import Contraction
 from secateurs.structure.cost import Cost, cost
 from secateurs.structure.dispatch import COPY, Site, Watcher
-from secateurs.structure.groups import Group, Member, Seen, Tap
+from secateurs.structure.groups import Group, Member
 from secateurs.structure.incremental_cost import IncrementalCost
 from secateurs.structure.indexing import kept_entries, size_of, sliced, take_units, zeroed
-from secateurs.structure.kinds import DEFAULT, KINDS
+from secateurs.structure.kinds import DEFAULT_KINDS, UNIT_KINDS
+from secateurs.structure.model_outputs import outputs_of
+from secateurs.structure.name_patterns import matching
 from secateurs.structure.records import OUTPUT
+from secateurs.structure.rules import rule, temporary_rules
 from secateurs.structure.structure import Change, Structure
+from secateurs.structure.taps import ObservedUnits, Tap
 from secateurs.structure.tensors import tensors_in
-from secateurs.structure.trace import matching, outputs_of, trace
+from secateurs.structure.trace import trace
 from secateurs.structure.uniform_groups import Role, uniform_roles
 
 __all__ = [
     "COPY",
-    "DEFAULT",
-    "KINDS",
+    "DEFAULT_KINDS",
+    "UNIT_KINDS",
     "OUTPUT",
     "Arguments",
     "Axis",
@@ -31,7 +35,7 @@ __all__ = [
     "Member",
     "IncrementalCost",
     "Role",
-    "Seen",
+    "ObservedUnits",
     "Site",
     "Structure",
     "Tap",
@@ -43,6 +47,8 @@ __all__ = [
     "leaves",
     "matching",
     "outputs_of",
+    "rule",
+    "temporary_rules",
     "size_of",
     "sliced",
     "take_units",

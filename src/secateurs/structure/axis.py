@@ -21,17 +21,17 @@ class Var:
         bound: the axis this variable was found to be equal to, if any.
         frozen: why no index may be removed, or None.
         inexact: why removing an index changes what the remaining ones compute, or None.
-        competing: why no index may be removed unless the others may compete without it, as experts may, or None.
+        softmax_group: why no index may be removed unless the others may compete without it, as experts may, or None.
         spatial: whether its indices are positions, which a convolution or a pooling makes.
     """
 
-    __slots__ = ("bound", "competing", "frozen", "inexact", "size", "spatial")
+    __slots__ = ("bound", "frozen", "inexact", "size", "softmax_group", "spatial")
 
     def __init__(self, size: int, frozen: str | None = None):
         self.size = size
         self.frozen = frozen
         self.inexact: str | None = None
-        self.competing: str | None = None
+        self.softmax_group: str | None = None
         self.spatial = False
         self.bound: Axis | None = None
 
@@ -178,7 +178,7 @@ def mark_inexact(axis: Axis, reason: str) -> None:
         var.inexact = var.inexact or reason
 
 
-def compete(axis: Axis, reason: str) -> None:
+def mark_softmax_group(axis: Axis, reason: str) -> None:
     """Note that the indices of `axis` compete with each other, as under a softmax."""
     for var in leaves(axis):
-        var.competing = var.competing or reason
+        var.softmax_group = var.softmax_group or reason

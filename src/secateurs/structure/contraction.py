@@ -11,8 +11,8 @@ from math import prod
 from torch import Tensor
 
 from secateurs.structure.axis import Axis, Product, Var, new, product
-from secateurs.structure.groups import Tap
 from secateurs.structure.indexing import indices_of_units, keep_mask
+from secateurs.structure.taps import Tap
 from secateurs.structure.window import MOST, Window
 
 LARGEST = 4608

@@ -1,4 +1,4 @@
-"""What a model costs: parameters, multiply-accumulate operations, and time."""
+"""What a model costs: parameters and multiply-accumulate operations."""
 
 from __future__ import annotations
 
@@ -16,48 +16,17 @@ from secateurs.errors import TraceError
 from secateurs.utils import device_of, evaluating
 
 
-def _grouped_product(a: Any, b: Any, *_: Any, **__: Any) -> int:
-    return 2 * a.numel() * b.shape[-1]
-
-
-def _recurrent_layer(x: Any, w_input: Any, w_hidden: Any, *_: Any, **__: Any) -> int:
-    return 2 * (x.numel() // x.shape[-1]) * (w_input.numel() + w_hidden.numel())
-
-
-aten = torch.ops.aten
-FORMULAS = {
-    **flop_registry,
-    # Three that torch 2.13 leaves out: experts' products, and recurrent layers and attention on the processor.
-    aten._grouped_mm: _grouped_product,
-    aten.mkldnn_rnn_layer: _recurrent_layer,
-    aten._scaled_dot_product_flash_attention_for_cpu: flop_registry[aten._scaled_dot_product_flash_attention],
-}
-
-
-def macs_of(func: Any, args: tuple[Any, ...], kwargs: dict[str, Any], out: Any) -> int:
-    """Multiply-accumulate operations of one ATen operator, by the formulas of `torch.utils.flop_counter`."""
-    formula = FORMULAS.get(func._overloadpacket)
-    return formula(*args, **kwargs, out_val=out) // 2 if formula else 0
-
-
-class MacCounter(TorchDispatchMode):
-    """Counts the operations of everything that runs in the context."""
-
-    total = 0
-
-    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        out = func(*args, **(kwargs or {}))
-        self.total += macs_of(func, args, kwargs or {}, out)
-        return out
-
-
 @dataclass(frozen=True)
 class Cost:
-    """The number of parameters and of multiply-accumulate operations (MACs) of a model.
+    """Parameters and multiply-accumulate operations (MACs) of a model.
 
     Attributes:
-        params: number of parameters; a parameter that several modules share counts once.
-        macs: multiply-accumulate operations of one forward pass on the example inputs as a whole.
+        params: the number of parameters; a parameter that several modules share counts once.
+        macs: the MACs of one forward pass on all example inputs together, half the floating-point operations.
+
+    Example:
+        >>> print(sc.cost(nn.Linear(4, 3), torch.randn(1, 4)))
+        15 parameters, 12 MACs
     """
 
     __pydantic_config__: ClassVar[ConfigDict] = ConfigDict(extra="forbid", strict=True)
@@ -70,21 +39,69 @@ class Cost:
 
 
 def cost(model: nn.Module, example_inputs: Any) -> Cost:
-    """Count a model's parameters, and its MACs as `torch.utils.flop_counter` does (matrix products and convolutions).
+    """Count the parameters and the multiply-accumulate operations (MACs) of a model.
+
+    The MACs are those of matrix products, convolutions and attention, by the formulas of `torch.utils.flop_counter`. A
+    formula for a custom operator that was registered with `torch.utils.flop_counter.register_flop_formula` counts too.
 
     Args:
-        model: any module; it is run once, in evaluation mode.
-        example_inputs: a tensor, a tuple, or a dict of keyword arguments. The MACs are for all of it: give one sample
-            to get MACs per sample.
+        model: any module. It is run once, in evaluation mode and without gradients.
+        example_inputs: a tensor, a tuple of positional arguments, or a dict of keyword arguments. The MACs are for the
+            whole batch: give one sample to get MACs per sample.
+
+    Returns:
+        The number of parameters and of MACs.
 
     Raises:
         TraceError: the model does not run on the inputs.
+
+    Example:
+        >>> sc.cost(model, example_inputs).params == sum(p.numel() for p in model.parameters())
+        True
+        >>> sc.cost(nn.Linear(4, 3), torch.randn(2, 4)).macs  # 2 samples × 4 inputs × 3 outputs
+        24
     """
     call = as_call(example_inputs).to(device_of(model)).copy()
-    counter = MacCounter()
+    counter = _MacCounter()
     with evaluating(model), counter:
         try:
             call.run(model)
         except Exception as error:
             raise TraceError(f"the model does not run on the example inputs ({call.describe()}): {error}") from error
     return Cost(params=sum(p.numel() for p in model.parameters()), macs=counter.total)
+
+
+def macs_of(func: Any, args: tuple[Any, ...], kwargs: dict[str, Any], out: Any) -> int | None:
+    """Multiply-accumulate operations of one operator that ran; None if there is no formula for the operator."""
+    operator = func._overloadpacket
+    formula = flop_registry.get(operator) or _FORMULAS.get(operator)
+    return formula(*args, **kwargs, out_val=out) // 2 if formula else None
+
+
+class _MacCounter(TorchDispatchMode):
+    """Counts the MACs of everything that runs in the context."""
+
+    total = 0
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        out = func(*args, **(kwargs or {}))
+        self.total += macs_of(func, args, kwargs or {}, out) or 0
+        return out
+
+
+def _grouped_product(a: Any, b: Any, *_: Any, **__: Any) -> int:
+    return 2 * a.numel() * b.shape[-1]
+
+
+def _recurrent_layer(x: Any, w_input: Any, w_hidden: Any, *_: Any, **__: Any) -> int:
+    return 2 * (x.numel() // x.shape[-1]) * (w_input.numel() + w_hidden.numel())
+
+
+aten = torch.ops.aten
+_FORMULAS = {
+    aten._grouped_mm: _grouped_product,
+    aten.mkldnn_rnn_layer: _recurrent_layer,
+    aten._scaled_dot_product_flash_attention_for_cpu: flop_registry[aten._scaled_dot_product_flash_attention],
+}
+"""FLOP formulas of operators that torch 2.13 has none for: products of experts, and recurrent layers and attention on
+the CPU."""

@@ -1,4 +1,4 @@
-"""What units pass on their way: non-linearities, those made of several operators, gates, and sorting."""
+"""What units pass on their way: activations, activations made of several operators, gates, and sorting by expert."""
 
 from __future__ import annotations
 
@@ -9,83 +9,102 @@ from torch import Tensor
 
 from secateurs.structure.axis import Axis, walk
 from secateurs.structure.dispatch import Site
-from secateurs.structure.records import OUTPUT, Activation, Arrival, Passed, Seen, Source
-from secateurs.structure.rules import ACTIVATIONS, AFFINE, MOVES, RELAYS, name_of
-
-POSITIVE = {"aten::sigmoid", "aten::hardsigmoid", "aten::softplus"}
-"""Non-linearities that are positive whatever they are given: as gates, they never close."""
+from secateurs.structure.records import OUTPUT, Activation, Arrival, Provenance, Source
+from secateurs.structure.rules import operator_name, rule_of
+from secateurs.structure.tensor_table import TensorInfo
 
 
-def passing(
-    func: torch._ops.OpOverload, site: Site, moving: Sequence[tuple[Sequence[Axis], Passed]], axes: Sequence[Axis]
-) -> Passed:
-    """What the result of an operator has passed.
+def provenance_of(
+    func: torch._ops.OpOverload,
+    site: Site,
+    moving: Sequence[tuple[Sequence[Axis], Provenance]],
+    axes: Sequence[Axis],
+) -> Provenance:
+    """The provenance of the first result of an operator.
 
     Args:
         func: the operator.
         site: where it runs.
-        moving: the axes of those of its inputs that depend on the data, and what they have passed.
-        axes: of its result.
+        moving: axes and provenance of each argument that depends on the data.
+        axes: the axes of the result.
     """
-    name, out = name_of(func), Source(site, OUTPUT, tuple(axes))
-    elementwise = torch.Tag.pointwise in func.tags or name in RELAYS or name in ACTIVATIONS
-    made = {its.made for _, its in moving}
-    origin = made.pop() if elementwise and len(made) == 1 else out
+    rule, result = rule_of(func), Source(site, OUTPUT, tuple(axes))
+    elementwise = torch.Tag.pointwise in func.tags or rule.kind == "layout" or rule.is_activation
+    origins = {provenance.origin for _, provenance in moving}
+    origin = origins.pop() if elementwise and len(origins) == 1 else result
     if len(moving) == 1:
-        its, passed = moving[0]
-        if name in ACTIVATIONS:
-            return Passed(Activation(Source(site, 0, tuple(its)), out, name not in POSITIVE), None, origin)
-        return passed._replace(made=origin, layer=passed.layer if name in MOVES or name in AFFINE else None)
-    if name == "aten::mul" and len(moving) == 2:
-        return _multiplied(moving, out, origin)
-    return Passed(made=origin)
+        argument_axes, provenance = moving[0]
+        if rule.is_activation:
+            before = Source(site, 0, tuple(argument_axes))
+            return Provenance(Activation(before, result, rule.kind != "positive_activation"), None, origin)
+        scaled = rule.moves_values or rule.kind == "affine"
+        return provenance._replace(origin=origin, layer=provenance.layer if scaled else None)
+    if operator_name(func) == "aten::mul" and len(moving) == 2:
+        return _product(moving, result, origin)
+    return Provenance(origin=origin)
 
 
-def arriving(
-    operator: str,
+def arrivals_at(
+    func: torch._ops.OpOverload,
     site: Site,
     args: Sequence[object],
-    look: Callable[[Tensor], Seen],
+    info_of: Callable[[Tensor], TensorInfo],
     axes: Sequence[Sequence[Axis]],
 ) -> Iterable[tuple[Site, Arrival]]:
-    """The layers whose outputs meet other data in a sum, or a non-linearity, at this operator.
+    """The layers whose outputs meet other data in a sum, or an activation, at this operator.
 
     Args:
-        operator: its name.
+        func: the operator.
         site: where it runs.
-        args: what it is given.
-        look: what is known of a tensor.
-        axes: of its results.
+        args: its positional arguments.
+        info_of: what is known of a tensor.
+        axes: the axes of each result.
     """
-    into = operator in ACTIVATIONS
-    if not into and operator not in ("aten::add", "aten::sub"):
+    activation = rule_of(func).is_activation
+    if not activation and operator_name(func) not in ("aten::add", "aten::sub"):
         return
-    known = [(slot, look(arg)) for slot, arg in enumerate(args) if isinstance(arg, Tensor)]
-    moving = [(slot, its) for slot, its in known if not its.constant]
-    summed = len({its.passed.made for _, its in moving}) == 2
-    for slot, its in moving if into or summed else ():
-        if its.passed.layer is not None:
-            part = Source(site, slot, its.axes)
-            yield its.passed.layer, Arrival(part, part if into else Source(site, OUTPUT, tuple(axes[0])))
+    known = [(slot, info_of(arg)) for slot, arg in enumerate(args) if isinstance(arg, Tensor)]
+    moving = [(slot, info) for slot, info in known if not info.constant]
+    summed = len({info.provenance.origin for _, info in moving}) == 2
+    for slot, info in moving if activation or summed else ():
+        if info.provenance.layer is not None:
+            part = Source(site, slot, info.axes)
+            whole = part if activation else Source(site, OUTPUT, tuple(axes[0]))
+            yield info.provenance.layer, Arrival(part, whole)
 
 
-def _multiplied(moving: Sequence[tuple[Sequence[Axis], Passed]], out: Source, origin: Source | None) -> Passed:
-    """x · f(x) is one non-linearity; of x · f(y), f(y) is a gate."""
-    (one, left), (other, right) = moving
-    gates = [its.activation for its in (left, right) if its.activation]
-    if left.made is not None and left.made is right.made and left.activation != right.activation:
-        return Passed(Activation(left.made, out, True), None, origin)
-    if len(gates) == 1 and gates[0].closes and list(map(walk, one)) == list(map(walk, other)):
-        return Passed(None, gates[0], origin)
-    return Passed(made=origin)
-
-
-def order_of(
-    operator: str, site: Site, inputs: Sequence[Tensor], seen: Sequence[Seen], pointed: Callable[[Tensor], Axis | None]
+def sort_of(
+    func: torch._ops.OpOverload,
+    site: Site,
+    inputs: Sequence[Tensor],
+    infos: Sequence[TensorInfo],
+    indexes_axis: Callable[[Tensor], Axis | None],
 ) -> Site | None:
-    """Where the rows of an operator's results were sorted by expert; None once they are put back."""
-    if operator == "aten::sort" and pointed(inputs[0]) is not None:
+    """Where the rows of an operator's results were sorted by expert; None once they are put back in order.
+
+    Args:
+        func: the operator.
+        site: where it runs.
+        inputs: the tensors among its arguments.
+        infos: what is known of each.
+        indexes_axis: the axis that the values of a tensor are indices of.
+    """
+    operator = operator_name(func)
+    if operator == "aten::sort" and indexes_axis(inputs[0]) is not None:
         return site
-    orders = [its.order for its in seen]
-    back = operator == "aten::index" and orders[0] is not None and orders[0] in orders[1:]
-    return None if back else next((order for order in orders if order is not None), None)
+    sorts = [info.sorted_at for info in infos]
+    if operator == "aten::index" and sorts[0] is not None and sorts[0] in sorts[1:]:
+        return None
+    return next((sort for sort in sorts if sort is not None), None)
+
+
+def _product(moving: Sequence[tuple[Sequence[Axis], Provenance]], result: Source, origin: Source | None) -> Provenance:
+    """The provenance of x · f(x), which is one activation, or of x · f(y), in which f(y) is a gate."""
+    (left_axes, left), (right_axes, right) = moving
+    gates = [provenance.activation for provenance in (left, right) if provenance.activation]
+    if left.origin is not None and left.origin is right.origin and left.activation != right.activation:
+        return Provenance(Activation(left.origin, result, True), None, origin)
+    aligned = list(map(walk, left_axes)) == list(map(walk, right_axes))
+    if len(gates) == 1 and gates[0].can_close and aligned:
+        return Provenance(None, gates[0], origin)
+    return Provenance(origin=origin)

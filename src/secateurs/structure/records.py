@@ -1,8 +1,7 @@
-"""What a trace writes down as axes flow."""
+"""The entries of a trace's record: tensors that can be observed, activations, sums and sizes."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import NamedTuple
 
 from secateurs.structure.axis import Axis
@@ -10,11 +9,17 @@ from secateurs.structure.dispatch import Site
 from secateurs.structure.window import Window
 
 OUTPUT = -1
-"""The slot of an operator's first result; others have those below."""
+"""The slot of an operator's first result; the second has slot -2, and so on."""
 
 
 class Source(NamedTuple):
-    """A tensor that can be observed: an argument (by position) of the operator at `site`, or a result."""
+    """A tensor that can be observed: an argument or a result of the operator at `site`.
+
+    Attributes:
+        site: where the operator runs.
+        slot: the position of the argument, or `OUTPUT` and below for results.
+        axes: one per dimension.
+    """
 
     site: Site
     slot: int
@@ -22,88 +27,75 @@ class Source(NamedTuple):
 
 
 class Activation(NamedTuple):
-    """What goes into a non-linearity and what comes out of it; `closes` says that this may be zero or less."""
+    """A non-linearity that data passed.
+
+    Attributes:
+        before: its argument.
+        after: its result.
+        can_close: whether its values may be zero or less, so that it shuts off what it is multiplied with.
+    """
 
     before: Source
     after: Source
-    closes: bool
+    can_close: bool
 
 
 class Arrival(NamedTuple):
-    """What a layer puts out, up to a scale and a shift of each feature, and what becomes of it.
+    """The outputs of a layer, up to a scale and a shift of each feature, where they meet other data.
 
     Attributes:
-        part: as it is added to other data, or goes into a non-linearity.
-        whole: the sum; or what goes into the non-linearity.
+        part: the outputs as they are added to other data, or enter an activation.
+        whole: the sum; for an activation the same as `part`.
     """
 
     part: Source
     whole: Source
 
 
-class Passed(NamedTuple):
-    """What a tensor's units have passed.
+class Provenance(NamedTuple):
+    """What the units of a tensor have passed.
 
     Attributes:
-        activation: the latest non-linearity, unless they were mixed with other data since.
-        gate: that of what they were multiplied with since, position by position.
-        made: the result of the latest operator that did more than change each value by itself or lay out values anew.
-        attended: the same for the values of the attention that it comes from.
-        layer: whose output it is, if each feature was scaled and shifted since at most.
+        activation: the latest activation, unless the units were mixed with other data since.
+        gate: the activation of a gate that the units were multiplied with since, position by position.
+        origin: the result of the latest operator that was neither elementwise nor a change of layout.
+        attended: the origin of the values of the attention that the tensor comes from.
+        layer: the layer whose outputs these are, if each feature was scaled and shifted since at most.
     """
 
     activation: Activation | None = None
     gate: Activation | None = None
-    made: Source | None = None
+    origin: Source | None = None
     attended: Source | None = None
     layer: Site | None = None
 
 
-NOTHING = Passed()
+NO_PROVENANCE = Provenance()
 
 
 class Consumption(NamedTuple):
-    """A contraction of `axis`.
+    """A sum over an axis of data, usually against a weight.
 
     Attributes:
         axis: what is summed over.
-        operand: where what is summed can be read.
-        dim: the dimension of the operand that holds the axis.
-        passed: what the operand has passed.
-        weight: (name, dimension) of the parameter that it is multiplied with, if it is one.
+        operand: the argument that holds the data.
+        dim: the dimension of the operand that is summed over.
+        provenance: what the operand has passed.
+        weight: (name, dimension) of the parameter that the operand is multiplied with; None if it is not a parameter.
         window: what a convolution's kernel looks at.
     """
 
     axis: Axis
     operand: Source
     dim: int
-    passed: Passed
+    provenance: Provenance
     weight: tuple[str, int] | None
     window: Window | None = None
 
 
 class SizeUse(NamedTuple):
-    """A module used the size of `axis`: as its attribute `name` or, where that is None, in its own code."""
+    """A module that used the size of `axis`: as its attribute `name`, or in its own code if that is None."""
 
     module: str
     name: str | None
     axis: Axis
-
-
-@dataclass
-class Seen:
-    """What is known of one tensor.
-
-    Attributes:
-        axes: one per dimension.
-        constant: whether it depends on parameters and buffers alone.
-        passed: what it has passed on its way.
-        name: its own, if it is a parameter or buffer.
-        order: where rows were sorted in whose order its own are.
-    """
-
-    axes: tuple[Axis, ...]
-    constant: bool
-    passed: Passed = NOTHING
-    name: str | None = None
-    order: Site | None = None

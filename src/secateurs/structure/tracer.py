@@ -1,90 +1,139 @@
-"""The tracer: axes flow through the operators of one forward pass."""
+"""The tracer: runs every operator of one forward pass and lets axes flow through it by the operator's rule."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from math import prod
 from typing import Any
 
-import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from secateurs.structure import axis as ax
 from secateurs.structure.axis import Axis
 from secateurs.structure.cost import macs_of
-from secateurs.structure.dispatch import Site
+from secateurs.structure.dispatch import Site, Watcher
 from secateurs.structure.flow import Flow
-from secateurs.structure.provenance import arriving, order_of, passing
-from secateurs.structure.records import NOTHING, OUTPUT, Passed, Seen, Source
-from secateurs.structure.rules import MOVES, RULES, name_of
+from secateurs.structure.provenance import arrivals_at, provenance_of, sort_of
+from secateurs.structure.records import NO_PROVENANCE, OUTPUT, Provenance, Source
+from secateurs.structure.rules import OperatorRule, operator_name, rule_of
+from secateurs.structure.tensor_table import TensorInfo, TensorTable
 from secateurs.structure.tensors import tensors_in
+from secateurs.structure.trace_record import TraceRecord
+from secateurs.structure.unify import unify
+from secateurs.structure.values import Values
+from secateurs.utils import device_of
+
+INPUT = "model input"
 
 
-class Tracer(Flow):
-    """Lets axes flow through one forward pass by the rules of the operators that run."""
+class Tracer(Watcher):
+    """Lets axes flow through one forward pass.
+
+    Attributes:
+        record: what the pass has shown so far.
+        tensors: what is known of each tensor.
+        values: the values that are known of tensors on the meta device.
+    """
+
+    def __init__(self, model: nn.Module):
+        super().__init__(model)
+        self.record = TraceRecord()
+        self.tensors = TensorTable(model, self.record)
+        self.values = Values()
+        self._modules = dict(model.named_modules())
+        self._on_meta = device_of(model).type == "meta"
+
+    def add_inputs(self, inputs: Sequence[Tensor], samples: int) -> None:
+        """Add the tensors that the model is called on; their axes are frozen.
+
+        The first dimensions that are as long as there are samples are taken to hold the samples.
+        """
+        for tensor in inputs:
+            self.tensors.add_input(tensor, INPUT)
+        self.record.batch = ax.new(samples, INPUT)
+        for tensor in inputs:
+            if tensor.ndim and len(tensor) == samples:
+                unify(self.tensors.info(tensor).axes[0], self.record.batch)
 
     def visit(self, site: Site, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-        """Run the operator and let the axes of its inputs flow to its outputs."""
-        out = self.values.run(func, args, kwargs) if self._abstract else func(*args, **kwargs)
-        self._site, self._args = site, args
-        self.counted_macs += macs_of(func, args, kwargs, out)
-        inputs = tensors_in(args, kwargs)
-        outputs = tensors_in(out)
-        seen = [self._look(tensor) for tensor in inputs]
-        axes = self._apply_rule(func, args, kwargs, inputs, outputs)
-        for layer, arrival in arriving(self.operator, site, args, self._look, axes):
-            self.arrivals.setdefault(layer, arrival)
-        passed, order = self._passed(func, seen, axes), order_of(self.operator, site, inputs, seen, self.pointed)
+        """Run the operator and let the axes of its arguments flow to its results."""
+        out = self.values.run(func, args, kwargs) if self._on_meta else func(*args, **kwargs)
+        inputs, outputs = tensors_in(args, kwargs), tensors_in(out)
+        infos = [self.tensors.info(tensor) for tensor in inputs]
+        rule = rule_of(func)
+        flow = Flow(self.record, self.tensors, site, operator_name(func), args, self._modules.get(site.module))
+        reported = len(self.record.macs)
+        axes = self._apply(rule, flow, args, kwargs, inputs, outputs)
+        self._count_macs(reported, func, args, kwargs, out)
+        for layer, arrival in arrivals_at(func, site, args, self.tensors.info, axes):
+            self.record.arrivals.setdefault(layer, arrival)
+        provenance = self._provenance(flow, func, site, infos, axes)
+        sorted_at = sort_of(func, site, inputs, infos, flow.indexes_axis)
         # Which expert a router chooses does not make data of that expert's weights.
-        constant = all(s.constant or self.pointed(t) is not None for t, s in zip(inputs, seen, strict=True))
-        for number, (tensor, its_axes) in enumerate(zip(outputs, axes, strict=True)):
-            old = self._seen.get(tensor)  # written in place
+        constant = all(
+            info.constant or flow.indexes_axis(tensor) is not None for tensor, info in zip(inputs, infos, strict=True)
+        )
+        for number, (tensor, tensor_axes) in enumerate(zip(outputs, axes, strict=True)):
             if number:
-                passed = passed._replace(made=Source(site, OUTPUT - number, its_axes))
-            self._seen[tensor] = Seen(its_axes, constant, passed, old and old.name, order)
-            if old is not None and self._pointed:  # its values are others now
-                self._pointed.pop(tensor, None)
-        if self.operator in MOVES and inputs and (chosen := self.pointed(inputs[0])) is not None:
-            self._pointed[outputs[0]] = chosen
-        self.results[site] = axes
-        if order is not None:
-            self.orders[site] = order
-        self._args, self._attended = (), None
+                provenance = provenance._replace(origin=Source(site, OUTPUT - number, tensor_axes))
+            info = TensorInfo(tensor_axes, constant, provenance, sorted_at=sorted_at)
+            self.tensors.set_result(tensor, info)
+        if rule.moves_values and inputs and (indexed := flow.indexes_axis(inputs[0])) is not None:
+            self.tensors.set_indexed(outputs[0], indexed)
+        self.record.results[site] = axes
+        if sorted_at is not None:
+            self.record.sorted_at[site] = sorted_at
         return out
 
-    def _apply_rule(
+    def _apply(
         self,
-        func: Any,
+        rule: OperatorRule,
+        flow: Flow,
         args: tuple[Any, ...],
         kwargs: dict[str, Any],
         inputs: list[Tensor],
         outputs: list[Tensor],
     ) -> list[tuple[Axis, ...]]:
-        name = self.operator = name_of(func)
-        rule = RULES.get(name) or (RULES["pointwise"] if torch.Tag.pointwise in func.tags else None)
+        """The axes of the results by the rule; where that is impossible, all axes are frozen with the reason."""
+        name = flow.operator
         reason = f"no rule for operator {name}" if inputs else f"its size is set where {name} makes it"
-        if rule is not None and outputs and outputs[0].numel():
+        if rule.function is not None and outputs and outputs[0].numel():
             try:
-                result = rule(self, outputs if len(outputs) > 1 else outputs[0], *args, **kwargs)
+                result = rule.function(flow, outputs if len(outputs) > 1 else outputs[0], *args, **kwargs)
             except Exception as error:  # a rule may be a user's; the model itself has run
                 result, reason = [], f"the rule for operator {name} failed: {error}"
             else:
                 reason = f"the rule for operator {name} does not cover this use of it"
-            axes = [tuple(its) for its in (result if isinstance(result, list) else [result])]
-            if [[a.size for a in its] for its in axes] == [list(tensor.shape) for tensor in outputs]:
-                return axes
+            results = [tuple(axes) for axes in (result if isinstance(result, list) else [result])]
+            if [[axis.size for axis in axes] for axes in results] == [list(tensor.shape) for tensor in outputs]:
+                return results
         for tensor in inputs:
-            self.freeze(self.axes(tensor), reason)
+            flow.freeze(flow.axes(tensor), reason)
         return [tuple(ax.new(size, reason) for size in tensor.shape) for tensor in outputs]
 
-    def _passed(self, func: Any, seen: list[Seen], axes: list[tuple[Axis, ...]]) -> Passed:
-        """What the first output has passed; one made of weights here, nothing yet."""
-        moving = [(its.axes, its.passed) for its in seen if not its.constant]
+    def _count_macs(self, reported: int, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any], out: Any) -> None:
+        """Count the operator's MACs once: what torch's formula gives beyond the entries that the rule reported."""
+        count = macs_of(func, args, kwargs, out)
+        if count is None:  # `sc.cost` cannot count this operator either
+            del self.record.macs[reported:]
+        else:
+            self.record.other_macs += count - sum(prod(a.size for a in axes) for axes in self.record.macs[reported:])
+
+    def _provenance(
+        self, flow: Flow, func: Any, site: Site, infos: Sequence[TensorInfo], axes: Sequence[tuple[Axis, ...]]
+    ) -> Provenance:
+        """What the first result has passed: nothing yet if it is made of weights here."""
+        record = self.record
+        moving = [(info.axes, info.provenance) for info in infos if not info.constant]
         if not moving or not axes:
-            return NOTHING
-        passed = passing(func, self._site, moving, axes[0])
-        made_here = self.produced and self.produced[-1].site == self._site
-        if made_here or self._attended:
-            return Passed(made=passed.made, attended=self._attended, layer=self._site if made_here else None)
-        if passed.activation and passed.activation.after.site == self._site:
-            parts = [its.activation for _, its in moving] if len(moving) > 1 else []
-            self.activations = [*(its for its in self.activations if its not in parts), passed.activation]
-        return passed
+            return NO_PROVENANCE
+        provenance = provenance_of(func, site, moving, axes[0])
+        made_here = bool(record.produced) and record.produced[-1].site == site
+        if made_here or flow.attended:
+            layer = site if made_here else None
+            return Provenance(origin=provenance.origin, attended=flow.attended, layer=layer)
+        if provenance.activation and provenance.activation.after.site == site:
+            # A non-linearity made of several operators replaces those that it is made of.
+            parts = [passed.activation for _, passed in moving] if len(moving) > 1 else []
+            record.activations = [*(a for a in record.activations if a not in parts), provenance.activation]
+        return provenance

@@ -118,8 +118,8 @@ def _bind(var: Var, target: Axis) -> None:
         ax.freeze(target, var.frozen)
     if var.inexact:
         ax.mark_inexact(target, var.inexact)
-    if var.competing:
-        ax.compete(target, var.competing)
+    if var.softmax_group:
+        ax.mark_softmax_group(target, var.softmax_group)
 
 
 def _give_up(a: Axis, b: Axis) -> None:

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from secateurs.budgets import Plan
 from secateurs.data import Call
 from secateurs.errors import VerificationError
-from secateurs.structure import KINDS, Structure
+from secateurs.structure import UNIT_KINDS, Structure
 from secateurs.surgery.cut import Masks, cut, mask
 from secateurs.surgery.shape_check import Fault, Survey
 from secateurs.surgery.stale_attributes import Attributes, Choice, HeldSizes, assign
@@ -102,7 +102,7 @@ class Trials:
         return guilty
 
     def _rank(self, name: str) -> int:
-        return list(KINDS).index(self._structure.group(name).kind)
+        return list(UNIT_KINDS).index(self._structure.group(name).kind)
 
     def _survey(self, names: list[str], choice: Choice) -> Survey:
         return self._run(names, self._held.changes(self._widths(names), {**self._choice, **choice}))[1]

@@ -13,7 +13,7 @@ from secateurs.data import as_call
 from secateurs.errors import ModelError, TraceError
 from secateurs.pruning.depth.hooks import following, tensors
 from secateurs.structure import Site, Watcher, tensors_in
-from secateurs.structure.rules import name_of
+from secateurs.structure.rules import operator_name
 from secateurs.surgery import container
 from secateurs.utils import device_of, evaluating
 
@@ -133,7 +133,7 @@ class _Seen(Watcher):
 
     def visit(self, site: Site, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         """Run the operator, and see whether it adds something to a stream, or uses what else a module has made."""
-        out, operator = func(*args, **kwargs), name_of(func)
+        out, operator = func(*args, **kwargs), operator_name(func)
         self._missed.update(self._others[id(its)][0] for its in tensors_in(args, kwargs) if id(its) in self._others)
         if operator != "aten::add" and operator not in COPIES:
             return out

@@ -1,15 +1,17 @@
-"""How axes flow through operators, one short function per family of operators."""
+"""Rules: how axes flow through operators, one short function per family of operators."""
 
 from secateurs.structure.rules import (  # noqa: F401  importing them registers their rules
     attention,
     contraction,
+    layout,
     lookup,
     norms,
+    patches,
     pointwise,
     recurrent,
     reductions,
-    shapes,
+    slicing,
 )
-from secateurs.structure.rules.registry import ACTIVATIONS, AFFINE, MOVES, RELAYS, RULES, name_of, rule
+from secateurs.structure.rules.registry import OperatorRule, operator_name, rule, rule_of, temporary_rules
 
-__all__ = ["ACTIVATIONS", "AFFINE", "MOVES", "RELAYS", "RULES", "name_of", "rule"]
+__all__ = ["OperatorRule", "operator_name", "rule", "rule_of", "temporary_rules"]

@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from secateurs.structure import axis as ax
+from secateurs.structure.flow import Flow
 from secateurs.structure.rules.registry import rule
 from secateurs.structure.unify import split, unify
 from secateurs.structure.window import window
 
-if TYPE_CHECKING:
-    from secateurs.structure.flow import Flow
-
-
 ALIGNED = 16
-"""A grouped product takes matrices whose rows are so many bytes long, or multiples of it."""
+"""The rows of matrices of a grouped product take a multiple of this number of bytes."""
 
 
 @rule("aten::convolution")
@@ -36,7 +33,7 @@ def convolution(
     flow.contract(x, 1, weight, contracted, weights[0] if transposed else weights[1], seen)
     spatial = ax.positions(out.shape[2:], "spatial dimension of a convolution")
     swept = inputs[2:] if transposed else spatial
-    flow.macs.append((inputs[0], *swept, *weights))
+    flow.add_macs(inputs[0], *swept, *weights)
     flow.produce(inputs[0], outputs, *spatial)
     for name, axis in (("in_channels", inputs[1]), ("out_channels", outputs), ("groups", group)):
         flow.sized(axis, name, weight)
@@ -52,14 +49,14 @@ def matrix_product(flow: Flow, out: Any, a: Any, b: Any) -> Any:
     unify(k, k_b)
     flow.contract(a, a.ndim - 1, b, k_b)
     flow.contract(b, b.ndim - 2, a, k)
-    flow.macs.append((*batch, n, k, m))
+    flow.add_macs(*batch, n, k, m)
     result = (*batch, n, m)
     if flow.is_constant(a) or flow.is_constant(b):
         flow.produce(*result)
         _sized_linear(flow, a, b, k, m)
     elif batch and batch[0].size > 1:  # an attention: scores of queries and keys, or values weighted by them
-        flow.heads += batch
-        flow.head_dims += [k, n, m]
+        flow.mark_heads(*batch)
+        flow.mark_head_dims(k, n, m)
     return result
 
 
@@ -83,6 +80,25 @@ def matrix_product_and_sum(flow: Flow, out: Any, bias: Any, a: Any, b: Any, *, b
     return result
 
 
+@rule("aten::_grouped_mm")
+def grouped_product(flow: Flow, out: Any, a: Any, b: Any, offsets: Any = None, *_: Any, **__: Any) -> Any:
+    """Rows [t, k] by the matrix of their group [e, k, m], as a mixture of experts does; which rows go where is data."""
+    if a.ndim != 2 or b.ndim != 3:
+        return ()
+    (rows, k), (groups, k_b, m) = flow.axes(a), flow.axes(b)
+    flow.freeze(rows, "which expert a row goes to depends on the data")
+    if offsets is not None:
+        unify(groups, flow.axes(offsets)[0])
+    flow.mark_experts(groups)
+    for axis in (k, m):
+        flow.mark_multiple(axis, ALIGNED // b.element_size())
+    unify(k, k_b)
+    flow.contract(a, 1, b, k_b)
+    flow.add_macs(rows, k, m)
+    flow.produce(rows, m)
+    return rows, m
+
+
 def _sized_linear(flow: Flow, a: Any, b: Any, k: Any, m: Any) -> None:
     weight = b if flow.is_constant(b) else a
     flow.sized(k, "in_features", weight)
@@ -93,21 +109,3 @@ def _fixed(flow: Flow, axis: Any, groups: int) -> tuple[Any, Any]:
     reason = f"its channels do not divide into {groups} groups of one kind"
     flow.freeze(axis, reason)
     return ax.new(groups, reason), ax.new(axis.size // groups, reason)
-
-
-@rule("aten::_grouped_mm")
-def grouped_product(flow: Flow, out: Any, a: Any, b: Any, offsets: Any = None, *_: Any, **__: Any) -> Any:
-    """Rows [t, k] by the matrix of their group [e, k, m], as a mixture of experts does; which rows go where is data."""
-    if a.ndim != 2 or b.ndim != 3:
-        return ()
-    (rows, k), (groups, k_b, m) = flow.axes(a), flow.axes(b)
-    flow.freeze(rows, "which expert a row goes to depends on the data")
-    if offsets is not None:
-        unify(groups, flow.axes(offsets)[0])
-    flow.experts.append(groups)
-    flow.multiples += [(k, ALIGNED // b.element_size()), (m, ALIGNED // b.element_size())]
-    unify(k, k_b)
-    flow.contract(a, 1, b, k_b)
-    flow.macs.append((rows, k, m))
-    flow.produce(rows, m)
-    return rows, m

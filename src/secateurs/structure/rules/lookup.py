@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from secateurs.structure import axis as ax
+from secateurs.structure.flow import Flow
 from secateurs.structure.rules.registry import rule
 from secateurs.structure.unify import unify
 
-if TYPE_CHECKING:
-    from secateurs.structure.flow import Flow
+CHOSEN = "the largest of it are chosen"
 
 
 @rule("aten::embedding")
@@ -17,13 +17,14 @@ def embedding(flow: Flow, out: Any, weight: Any, indices: Any, *_: Any, **__: An
     """Rows of a table; which rows there are is the vocabulary."""
     rows, width = flow.axes(weight)
     flow.freeze(rows, "vocabulary rows")
-    flow.look_up(weight)
+    flow.mark_table(weight)
     flow.produce(*flow.axes(indices), width)
     flow.sized(width, "embedding_dim", weight)
     return (*flow.axes(indices), width)
 
 
-@rule("aten::index", "aten::_unsafe_index")
+@rule("aten::_unsafe_index")
+@rule("aten::index", kind="selection")
 def index(flow: Flow, out: Any, x: Any, indices: Any) -> Any:
     """`x[i, :, j]` with tensors of integers: their broadcast shape takes the place of the dimensions indexed."""
     axes = flow.axes(x)
@@ -55,7 +56,7 @@ def index_put(flow: Flow, out: Any, x: Any, indices: Any, values: Any, *_: Any) 
     return axes
 
 
-@rule("aten::index_select")
+@rule("aten::index_select", kind="selection")
 def index_select(flow: Flow, out: Any, x: Any, dim: int, indices: Any) -> Any:
     """Chosen indices of one dimension, which stays whole."""
     axes = list(flow.axes(x))
@@ -80,9 +81,9 @@ def index_add(flow: Flow, out: Any, x: Any, dim: int, indices: Any, source: Any,
 def topk(flow: Flow, out: Any, x: Any, k: int, dim: int = -1, *_: Any) -> Any:
     """The largest of one dimension, which stays whole unless it is that of experts."""
     axes = list(flow.axes(x))
-    ax.compete(axes[dim], "the largest of it are chosen")
-    flow.point(out[1], axes[dim], least=k)
-    axes[dim] = ax.new(k, "the largest of it are chosen")
+    ax.mark_softmax_group(axes[dim], CHOSEN)
+    flow.mark_indices(out[1], axes[dim], least=k)
+    axes[dim] = ax.new(k, CHOSEN)
     return [tuple(axes), tuple(axes)]
 
 
@@ -109,13 +110,13 @@ def nonzero(flow: Flow, out: Any, x: Any) -> Any:
 
 def _looked_up(flow: Flow, x: Any, dim: int, indices: Any) -> None:
     """Freeze a dimension that is indexed, unless by indices chosen from it: then the rest can do without one."""
-    axis, pointed = flow.axes(x)[dim], flow.pointed(indices)
+    axis, pointed = flow.axes(x)[dim], flow.indexes_axis(indices)
     if pointed is None or pointed.size != axis.size:
         flow.freeze(axis, "looked up by index")
         return
     unify(axis, pointed)
     if flow.is_constant(x):
-        flow.experts.append(axis)
+        flow.mark_experts(axis)
 
 
 def _indexed(flow: Flow, x: Any, indices: Any) -> list[int]:

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from secateurs.structure import axis as ax
-from secateurs.structure.rules.registry import BATCH_NORMS, rule
+from secateurs.structure.flow import Flow
+from secateurs.structure.rules.registry import rule
 from secateurs.structure.unify import split, unify
 
-if TYPE_CHECKING:
-    from secateurs.structure.flow import Flow
 
-
-@rule(*BATCH_NORMS)
+@rule(
+    "aten::native_batch_norm",
+    "aten::_native_batch_norm_legit_no_training",
+    "aten::cudnn_batch_norm",
+    kind="affine",
+)
 def batch_norm(flow: Flow, out: Any, x: Any, *args: Any, **kwargs: Any) -> Any:
     """Each channel by its own statistics."""
     axes = flow.axes(x)

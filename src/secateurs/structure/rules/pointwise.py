@@ -2,38 +2,32 @@
 
 from __future__ import annotations
 
+import math
 from itertools import zip_longest
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from secateurs.structure import axis as ax
 from secateurs.structure.axis import ONE, Axis
-from secateurs.structure.rules.registry import rule
+from secateurs.structure.flow import Flow
+from secateurs.structure.rules.registry import POINTWISE, rule
 from secateurs.structure.tensors import tensors_in
 from secateurs.structure.unify import unify
 
-if TYPE_CHECKING:
-    from secateurs.structure.flow import Flow
+SCALE = "the scale of attention is taken from the number of these units"
+ACTIVATIONS = (
+    "relu gelu silu mish tanh elu celu selu leaky_relu hardtanh hardswish hardshrink softshrink threshold "
+    "log_sigmoid_forward _prelu_kernel clamp clamp_min clamp_max"
+).split()
+CREATORS = [f"{prefix}{name}" for prefix in ("", "new_") for name in "zeros ones empty full empty_strided".split()]
 
 
-@rule(
-    "pointwise",  # whatever carries torch.Tag.pointwise
-    "aten::hardswish",
-    "aten::_prelu_kernel",
-    "aten::copy",
-    "aten::_to_copy",
-    "aten::native_dropout",
-    "aten::zeros_like",
-    "aten::ones_like",
-    "aten::empty_like",
-    "aten::full_like",
-    "aten::rand_like",
-    "aten::randn_like",
-    "aten::bernoulli",
-    "aten::fill",
-    "aten::zero",
-    "aten::log_sigmoid_forward",
-    "aten::floor_divide",
-)
+@rule(*(f"aten::{name}" for name in ACTIVATIONS), kind="activation")
+@rule("aten::sigmoid", "aten::hardsigmoid", "aten::softplus", kind="positive_activation")
+@rule("aten::add", "aten::sub", "aten::div", "aten::native_dropout", kind="affine")
+@rule("aten::clone", "aten::_to_copy", kind="layout")
+@rule(*(f"aten::{name}_like" for name in "zeros ones empty full rand randn".split()))
+@rule("aten::copy", "aten::bernoulli", "aten::fill", "aten::zero", "aten::floor_divide")
+@rule(POINTWISE)
 def pointwise(flow: Flow, out: Any, *args: Any, **kwargs: Any) -> Any:
     """Align from the right, as broadcasting does; a dimension of size one yields to the other."""
     tensors = tensors_in(args, kwargs)
@@ -47,13 +41,16 @@ def pointwise(flow: Flow, out: Any, *args: Any, **kwargs: Any) -> Any:
     return [axes for _ in out] if isinstance(out, list) else axes
 
 
-@rule(
-    *(
-        f"aten::{prefix}{name}"
-        for prefix in ("", "new_")
-        for name in ("zeros", "ones", "empty", "full", "empty_strided")
-    )
-)
+@rule("aten::mul", kind="affine")
+def multiply(flow: Flow, out: Any, x: Any, other: Any) -> Any:
+    """Elementwise.  Attention that is not fused multiplies queries and keys each by the fourth root of their size."""
+    axes = flow.axes(x)
+    if isinstance(other, float) and axes and math.isclose(other, axes[-1].size ** -0.25, rel_tol=1e-12):
+        ax.mark_inexact(axes[-1], SCALE)
+    return pointwise(flow, out, x, other)
+
+
+@rule(*(f"aten::{name}" for name in CREATORS))
 def new_tensor(flow: Flow, out: Any, *_: Any, **__: Any) -> Any:
     """Its size is in the code that asks for it, which can follow a cut if it takes the size from an attribute."""
     axes = []

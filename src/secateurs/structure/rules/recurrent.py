@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from secateurs.structure import axis as ax
+from secateurs.structure.flow import Flow
 from secateurs.structure.rules.registry import rule
 from secateurs.structure.unify import split, unify
-
-if TYPE_CHECKING:
-    from secateurs.structure.flow import Flow
 
 
 @rule("aten::mkldnn_rnn_layer")
@@ -35,7 +33,8 @@ def recurrent_layer(
         unify(flow.axes(tensor)[-1], hidden)
     flow.contract(x, 2, w_input, flow.axes(w_input)[1])
     flow.contract(h, h.ndim - 1, w_hidden, flow.axes(w_hidden)[1])
-    flow.macs += [(steps, batch, *flow.axes(weight)) for weight in (w_input, w_hidden)]
+    for weight in (w_input, w_hidden):
+        flow.add_macs(steps, batch, *flow.axes(weight))
     flow.produce(steps, batch, hidden)
     flow.sized(hidden, "hidden_size", w_hidden)
     flow.sized(inputs)

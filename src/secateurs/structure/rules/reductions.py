@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from secateurs.structure import axis as ax
+from secateurs.structure.flow import Flow
 from secateurs.structure.rules.registry import rule
 from secateurs.structure.unify import unify
-
-if TYPE_CHECKING:
-    from secateurs.structure.flow import Flow
 
 POOLS = (
     [f"aten::{kind}_pool{n}d" for kind in ("avg", "_adaptive_avg", "adaptive_avg") for n in (1, 2, 3)]
@@ -82,21 +80,21 @@ def extreme(flow: Flow, out: Any, x: Any, dims: Any = None, *args: Any, **kwargs
     "aten::_log_softmax",
     "aten::cumsum",
     "aten::cumprod",
-    "aten::sort",
     "aten::logcumsumexp",
 )
+@rule("aten::sort", kind="selection")
 def along(flow: Flow, out: Any, x: Any, dim: Any = -1, *_: Any, **__: Any) -> Any:
     """Every index depends on the others along this dimension, which stays whole unless it is that of experts."""
     axes = flow.axes(x)
     if axes:
-        ax.compete(axes[dim], f"{flow.operator} runs along it")
+        ax.mark_softmax_group(axes[dim], f"{flow.operator} runs along it")
     return [axes for _ in out] if isinstance(out, list) else axes
 
 
 @rule("aten::histc", "aten::bincount")
 def histogram(flow: Flow, out: Any, x: Any, *_: Any, **__: Any) -> Any:
     """How many values there are of each; where the values are indices of an axis, one count per index of it."""
-    counted = flow.pointed(x)
+    counted = flow.indexes_axis(x)
     if counted is None or counted.size != out.shape[0]:
         return ()
     flow.sized(counted)

@@ -1,0 +1,111 @@
+"""Turn a finished trace into a structure: groups with names and kinds, frozen axes, and the terms of the cost."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Collection, Mapping, Sequence
+from math import gcd, lcm
+
+import torch
+from torch import nn
+
+from secateurs.data import Call
+from secateurs.structure.axis import Axis, Product, Var, leaves
+from secateurs.structure.find_contractions import find_contractions
+from secateurs.structure.find_taps import appearances_by_variable, taps_of
+from secateurs.structure.groups import Group, Member
+from secateurs.structure.kinds import attention_roles, kind_of
+from secateurs.structure.resolved_trace import ResolvedTrace, resolve_trace
+from secateurs.structure.structure import Structure
+from secateurs.structure.trace_record import TraceRecord
+
+Axes = Mapping[str, Sequence[Axis]]
+
+
+def build_structure(model: nn.Module, record: TraceRecord, call: Call, kinds: Sequence[str]) -> Structure:
+    """The structure that a trace of `call` recorded; units of other kinds than `kinds` are frozen."""
+    trace = resolve_trace(record)
+    parameters = frozenset(record.first_names[name] for name, _ in model.named_parameters())
+    groups, frozen = _groups(trace, parameters, kinds)
+    return Structure(
+        groups=groups,
+        frozen=frozen,
+        axes=trace.axes,
+        parameters=parameters,
+        contractions=tuple(find_contractions(trace)),
+        tables=frozenset(record.tables),
+        macs=tuple(map(trace.resolved, record.macs)),
+        other_macs=record.other_macs,
+        inputs=call.to(torch.device("meta")),
+        arguments=trace.arguments,
+        used=frozenset(record.used),
+        results=record.results,
+        sizes=tuple((use.module, use.name, trace.resolve(use.axis)) for use in record.sizes),
+        splits=tuple((module, trace.resolved(parts)) for module, parts in record.splits),
+    )
+
+
+def _groups(
+    trace: ResolvedTrace, parameters: Collection[str], kinds: Sequence[str]
+) -> tuple[dict[str, Group], dict[str, str]]:
+    """The groups by name, and the reason for every axis of parameters that is none."""
+    record, axes = trace.record, trace.axes
+    roles, appearances = attention_roles(record, axes), appearances_by_variable(trace)
+    minimums = {trace.resolve(axis): number for axis, number in record.minimums}
+    multiples = _multiples(trace)
+    groups: dict[str, Group] = {}
+    frozen: dict[str, str] = {}
+    for var, members in _members(trace).items():
+        if not any(member.tensor in parameters for member in members) or var.frozen == "kernel tap":
+            continue
+        namesake = _namesake(members, axes)
+        name = _name(namesake, var, axes, {*groups, *frozen})
+        made_by = {m.tensor for m in members if not m.consumed and len(axes[m.tensor]) > 1}
+        kind = kind_of(var, axes[namesake.tensor], len(made_by), roles, trace.experts)
+        if var.frozen or kind not in kinds:
+            frozen[name] = var.frozen or f"units of kind {kind!r} are kept unless trace(kinds=...) names them"
+            continue
+        taps = taps_of(trace, var, name, appearances[var])
+        least, multiple = minimums.get(var, 1), multiples[var]
+        groups[name] = Group(name, kind, var.size, tuple(members), *taps, var.inexact, var, least, multiple)
+    return groups, frozen
+
+
+def _members(trace: ResolvedTrace) -> dict[Var, list[Member]]:
+    """Where each variable lies, in the order in which the model uses the tensors."""
+    first_names = dict.fromkeys(trace.record.first_names.values())
+    members: dict[Var, list[Member]] = defaultdict(list)
+    for name in {**trace.record.used, **first_names}:
+        for dim, axis in enumerate(trace.axes[name]):
+            for var in dict.fromkeys(leaves(axis)):
+                members[var].append(Member(name, dim, (name, dim) in trace.record.contracted))
+    return members
+
+
+def _multiples(trace: ResolvedTrace) -> dict[Var, int]:
+    """The number that the size of each variable must be a multiple of."""
+    multiples: dict[Var, int] = defaultdict(lambda: 1)
+    for axis, number in trace.record.multiples:
+        resolved = trace.resolve(axis)
+        for var in leaves(resolved):
+            beside = resolved.size // var.size if isinstance(resolved, Product) else 1
+            multiples[var] = lcm(multiples[var], number // gcd(number, beside))
+    return multiples
+
+
+def _namesake(members: list[Member], axes: Axes) -> Member:
+    """The member that a group is named after: the first weight that makes its units."""
+    makers = [member for member in members if not member.consumed]
+    matrices = [member for member in makers if len(axes[member.tensor]) > 1]
+    weights = [member for member in matrices if member.tensor.endswith("weight")]
+    return (weights or matrices or makers or members)[0]
+
+
+def _name(member: Member, var: Var, axes: Axes, taken: Collection[str]) -> str:
+    """The module's name, or the tensor's if that is taken; with an index where variables share the dimension."""
+    module = member.tensor.rpartition(".")[0]
+    variables = list(dict.fromkeys(leaves(axes[member.tensor][member.dim])))
+    index = f":{variables.index(var)}" if len(variables) > 1 else ""
+    names = [] if member.consumed or not module else [module + index]
+    names += [member.tensor + index] if not member.consumed else []
+    return next(name for name in [*names, f"{member}{index}"] if name not in taken)

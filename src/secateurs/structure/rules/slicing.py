@@ -1,0 +1,112 @@
+"""Joining, cutting, selecting and padding: dimensions of which parts are taken or put together."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from secateurs.structure import axis as ax
+from secateurs.structure.flow import Flow
+from secateurs.structure.rules.registry import rule
+from secateurs.structure.unify import pieces, unify
+
+
+@rule("aten::cat")
+def cat(flow: Flow, out: Any, tensors: Any, dim: int = 0) -> Any:
+    """Join along one dimension; the others are the same."""
+    every = [flow.axes(t) for t in tensors if t.ndim == out.ndim]  # torch lets 1-D empty tensors pass
+    dim %= out.ndim
+    for other in every[1:]:
+        for d, axis in enumerate(other):
+            if d != dim:
+                unify(axis, every[0][d])
+    joined = ax.concat([axes[dim] for axes in every])
+    return (*every[0][:dim], joined, *every[0][dim + 1 :])
+
+
+@rule("aten::stack")
+def stack(flow: Flow, out: Any, tensors: Any, dim: int = 0) -> Any:
+    """Join along a new dimension, which stays whole."""
+    every = [flow.axes(t) for t in tensors]
+    for other in every[1:]:
+        for axis, first in zip(other, every[0], strict=True):
+            unify(axis, first)
+    axes = list(every[0])
+    axes.insert(dim % out.ndim, ax.new(len(every), "a stack of tensors"))
+    return tuple(axes)
+
+
+@rule("aten::split", "aten::split_with_sizes", "aten::chunk", "aten::unsafe_split", "aten::unsafe_chunk")
+def split_apart(flow: Flow, out: Any, x: Any, size: Any, dim: int = 0) -> Any:
+    """Cut one dimension into pieces; code that asks for equal pieces will ask so again, so they shrink alike."""
+    outs = out if isinstance(out, list) else [out]
+    axes = flow.axes(x)
+    dim %= len(axes)
+    parts = pieces(axes[dim], [t.shape[dim] for t in outs])
+    if parts is None:
+        return [()]
+    if not isinstance(size, int):
+        flow.sized_together(parts)
+    for part in parts:
+        flow.sized(part)
+        if isinstance(size, int) and part.size == parts[0].size:
+            unify(part, parts[0])
+    return [(*axes[:dim], part, *axes[dim + 1 :]) for part in parts]
+
+
+@rule("aten::slice", kind="selection")
+def slice_(flow: Flow, out: Any, x: Any, dim: int = 0, start: Any = None, end: Any = None, step: int = 1) -> Any:
+    """A range of one dimension; with a step, that dimension stays whole."""
+    axes = flow.axes(x)
+    size = axes[dim].size
+    first = min(max((start or 0) + (size if (start or 0) < 0 else 0), 0), size)
+    if out.shape[dim] == size:
+        return axes
+    parts = None if step != 1 else pieces(axes[dim], [first, out.shape[dim], size - first - out.shape[dim]])
+    if parts is None:
+        flow.freeze(axes[dim], "sliced with a step or across units")
+        parts = [ax.NONE, ax.new(out.shape[dim], "a slice with a step or across units")]
+    result = list(axes)
+    result[dim] = parts[1]
+    return tuple(result)
+
+
+@rule("aten::unbind")
+@rule("aten::select", kind="selection")
+def select(flow: Flow, out: Any, x: Any, dim: int = 0, index: int = 0) -> Any:
+    """Single indices of one dimension, which stays whole."""
+    axes = list(flow.axes(x))
+    flow.freeze(axes.pop(dim), "single indices of it are selected")
+    return [tuple(axes) for _ in out] if isinstance(out, list) else tuple(axes)
+
+
+@rule("aten::flip")
+@rule("aten::roll", kind="selection")
+def shuffle_indices(flow: Flow, out: Any, x: Any, *args: Any) -> Any:
+    """Reorder the indices of some dimensions, which stay whole."""
+    axes = flow.axes(x)
+    for dim in args[-1]:
+        flow.freeze(axes[dim], "its indices are reordered")
+    return axes
+
+
+@rule("aten::constant_pad_nd")
+def constant_pad(flow: Flow, out: Any, x: Any, pad: Any, value: float = 0) -> Any:
+    """Fixed indices on either side of a dimension."""
+    axes = list(flow.axes(x))
+    for d, (before, after) in enumerate(zip(pad[::2], pad[1::2], strict=True), start=1):
+        if before < 0 or after < 0:
+            return ()
+        axes[-d] = ax.concat([ax.new(before, "padding"), axes[-d], ax.new(after, "padding")])
+    return tuple(axes)
+
+
+@rule("aten::glu", kind="activation")
+def glu(flow: Flow, out: Any, x: Any, dim: int = -1) -> Any:
+    """The first half of a dimension gated by the second: both halves go together."""
+    axes = list(flow.axes(x))
+    halves = pieces(axes[dim], [out.shape[dim]] * 2)
+    if halves is None:
+        return ()
+    unify(*halves)
+    axes[dim] = halves[0]
+    return tuple(axes)

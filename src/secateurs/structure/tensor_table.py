@@ -1,0 +1,94 @@
+"""What a trace knows of each tensor that it has seen."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from torch import Tensor, nn
+from torch.utils.weak import WeakTensorKeyDictionary
+
+from secateurs.structure import axis as ax
+from secateurs.structure.axis import Axis, Var
+from secateurs.structure.dispatch import Site
+from secateurs.structure.records import NO_PROVENANCE, Provenance
+from secateurs.structure.trace_record import TraceRecord
+from secateurs.utils import named_tensors
+
+CONSTANT = "a tensor that is neither a parameter nor a buffer nor made from one"
+
+
+@dataclass
+class TensorInfo:
+    """What is known of one tensor.
+
+    Attributes:
+        axes: one per dimension.
+        constant: whether it depends on parameters and buffers alone.
+        provenance: what its units have passed.
+        name: the first name of a parameter or buffer; None for any other tensor.
+        sorted_at: where its rows were sorted by expert, if they are.
+    """
+
+    axes: tuple[Axis, ...]
+    constant: bool
+    provenance: Provenance = NO_PROVENANCE
+    name: str | None = None
+    sorted_at: Site | None = None
+
+
+class TensorTable:
+    """What is known of each tensor, by identity; tensors that no longer exist are forgotten.
+
+    Attributes:
+        members: the (name, dimension) of the parameter or buffer that each axis was made for.
+    """
+
+    def __init__(self, model: nn.Module, record: TraceRecord):
+        self.members: dict[Axis, tuple[str, int]] = {}
+        self._infos: Any = WeakTensorKeyDictionary()
+        self._indexed: Any = WeakTensorKeyDictionary()
+        self._record = record
+        for name, tensor in named_tensors(model):
+            self._register(name, tensor)
+
+    def info(self, tensor: Tensor) -> TensorInfo:
+        """What is known of a tensor; one never seen before is a constant that nothing may be removed from."""
+        info = self._infos.get(tensor)
+        if info is None:
+            axes = tuple(ax.new(size, CONSTANT) for size in tensor.shape)
+            info = self._infos[tensor] = TensorInfo(axes, constant=True)
+        if info.name is not None:
+            self._record.used.setdefault(info.name)
+        return info
+
+    def set_result(self, tensor: Tensor, info: TensorInfo) -> None:
+        """Note what is known of an operator's result; one that was known already was written in place."""
+        old = self._infos.get(tensor)
+        if old is not None:
+            info.name = old.name
+            self._indexed.pop(tensor, None)
+        self._infos[tensor] = info
+
+    def add_input(self, tensor: Tensor, reason: str) -> None:
+        """Add a tensor that the model is called on, and freeze its axes."""
+        new = TensorInfo(tuple(ax.new(size, reason) for size in tensor.shape), constant=False)
+        for axis in self._infos.setdefault(tensor, new).axes:
+            ax.freeze(axis, reason)
+
+    def indexes_axis(self, tensor: Tensor) -> Axis | None:
+        """The axis that the values of `tensor` are indices of, if that is known."""
+        return self._indexed.get(tensor) if self._indexed else None
+
+    def set_indexed(self, tensor: Tensor, axis: Axis) -> None:
+        """Note that the values of `tensor` are indices of `axis`."""
+        self._indexed[tensor] = axis
+
+    def _register(self, name: str, tensor: Tensor) -> None:
+        if tensor not in self._infos:
+            reason = None if tensor.is_floating_point() or tensor.is_complex() else "integer or boolean buffer"
+            axes = tuple(ax.new(size, reason) for size in tensor.shape)
+            self._infos[tensor] = TensorInfo(axes, constant=True, name=name)
+            self.members.update({axis: (name, dim) for dim, axis in enumerate(axes) if isinstance(axis, Var)})
+        self._record.tensor_axes[name] = self._infos[tensor].axes
+        self._record.first_names[name] = self._infos[tensor].name
