@@ -22,7 +22,6 @@ PENDING = """
     check
     check_optimizer
     compensate
-    cost
     criterion
     differentiation_loss
     drop_layers
@@ -44,7 +43,6 @@ PENDING = """
     shard
     text_data
     tokens_per_second
-    trace
     track
 """.split()
 
