@@ -28,7 +28,7 @@ from secateurs.structure.axis import leaves
 from secateurs.structure.structure import Structure
 from secateurs.surgery.apply import apply_and_report
 from secateurs.surgery.cut import cut
-from secateurs.surgery.stale_attributes import HeldSizes, assign
+from secateurs.surgery.stale_attributes import SizeAttributes, assign
 
 LIMIT_S = 120
 
@@ -80,7 +80,7 @@ def _ours(model: nn.Module, inputs: Any, structure: Structure, trace_s: float) -
 def cut_only(model: nn.Module, plan: Plan, structure: Structure) -> nn.Module:
     """What `operate` does once it knows that a cut is right."""
     small = cut(model, structure.keep_masks(plan.keep))
-    assign(small, HeldSizes(model, structure).changes(plan.widths, {}))
+    assign(small, SizeAttributes(model, structure).changes(plan.widths, {}))
     return small
 
 

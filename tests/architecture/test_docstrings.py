@@ -16,12 +16,7 @@ PENDING = """
     Layerwise
     Masked
     accuracy
-    apply
-    apply_
-    carry_optimizer
     check
-    check_optimizer
-    compensate
     criterion
     differentiation_loss
     drop_layers

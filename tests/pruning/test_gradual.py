@@ -258,7 +258,7 @@ def test_what_cannot_be_done_is_said_at_once(net, batches):
         begin(loss=F.cross_entropy)
     with pytest.raises(DataError, match="no targets"):
         sc.gradual(net, optimizer, [batches[0][0]], "taylor", stop=4)
-    with pytest.raises(UsageError, match="2 of the 2 parameters that the optimiser holds are not those"):
+    with pytest.raises(UsageError, match="2 of the 2 parameters of the optimiser do not belong"):
         begin(SGD(nn.Linear(2, 2).parameters(), lr=0.1))
 
 

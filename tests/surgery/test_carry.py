@@ -205,7 +205,7 @@ def test_what_cannot_be_sliced_is_refused_and_nothing_is_changed(net, batches, p
     before, tensors = held(optimizer), everything(net)
     values, gradients = copy.deepcopy(net.state_dict()), [p.grad for p in net.parameters()]
     state = dict(optimizer.state)
-    with pytest.raises(UsageError, match=r"keeps 'd' of shape \[1392\] for '0.weight' of shape \[8, 3, 3, 3\]"):
+    with pytest.raises(UsageError, match=r"state 'd' of .* '0.weight' has the shape \[1392\], .* \[8, 3, 3, 3\]"):
         sc.apply_(net, plan, x, optimizer=optimizer)
     assert all(a is b for a, b in zip(held(optimizer) + everything(net), before + tensors, strict=True))
     assert all(torch.equal(value, values[name]) for name, value in net.state_dict().items())
@@ -214,7 +214,7 @@ def test_what_cannot_be_sliced_is_refused_and_nothing_is_changed(net, batches, p
     assert net[3].in_channels == 8
     structure = sc.trace(net, x)
     small = sc.apply(net, plan, x, structure)
-    with pytest.raises(UsageError, match="make the optimiser anew"):
+    with pytest.raises(UsageError, match="make a new optimiser"):
         sc.carry_optimizer(optimizer, small, net, plan, structure)
     assert all(a is b for a, b in zip(held(optimizer), before, strict=True))
 
@@ -229,11 +229,11 @@ def test_an_optimizer_of_parameters_that_are_gone_is_found_out(net, images, plan
         sc.check_optimizer(optimizer, small)
     sc.carry_optimizer(optimizer, small, net, plan, structure)
     sc.check_optimizer(optimizer, small)
-    with pytest.raises(UsageError, match="not those"):
+    with pytest.raises(UsageError, match="do not belong to"):
         sc.check_optimizer(optimizer, net)
     with pytest.raises(UsageError, match="carried over already"):
         sc.carry_optimizer(optimizer, small, net, plan, structure)
-    with pytest.raises(UsageError, match="not those"):
+    with pytest.raises(UsageError, match="do not belong to"):
         sc.apply_(net, plan, images, structure, optimizer)
     for wrong in (None, net, torch.optim.SGD):
         with pytest.raises(UsageError, match=r"expected a torch.optim.Optimizer"):
@@ -244,7 +244,7 @@ def test_a_plan_that_did_not_make_the_model_is_refused(net, images, plan):
     structure = sc.trace(net, images)
     optimizer = SGD(net.parameters(), lr=0.1)
     other = random_plan(structure, "keep:0.3")
-    with pytest.raises(PlanError, match=r"'0.weight' should be"):
+    with pytest.raises(PlanError, match=r"'0.weight' should have the shape \[2, 3, 3, 3\]"):
         sc.carry_optimizer(optimizer, sc.apply(net, plan, images), net, other, structure)
     model, inputs = build("mlp")
     with pytest.raises(ModelError, match="another model's"):

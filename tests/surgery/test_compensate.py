@@ -284,7 +284,7 @@ def test_flap_keeps_only_the_mean_and_needs_a_bias():
     s = sc.trace(bare, x[:2])
     small = sc.apply(bare, plan_for(s, {"0": without(8, 4)}), x[:2], s)
     report = sc.compensate(small, bare, plan_for(s, {"0": without(8, 4)}), [x], s, mean_only=True)
-    assert report.skipped == {"2.weight": "it has no bias to take up the mean"}
+    assert report.skipped == {"2.weight": "it has no bias to absorb the mean"}
 
 
 def test_a_table_that_is_also_a_weight_is_left_alone():
@@ -300,7 +300,7 @@ def test_a_table_that_is_also_a_weight_is_left_alone():
     small = sc.apply(model, plan, tokens, s)
     before = copy.deepcopy(small.state_dict())
     report = sc.compensate(small, model, plan, [tokens], s)
-    assert report.skipped == {"table.weight": "it is also a table in which rows are looked up"}
+    assert report.skipped == {"table.weight": "it is also a lookup table"}
     assert all(torch.equal(tensor, before[key]) for key, tensor in small.state_dict().items())
 
 
@@ -309,7 +309,7 @@ def test_a_model_that_was_trained_or_compensated_since_is_refused(net, batches):
     plan = sc.allocate(s, {n: torch.rand(g.size) for n, g in s.groups.items()}, "keep:0.6")
     small = sc.apply(net, plan, batches[0][0], s)
     sc.compensate(small, net, plan, batches, s)
-    with pytest.raises(PlanError, match="right after the cut, once"):
+    with pytest.raises(PlanError, match="compensate once, right after the cut"):
         sc.compensate(small, net, plan, batches, s)
 
 

@@ -1,23 +1,19 @@
 """Removing units physically, with verification."""
 
-from secateurs.surgery.apply import Cut, apply, apply_and_report, warn_of
-from secateurs.surgery.compensate import (
-    Compensation,
-    affected_weights,
-    compensate,
-    compensate_weights,
-    compensation_statistics,
-)
+from secateurs.surgery.apply import Cut, apply, apply_and_report, warn_put_back
+from secateurs.surgery.apply_inplace import apply_, put_in_place
+from secateurs.surgery.compensate import Compensation, compensate, compensation_statistics
+from secateurs.surgery.compensate_weights import affected_weights, compensate_weights
 from secateurs.surgery.config import fit_config, has_config
 from secateurs.surgery.config_support import unsupported_groups, unsupported_widths
 from secateurs.surgery.config_widths import supported_widths
 from secateurs.surgery.cut import cut, rebuild
-from secateurs.surgery.depth_config import adopt, depth_changes
+from secateurs.surgery.depth_config import adopt_config, depth_changes
 from secateurs.surgery.dropped_layers import Dropped, drop, drop_again, dropped
-from secateurs.surgery.inplace import check_bare, replacing
-from secateurs.surgery.layer_lists import container, containers, without
+from secateurs.surgery.inplace import check_unwrapped, replacing
+from secateurs.surgery.layer_lists import container, containers, without_layers
 from secateurs.surgery.multihead_attention import adapt_attention
-from secateurs.surgery.optimizer_state import apply_, carry_optimizer, check_optimizer, put_in_place
+from secateurs.surgery.optimizer_state import carry_optimizer, check_optimizer
 from secateurs.surgery.stale_attributes import Attributes, assign, merge_attributes
 from secateurs.surgery.verify import TOLERANCE, difference, in_double, run_model
 
@@ -28,12 +24,12 @@ __all__ = [
     "Cut",
     "Dropped",
     "adapt_attention",
-    "adopt",
+    "adopt_config",
     "apply",
     "apply_",
     "assign",
     "carry_optimizer",
-    "check_bare",
+    "check_unwrapped",
     "check_optimizer",
     "compensate",
     "has_config",
@@ -59,6 +55,6 @@ __all__ = [
     "supported_widths",
     "unsupported_groups",
     "unsupported_widths",
-    "warn_of",
-    "without",
+    "warn_put_back",
+    "without_layers",
 ]

@@ -1,8 +1,7 @@
-"""`apply`: remove what a plan says from a copy of a model, and prove that the result is right."""
+"""`apply`: remove units from a copy of a model, as a plan says, and verify the result."""
 
 from __future__ import annotations
 
-import warnings
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,20 +14,20 @@ from secateurs.structure import Structure, trace
 from secateurs.surgery.config import config_changes
 from secateurs.surgery.stale_attributes import Attributes, assign
 from secateurs.surgery.trials import Trials
-from secateurs.utils import device_of, need_values
+from secateurs.utils import device_of, need_values, warn_user
 
 
 @dataclass(frozen=True)
 class Cut:
-    """A cut model and how it came about.
+    """A cut model, and a record of the cut.
 
     Attributes:
         model: the cut model.
-        plan: what was removed in the end.
-        attributes: attributes of modules that were changed, per module name.
-        put_back: groups left whole after all because their removal failed verification, and how it failed.
-        inexact: groups whose removal changes what the remaining units compute, and why; only the shapes of the
-            outputs were verified for them.
+        plan: the plan that was carried out.
+        attributes: per module name, the new values of attributes that were changed.
+        put_back: groups that were left whole because their removal failed verification, and the failures.
+        inexact: groups whose removal changes what the remaining units compute, and the reasons; for these only the
+            shapes and the finiteness of the outputs were verified.
     """
 
     model: nn.Module
@@ -39,11 +38,11 @@ class Cut:
 
 
 def apply(model: nn.Module, plan: Plan, example_inputs: Any, structure: Structure | None = None) -> nn.Module:
-    """Remove units physically.
+    """Remove units physically from a copy of a model.
 
-    The cut model is verified before it is returned: in float64 on the example inputs it equals the dense model with
-    the removed units' parameters set to zero, to 1e-10 of the largest output, for all groups whose removal is exact.
-    For the others, what every operator computes on the way has the size that the structure foretells. A group that
+    The cut model is verified before it is returned. For groups whose removal is exact, it equals in float64, on the
+    example inputs, the dense model with the parameters of the removed units set to zero, to within 1e-10 of the largest
+    output. For the other groups, the result of every operator has the size that the structure predicts. A group that
     fails is left whole, with a `PutBackWarning`.
 
     Args:
@@ -58,22 +57,29 @@ def apply(model: nn.Module, plan: Plan, example_inputs: Any, structure: Structur
     Raises:
         ModelError: the model is on the meta device.
         PlanError: the plan is for another model.
-        VerificationError: the model cannot be cut at all, or gives other outputs each time it is run.
+        VerificationError: the model cannot be cut at all, or its outputs differ from run to run.
+
+    Example:
+        >>> structure = sc.trace(model, example_inputs)
+        >>> plan = sc.allocate(structure, sc.score(model, data, "l2", structure), "macs:0.5")
+        >>> small = sc.apply(model, plan, example_inputs, structure)
+        >>> small[0].out_channels == plan.widths["0"]
+        True
     """
     result = apply_and_report(model, plan, example_inputs, structure)
-    warn_of(result.put_back)
+    warn_put_back(result.put_back)
     return result.model
 
 
-def warn_of(put_back: dict[str, str]) -> None:
-    """Warn the caller's caller of groups that were left whole, and why; see `Cut`."""
+def warn_put_back(put_back: dict[str, str]) -> None:
+    """Warn of groups that were left whole, with the reasons; see `Cut`."""
     if put_back:
         reasons = "; ".join(f"{name} ({reason})" for name, reason in put_back.items())
-        warnings.warn(f"left whole, because removal failed verification: {reasons}", PutBackWarning, stacklevel=3)
+        warn_user(f"left whole, because removal failed verification: {reasons}", PutBackWarning)
 
 
 def apply_and_report(model: nn.Module, plan: Plan, example_inputs: Any, structure: Structure | None = None) -> Cut:
-    """As `apply`, but returns everything there is to know about the cut, and does not warn."""
+    """Like `apply`, but return the record of the cut and do not warn."""
     if not isinstance(plan, Plan):
         raise PlanError(f"expected a Plan, not {type(plan).__name__}; Plan.load reads one from a file")
     need_values(model, "cutting")
@@ -81,7 +87,7 @@ def apply_and_report(model: nn.Module, plan: Plan, example_inputs: Any, structur
     plan.check(structure)
     call = as_call(example_inputs).to(device_of(model))
     trials = Trials(model, plan, structure, call)
-    removed = trials.removable([name for name, gone in plan.removed().items() if gone])
+    removed = trials.removable([name for name, units in plan.removed().items() if units])
     small = trials.cut(model, removed, trials.changes)
     config = config_changes(small, structure, {name: plan.widths[name] for name in removed}, call)
     assign(small, {"": config})
@@ -91,5 +97,5 @@ def apply_and_report(model: nn.Module, plan: Plan, example_inputs: Any, structur
         plan=plan.without(trials.failures, structure) if trials.failures else plan,
         attributes=attributes,
         put_back=trials.failures,
-        inexact={name: why for name in removed if (why := structure.group(name).inexact)},
+        inexact={name: reason for name in removed if (reason := structure.group(name).inexact)},
     )

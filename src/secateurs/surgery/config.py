@@ -69,13 +69,13 @@ def fit_config(model: nn.Module, structure: Structure, widths: Mapping[str, int]
     sizes, shapes = _sizes(structure, widths), shaped(model, structure, widths)
     changes: dict[str, int] = {}
     refusals: list[str] = []
-    best = mismatches(model, changes, shapes)
+    best = shape_deviations(model, changes, shapes)
     for path, value in [*fields(getattr(model, ROOT), ROOT)] * 2:  # some fields are right only once others are
         if value is not None and type(value) is not int:
             continue
         wanted = best.wanted if value is None else sizes.get(value, set())
         for new in sorted(wanted - {value}) if best.number else ():
-            found = mismatches(model, {**changes, path: new}, shapes)
+            found = shape_deviations(model, {**changes, path: new}, shapes)
             if found.number == float("inf") and value is not None:  # a field left open may be for something else
                 refusals.append(found.example)
             if found.number < best.number:
@@ -119,7 +119,7 @@ def skeleton(model: nn.Module, changes: Mapping[str, Any]) -> nn.Module:
         return type(model)(config).train(model.training)  # type: ignore[call-arg]
 
 
-class Mismatches(NamedTuple):
+class ShapeDeviations(NamedTuple):
     """How many tensors have other shapes than they should, the sizes that they should have, and one of them."""
 
     number: float
@@ -127,7 +127,7 @@ class Mismatches(NamedTuple):
     example: str
 
 
-def mismatches(model: nn.Module, changes: Mapping[str, Any], shapes: Shapes | None = None) -> Mismatches:
+def shape_deviations(model: nn.Module, changes: Mapping[str, Any], shapes: Shapes | None = None) -> ShapeDeviations:
     """What is wrong with a model built so; infinitely much if the class refuses these values.
 
     Args:
@@ -142,14 +142,14 @@ def mismatches(model: nn.Module, changes: Mapping[str, Any], shapes: Shapes | No
     except Exception as error:  # a library's class may raise anything
         asked = ", ".join(f"{path.removeprefix(ROOT + '.')}={value}" for path, value in changes.items())
         why = str(error).strip().splitlines()[-1].strip().rstrip(".")
-        return Mismatches(float("inf"), set(), f"{config} refuses {asked}: {why}")
+        return ShapeDeviations(float("inf"), set(), f"{config} refuses {asked}: {why}")
     wrong = [name for name in shapes if name in built and built[name] != shapes[name]]
     others = sorted(built.keys() ^ shapes.keys())
     example = f"{config} describes a model with other tensors: {others[0]}" if others else ""
     if wrong:
         name = wrong[0]
         example = f"no field of {config} makes {name} {list(shapes[name])} rather than {list(built[name])}"
-    return Mismatches(len(others) + len(wrong), {size for name in wrong for size in shapes[name]}, example)
+    return ShapeDeviations(len(others) + len(wrong), {size for name in wrong for size in shapes[name]}, example)
 
 
 def _shapes(model: nn.Module) -> Shapes:

@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from torch import nn
 
 from secateurs.structure import Structure, uniform_roles
-from secateurs.surgery.config import fit_config, mismatches
+from secateurs.surgery.config import fit_config, shape_deviations
 from secateurs.surgery.config_widths import example_width
 
 
@@ -23,7 +23,7 @@ def unsupported_widths(model: nn.Module, structure: Structure, widths: Mapping[s
     Returns:
         One reason, with what to do about it, for each kind and size of groups that the class cannot have cut so.
     """
-    wrong = mismatches(model, {})
+    wrong = shape_deviations(model, {})
     if not wrong.number:
         return []
     shrunk: dict[tuple[str, int], list[str]] = defaultdict(list)

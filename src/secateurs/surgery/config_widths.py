@@ -8,7 +8,7 @@ from functools import cache
 from torch import nn
 
 from secateurs.structure import Structure
-from secateurs.surgery.config import fit_config, has_config, mismatches, shaped, skeleton
+from secateurs.surgery.config import fit_config, has_config, shape_deviations, shaped, skeleton
 from secateurs.surgery.stale_attributes import lookup
 
 
@@ -23,7 +23,7 @@ def supported_widths(model: nn.Module, structure: Structure) -> Callable[[tuple[
         Says it of the names of all groups alike and a width, the other groups being whole. Where there is no
         configuration, or it can tell no width of these groups but their own, it says yes to all: none is better then.
     """
-    if not has_config(model) or mismatches(model, {}).number:
+    if not has_config(model) or shape_deviations(model, {}).number:
         return lambda groups, width: True
     bare = skeleton(model, {})
 
@@ -37,7 +37,7 @@ def supported_widths(model: nn.Module, structure: Structure) -> Callable[[tuple[
         # A size grows by the same number with every unit, so one width tells the fields for all others.
         changes = {path: _along(lookup(bare, path), size, value, one[0], width) for path, value in one[1].items()}
         widths = dict.fromkeys(groups, width)
-        wrong = mismatches(bare, changes, shaped(bare, structure, widths)).number
+        wrong = shape_deviations(bare, changes, shaped(bare, structure, widths)).number
         return wrong == 0 or (wrong < float("inf") and not fit_config(bare, structure, widths).failure)
 
     return takes

@@ -8,8 +8,8 @@ from typing import Any
 
 from torch import nn
 
-from secateurs.surgery.config import ROOT, fields, filled, has_config, mismatches
-from secateurs.surgery.layer_lists import Kept
+from secateurs.surgery.config import ROOT, fields, filled, has_config, shape_deviations
+from secateurs.surgery.layer_lists import KeptModules
 from secateurs.surgery.stale_attributes import assign
 from secateurs.utils import rng
 
@@ -18,7 +18,7 @@ LISTED = re.compile("layer|block")
 
 
 def depth_changes(
-    small: nn.Module, lists: Mapping[str, Kept], right: Callable[[nn.Module], bool]
+    small: nn.Module, lists: Mapping[str, KeptModules], right: Callable[[nn.Module], bool]
 ) -> dict[str, int | list[Any]]:
     """New values of the fields of `small.config`, with which its class builds a model of as many layers.
 
@@ -47,9 +47,9 @@ def depth_changes(
     with rng():
         for start in ({**listed}, {}):
             changes: dict[str, Any] = start
-            wrong = mismatches(small, changes).number
+            wrong = shape_deviations(small, changes).number
             for path, new in numbers:
-                left = mismatches(small, {**changes, path: new}).number
+                left = shape_deviations(small, {**changes, path: new}).number
                 if left < wrong:
                     changes, wrong = {**changes, path: new}, left
             if changes and not wrong and _runs(small, changes, right):
@@ -64,7 +64,7 @@ def _runs(small: nn.Module, changes: Mapping[str, Any], right: Callable[[nn.Modu
         return False
 
 
-def adopt(small: nn.Module, changes: Mapping[str, Any]) -> None:
+def adopt_config(small: nn.Module, changes: Mapping[str, Any]) -> None:
     """Give every module of a model the configuration that it has where its class builds it with these changes."""
     if not changes:
         return

@@ -10,8 +10,8 @@ from pydantic import ConfigDict
 from torch import nn
 
 from secateurs.errors import PlanError
-from secateurs.surgery.depth_config import adopt
-from secateurs.surgery.layer_lists import without
+from secateurs.surgery.depth_config import adopt_config
+from secateurs.surgery.layer_lists import without_layers
 
 ATTRIBUTE = "dropped_layers"
 
@@ -51,8 +51,8 @@ def drop(model: nn.Module, its: Dropped, share: bool = False) -> nn.Module:
     modules = dict(model.named_modules())
     if missing := [name for name in its.layers if name not in modules]:
         raise PlanError(f"{type(model).__name__} has no layer {missing[0]!r}")
-    small = without(model, its.layers, share)
-    adopt(small, its.config)
+    small = without_layers(model, its.layers, share)
+    adopt_config(small, its.config)
     setattr(small, ATTRIBUTE, (*dropped(model), its))
     return small
 

@@ -22,7 +22,7 @@ WRAPPERS = {"DistributedDataParallel", "DataParallel", "FullyShardedDataParallel
 """Classes that keep account of a module's parameters, and would not notice that others have taken their place."""
 
 
-def check_bare(model: nn.Module) -> None:
+def check_unwrapped(model: nn.Module) -> None:
     """See that nothing is wrapped around the model, or around a part of it, that knows its parameters.
 
     Raises:

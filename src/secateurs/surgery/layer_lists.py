@@ -11,24 +11,24 @@ from torch import nn
 from secateurs.surgery.cut import rebuild
 
 
-class Kept(NamedTuple):
+class KeptModules(NamedTuple):
     """How many modules a list held, and the indices of those that stay."""
 
     total: int
     indices: tuple[int, ...]
 
 
-def containers(model: nn.Module, names: Iterable[str]) -> dict[str, Kept]:
+def containers(model: nn.Module, names: Iterable[str]) -> dict[str, KeptModules]:
     """The lists that lose modules of these names, by their own names."""
     gone = set(names)
     found = {}
     for path in dict.fromkeys(map(container, names)):
         children = [f"{path}.{child}".lstrip(".") for child in model.get_submodule(path)._modules]
-        found[path] = Kept(len(children), tuple(i for i, child in enumerate(children) if child not in gone))
+        found[path] = KeptModules(len(children), tuple(i for i, child in enumerate(children) if child not in gone))
     return found
 
 
-def without(model: nn.Module, names: Sequence[str], share: bool = False) -> nn.Module:
+def without_layers(model: nn.Module, names: Sequence[str], share: bool = False) -> nn.Module:
     """A copy of the model whose lists do not hold the modules of these names; what is left is numbered anew.
 
     Args:

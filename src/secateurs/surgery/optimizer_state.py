@@ -1,4 +1,4 @@
-"""Optimisers over a cut: they go on with the parameters of the cut model, and with what they know of them."""
+"""Optimisers across a cut: the parameters of the cut model and the sliced state take the place of the dense ones."""
 
 from __future__ import annotations
 
@@ -12,21 +12,18 @@ from torch.optim import Optimizer
 from torch.utils._pytree import tree_map_only
 
 from secateurs.budgets import Plan
-from secateurs.data import as_call
 from secateurs.errors import PlanError, UsageError
-from secateurs.structure import Structure, check_shapes, sliced, trace
-from secateurs.surgery.apply import Cut, apply_and_report, warn_of
-from secateurs.surgery.inplace import check_bare, replacing
+from secateurs.structure import Structure, check_shapes, sliced
 from secateurs.utils import device_of
 
 
 class Successor(NamedTuple):
-    """What takes the place of a parameter.
+    """The parameter that takes the place of a dense parameter.
 
     Attributes:
-        name: of both.
-        parameter: the new one.
-        keep: which indices of each dimension of the old one stay, as bool masks.
+        name: the name of both.
+        parameter: the parameter of the cut model.
+        keep: per dimension of the dense parameter, a bool mask of the kept indices.
     """
 
     name: str
@@ -34,131 +31,98 @@ class Successor(NamedTuple):
     keep: Sequence[Tensor]
 
 
-def apply_(
-    model: nn.Module,
-    plan: Plan,
-    example_inputs: Any,
-    structure: Structure | None = None,
-    optimizer: Optimizer | None = None,
-) -> Plan:
-    """Remove units in place: `secateurs.apply`, but the model itself shrinks, and its optimiser with it.
-
-    Modules, and hooks on them, remain the objects that they are; parameters and buffers that lose entries are new
-    ones, which no hook on the old ones follows. No parameter has a gradient afterwards. See `carry_optimizer` for what
-    becomes of the optimiser; schedulers of its learning rate go on. If an error is raised, nothing was changed.
-
-    Args:
-        model: the dense model; not wrapped for several devices, and not compiled.
-        plan: from `allocate`, or loaded.
-        example_inputs: see `apply`.
-        structure: from `trace`; by default the model is traced again.
-        optimizer: that trains the model; without it, make one anew afterwards.
-
-    Returns:
-        What was removed in the end: a group that fails verification is left whole, with a `PutBackWarning`.
-
-    Raises:
-        ModelError: the model is wrapped.
-        UsageError: the optimiser is not the model's, or keeps what cannot be sliced.
-        SecateursError: of the kind that `apply` raises.
-    """
-    check_bare(model)
-    structure = structure or trace(model, example_inputs, kinds="all")
-    cut = apply_and_report(model, plan, example_inputs, structure)
-    warn_of(cut.put_back)
-    put_in_place(model, cut, as_call(example_inputs), structure, optimizer)
-    return cut.plan
-
-
-def put_in_place(
-    model: nn.Module, cut: Cut, example_inputs: Any, structure: Structure, optimizer: Optimizer | None
-) -> None:
-    """Make the model what the cut copy of it is, and its optimiser one of that; both or neither."""
-    if optimizer is not None:
-        check_optimizer(optimizer, model)
-    found = successors(model, cut.model, cut.plan, structure)
-    smaller = {old: its for old, its in found.items() if old.shape != its.parameter.shape}
-    with replacing(model, cut, example_inputs):
-        if optimizer is not None:
-            carry(optimizer, smaller)
-
-
 def carry_optimizer(optimizer: Optimizer, small: nn.Module, dense: nn.Module, plan: Plan, structure: Structure) -> None:
-    """Let the optimiser of the dense model go on as that of a cut copy of it.
+    """Turn the optimiser of the dense model into the optimiser of a cut copy.
 
-    Its groups then hold the parameters of the cut model, with the same hyperparameters, and what it keeps of each
-    parameter (momentum, second moments) is sliced as the parameter was. Where every entry of a parameter is updated by
-    itself, as in SGD and Adam, the next step is that which the dense model's kept entries would have taken, had the
-    units been zero. Parameters that are not the dense model's stay.
-
-    For a model that is cut in place, `apply_` does this.
+    The parameter groups then hold the parameters of the cut model, with the same hyperparameters, and the state of each
+    parameter (momentum, second moments) is sliced as the parameter was. If the optimiser updates every entry
+    independently, as SGD and Adam do, the next step is the step that the kept entries of the dense model would take
+    with the removed units at zero. Parameters of other models stay. `apply_` does this for a model that is cut in
+    place.
 
     Args:
-        optimizer: of the dense model; changed in place, so that schedulers of its learning rate go on. It may be
-            prepared by Accelerate.
-        small: the model that `apply` made of `dense` by `plan`.
-        dense: the model before.
-        plan: what was removed.
+        optimizer: the optimiser of the dense model, which Accelerate may have prepared; changed in place, so that
+            schedulers of the learning rate continue.
+        small: the model that `apply` made of `dense` with `plan`.
+        dense: the model before the cut.
+        plan: the units that are kept.
         structure: of `dense`, from `trace`.
 
     Raises:
         ModelError: the structure is not that of `dense`.
         PlanError: `small` is not what `plan` makes of `dense`.
-        UsageError: the optimiser holds no parameter of the dense model, or keeps what cannot be sliced, such as one
-            vector for all parameters. It is as it was then.
+        UsageError: the optimiser holds no parameter of the dense model, or its state cannot be sliced, as one vector
+            for all parameters cannot. The optimiser is unchanged.
+
+    Example:
+        >>> optimizer = torch.optim.Adam(model.parameters())
+        >>> structure = sc.trace(model, example_inputs)
+        >>> plan = sc.allocate(structure, sc.score(model, data, "l2", structure), "macs:0.5")
+        >>> small = sc.apply(model, plan, example_inputs, structure)
+        >>> sc.carry_optimizer(optimizer, small, model, plan, structure)
+        >>> optimizer.param_groups[0]["params"][0] is small[0].weight
+        True
     """
     check_shapes(dense, structure)
     plan.check(structure)
-    found = successors(dense, small, plan, structure)
-    if not any(p in found for p in held_by(optimizer)):
+    successors = find_successors(dense, small, plan, structure)
+    if not any(parameter in successors for parameter in parameters_of(optimizer)):
         raise UsageError(
-            "the optimiser holds no parameter of the dense model (was it carried over already?): make it anew, or give "
-            "the one that trains it"
+            "the optimiser holds no parameter of the dense model (was it carried over already?): give the optimiser "
+            "that trains the dense model, or make a new one"
         )
-    carry(optimizer, found)
+    replace_parameters(optimizer, successors)
 
 
-def successors(dense: nn.Module, small: nn.Module, plan: Plan, structure: Structure) -> dict[nn.Parameter, Successor]:
-    """For each parameter of the dense model, what takes its place in the model that the plan makes of it.
+def find_successors(
+    dense: nn.Module, small: nn.Module, plan: Plan, structure: Structure
+) -> dict[nn.Parameter, Successor]:
+    """Map each parameter of the dense model to its successor in the model that the plan makes of it.
 
     Raises:
         PlanError: the plan makes another model.
     """
     masks, cut = structure.keep_masks(plan.keep), dict(small.named_parameters())
-    found = {}
+    successors = {}
     for name, old in dense.named_parameters():
-        foretold = [int(keep.sum()) for keep in masks[name]]
-        if name not in cut or list(cut[name].shape) != foretold:
-            shape = list(cut[name].shape) if name in cut else "not there"
-            raise PlanError(f"the plan did not make this model: its {name!r} should be {foretold}, but is {shape}")
-        found[old] = Successor(name, cut[name], masks[name])
-    return found
+        expected = [int(keep.sum()) for keep in masks[name]]
+        if name not in cut or list(cut[name].shape) != expected:
+            shape = f"has the shape {list(cut[name].shape)}" if name in cut else "is missing"
+            raise PlanError(
+                f"the cut model was not made by this plan: the parameter {name!r} should have the shape {expected}, "
+                f"but {shape}"
+            )
+        successors[old] = Successor(name, cut[name], masks[name])
+    return successors
 
 
-def carry(optimizer: Optimizer, successors: Mapping[Any, Successor]) -> None:
-    """Put successors in the place of parameters, in the optimiser's groups and in its state; see `carry_optimizer`."""
-    optimizer = _inner(optimizer)
+def replace_parameters(optimizer: Optimizer, successors: Mapping[Any, Successor]) -> None:
+    """Put successors in the place of parameters, in the groups and the state of an optimiser."""
+    optimizer = _unwrap(optimizer)
 
-    def after(parameter: Any) -> Any:
+    def new(parameter: Any) -> Any:
         return successors[parameter].parameter if parameter in successors else parameter
 
-    state = {after(p): _sliced(its, p, successors[p]) if p in successors else its for p, its in optimizer.state.items()}
+    state = {
+        new(old): _slice_state(values, old, successors[old]) if old in successors else values
+        for old, values in optimizer.state.items()
+    }
     for group in optimizer.param_groups:
-        group["params"][:] = map(after, group["params"])
+        group["params"][:] = map(new, group["params"])
     optimizer.state.clear()
     optimizer.state.update(state)
 
 
-def _sliced(state: Mapping[str, Any], old: Tensor, successor: Successor) -> dict[str, Any]:
-    """What an optimiser keeps of a parameter, as it would keep it of the successor."""
+def _slice_state(state: Mapping[str, Any], old: Tensor, successor: Successor) -> dict[str, Any]:
+    """The state of a parameter, sliced as the parameter was."""
 
     def slice_one(key: str, tensor: Tensor) -> Tensor:
-        if tensor.ndim == 0 or tensor.shape == (1,):  # of the parameter as a whole, such as a number of steps
+        if tensor.ndim == 0 or tensor.shape == (1,):  # one value for the parameter, such as the number of steps
             return tensor
         if tensor.ndim != old.ndim or any(n not in (1, size) for n, size in zip(tensor.shape, old.shape, strict=True)):
             raise UsageError(
-                f"the optimiser keeps {key!r} of shape {list(tensor.shape)} for {successor.name!r} of shape "
-                f"{list(old.shape)}, so the one cannot be sliced as the other: make the optimiser anew after the cut"
+                f"the state {key!r} of the optimiser for {successor.name!r} has the shape {list(tensor.shape)}, which "
+                f"cannot be sliced as the shape {list(old.shape)} of the parameter: make a new optimiser after the cut"
             )
         whole = torch.ones(1, dtype=torch.bool)
         keeps = zip(tensor.shape, successor.keep, strict=True)
@@ -168,37 +132,44 @@ def _sliced(state: Mapping[str, Any], old: Tensor, successor: Successor) -> dict
 
 
 def check_optimizer(optimizer: Optimizer, model: nn.Module) -> None:
-    """See that an optimiser holds parameters of this model and no others, as one made before a cut does.
+    """Check that every parameter of an optimiser belongs to this model; after a cut, those of an old optimiser do not.
 
-    Parameters of the model that the optimiser does not hold are no error: they are not trained.
+    The optimiser need not hold all parameters of the model; the others are not trained.
 
     Args:
-        optimizer: of torch, or prepared by Accelerate.
-        model: that is going to be trained.
+        optimizer: an optimiser of torch, which Accelerate may have prepared.
+        model: the model that will be trained.
 
     Raises:
-        UsageError: it holds a parameter that is not the model's, and so would train what nobody uses.
+        UsageError: the optimiser holds a parameter that does not belong to the model.
+
+    Example:
+        >>> small = sc.prune(model, data, "l2", "macs:0.5").model
+        >>> sc.check_optimizer(torch.optim.SGD(small.parameters(), lr=0.1), small)
+        >>> sc.check_optimizer(torch.optim.SGD(model.parameters(), lr=0.1), small)
+        Traceback (most recent call last):
+        ...
+        secateurs.errors.UsageError: 10 of the 10 parameters of the optimiser do not belong to this Sequential ...
     """
     device_of(model)
-    own = set(model.parameters())
-    held = held_by(optimizer)
-    gone = [list(p.shape) for p in held if p not in own]
-    if gone:
-        shapes = ", ".join(map(str, gone[:5])) + (", …" if len(gone) > 5 else "")
+    own, trained = set(model.parameters()), parameters_of(optimizer)
+    foreign = [list(parameter.shape) for parameter in trained if parameter not in own]
+    if foreign:
+        shapes = ", ".join(map(str, foreign[:5])) + (", …" if len(foreign) > 5 else "")
         raise UsageError(
-            f"{len(gone)} of the {len(held)} parameters that the optimiser holds are not those of this "
-            f"{type(model).__name__} (of shapes {shapes}), so it would not train the model: carry it over the cut "
-            "(secateurs.carry_optimizer), or make it anew"
+            f"{len(foreign)} of the {len(trained)} parameters of the optimiser do not belong to this "
+            f"{type(model).__name__} (shapes {shapes}), so it would not train the model: carry the optimiser over the "
+            "cut (secateurs.carry_optimizer), or make a new one"
         )
 
 
-def held_by(optimizer: Optimizer) -> list[nn.Parameter]:
+def parameters_of(optimizer: Optimizer) -> list[nn.Parameter]:
     """The parameters of all groups of an optimiser."""
-    return [p for group in _inner(optimizer).param_groups for p in group["params"]]
+    return [parameter for group in _unwrap(optimizer).param_groups for parameter in group["params"]]
 
 
-def _inner(optimizer: Any) -> Optimizer:
-    """The optimiser itself, where Accelerate has prepared it."""
+def _unwrap(optimizer: Any) -> Optimizer:
+    """The optimiser itself, without the wrappers of Accelerate."""
     while isinstance(inner := getattr(optimizer, "optimizer", None), Optimizer):
         optimizer = inner
     if not isinstance(optimizer, Optimizer):

@@ -1,4 +1,4 @@
-"""Survey: run a cut model and find every place where a size is not the one that the structure foretells."""
+"""The shape check: run a cut model, and list every place where a size is not the one that the structure predicts."""
 
 from __future__ import annotations
 
@@ -12,32 +12,32 @@ from torch import Tensor, nn
 from secateurs.structure import COPY, Change, Site, Structure, Watcher, tensors_in
 
 
-class Fault(NamedTuple):
-    """Something that went wrong in `module`, and the groups that are cut there."""
+class ShapeMismatch(NamedTuple):
+    """An operator that fails in `module` or returns a wrong size, and the groups that are cut there."""
 
     module: str
     groups: tuple[str, ...]
-    why: str
+    reason: str
 
 
-class Survey(Watcher):
-    """Watches a cut model: do the tensors on the way have the sizes that the structure foretells?
+class ShapeCheck(Watcher):
+    """Watches one run of a cut model and compares the sizes of intermediate tensors with the structure's predictions.
 
-    Where an operator fails or returns another size, zeros of the right one take the place of its result: so one run
-    finds all such places.  Only dimensions that the cut changes are looked at; sizes that depend on data may differ.
+    If an operator fails or returns a wrong size, zeros of the right size replace its result, so that one run finds all
+    mismatches. Only dimensions that the cut changes are compared; sizes that depend on data may differ.
 
     Attributes:
-        faults: what went wrong, in the order of the run.
+        mismatches: in the order of the run.
     """
 
     def __init__(self, model: nn.Module, dense: nn.Module, structure: Structure, widths: Mapping[str, int]):
         super().__init__(model)
-        self.faults: list[Fault] = []
+        self.mismatches: list[ShapeMismatch] = []
         self._model = model
         self._entered: set[str] = set()
         self._unfinished: set[str] = set()
         self._operators: Counter[str] = Counter()
-        self._inside = {name: structure.group(name).members for name in widths}
+        self._members = {name: structure.group(name).members for name in widths}
         adapted = {
             name for name, module in model.named_modules() if type(module) is not type(dense.get_submodule(name))
         }
@@ -52,7 +52,7 @@ class Survey(Watcher):
         }
 
     def visit(self, site: Site, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-        """Run the operator and look at the sizes of what it returns."""
+        """Run the operator and check the sizes of the result."""
         self._operators[site.module] += 1
         inputs = tensors_in(args, kwargs)
         for tensor in inputs:
@@ -63,7 +63,7 @@ class Survey(Watcher):
         except Exception as error:
             if change is None:
                 raise
-            self.faults.append(Fault(site.module, change.groups, failure(error)))
+            self.mismatches.append(ShapeMismatch(site.module, change.groups, failure(error)))
             return _zeros(inputs, change)
         if change is None:
             return out
@@ -71,46 +71,49 @@ class Survey(Watcher):
         for number, dim in change.dims:
             shape = list(outputs[number].shape) if number < len(outputs) else []
             if dim >= len(shape) or shape[dim] != change.shapes[number][dim]:
-                why = f"{site} gives shape {shape} where dimension {dim} must be {change.shapes[number][dim]}"
-                self.faults.append(Fault(site.module, change.groups, why))
+                reason = f"{site} gives shape {shape} where dimension {dim} must be {change.shapes[number][dim]}"
+                self.mismatches.append(ShapeMismatch(site.module, change.groups, reason))
                 return _zeros(outputs or inputs, change)
         return out
 
     def stopped(self, error: Exception) -> None:
-        """Note that the run ended with this exception, in whichever module's own code.
+        """Record that an exception ended the run, in the innermost module whose own code raised it.
 
-        The modules of the same class that would have come after it run the same code, so they are taken to fail too.
+        Later modules of the same class run the same code, so they are recorded as well.
         """
         frames = reversed([frame for frame, _ in walk_tb(error.__traceback__)])
         owners = (self._names.get(id(frame.f_locals.get("self"))) for frame in frames)
-        owner, why = next((name for name in owners if name is not None), ""), failure(error)
+        owner, reason = next((name for name in owners if name is not None), ""), failure(error)
         self._unfinished = {owner, *(set(self._names.values()) - self._entered)}
-        self._stopped_in(owner, why)
+        self._stopped_in(owner, reason)
         modules = dict(self._model.named_modules())
         for name, module in modules.items():
             if type(module) is type(modules[owner]) and name in self._unfinished - {owner}:
-                self._stopped_in(name, f"{why} (in {owner}, of the same class)")
+                self._stopped_in(name, f"{reason} (in {owner}, of the same class)")
 
-    def _stopped_in(self, module: str, why: str) -> None:
+    def _stopped_in(self, module: str, reason: str) -> None:
         groups = [
             name
-            for name, members in self._inside.items()
+            for name, members in self._members.items()
             if module and any(member.tensor.startswith(f"{module}.") for member in members)
         ]
-        self.faults.append(Fault(module, tuple(groups), why))
+        self.mismatches.append(ShapeMismatch(module, tuple(groups), reason))
 
-    def wrong(self, module: str) -> tuple[bool, int, int]:
-        """How much is wrong in a module, to compare with another run: whether the run ended before it was through.
+    def severity(self, module: str) -> tuple[bool, int, int]:
+        """Rank the failures in a module against those of another run; smaller is better.
 
-        Then how far it came, negative; and how many faults there were.
+        Returns:
+            Whether the run ended before the module was finished; if it did, minus the number of operators that the
+            module ran, else 0; and the number of mismatches in the module.
         """
         ended = module in self._unfinished
-        return ended, -self._operators[module] if ended else 0, sum(fault.module == module for fault in self.faults)
+        count = sum(mismatch.module == module for mismatch in self.mismatches)
+        return ended, -self._operators[module] if ended else 0, count
 
     def finished(self) -> None:
-        """Note what can be told only after a whole run: that a parameter of the cut model was not used."""
+        """After a complete run, record a parameter of the cut model that was not used."""
         for name in list(self._unused.values())[:1]:
-            self.faults.append(Fault("", (), f"the copy of the model does not use its own {name}"))
+            self.mismatches.append(ShapeMismatch("", (), f"the copy of the model does not use its own {name}"))
 
     def _enter_module(self, module: nn.Module, args: Any) -> None:
         super()._enter_module(module, args)
@@ -118,6 +121,7 @@ class Survey(Watcher):
 
 
 def _zeros(like: Sequence[Tensor], change: Change) -> Any:
+    """Zeros of the predicted shapes, in the place of an operator's result."""
     made = [like[min(number, len(like) - 1)].new_zeros(shape) for number, shape in enumerate(change.shapes)]
     return made if len(made) > 1 else made[0]
 

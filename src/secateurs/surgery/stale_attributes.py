@@ -1,8 +1,8 @@
-"""Stale sizes: modules keep sizes in attributes, which must follow the cut.
+"""Stale attributes: modules hold sizes in attributes, which must follow the cut.
 
-Where a rule knows the attribute's name (`in_channels` of a convolution) the new value is certain.  Elsewhere a number
-in an attribute of a module is taken for the size of an axis that the module's own shape operators used, if it equals
-its old size.  That is a guess, so it is tried, and kept only if the cut model computes what the masked one does.
+If a rule names the attribute (`in_channels` of a convolution), the new value is certain. Elsewhere, a number in an
+attribute may be the size of an axis that the shape operators of the module used, if it equals the old size. This is a
+guess, so it is tried, and kept only if the cut model computes the same as the masked model.
 """
 
 from __future__ import annotations
@@ -21,14 +21,14 @@ Attributes = dict[str, dict[str, Any]]
 """New values of attributes, per module name."""
 
 Reading = tuple[Axis | int, ...]
-"""What the numbers in one attribute are taken for: the size of an axis, or just that number."""
+"""One interpretation of the numbers in an attribute: each is the size of an axis, or a constant."""
 
 Choice = dict[tuple[str, str], Reading]
-"""How the attributes (module, name) are read."""
+"""The chosen reading of attributes, per (module name, attribute name)."""
 
 
-class HeldSizes:
-    """The attributes of a model's modules that may hold sizes, and the ways in which they can be read."""
+class SizeAttributes:
+    """The attributes of a model that may hold sizes, and the possible readings of each."""
 
     def __init__(self, model: nn.Module, structure: Structure):
         self._structure = structure
@@ -60,73 +60,78 @@ class HeldSizes:
                 continue
             numbers = (value,) if type(value) is int else tuple(value) if isinstance(value, (list, tuple)) else ()
             if any(type(n) is int and n in by_size for n in numbers):
-                whole: list[Reading] = [parts for parts in splits if tuple(axis.size for axis in parts) == numbers]
-                singly: list[Reading] = [
+                as_split: list[Reading] = [parts for parts in splits if tuple(axis.size for axis in parts) == numbers]
+                one_by_one: list[Reading] = [
                     (*numbers[:i], axis, *numbers[i + 1 :])
                     for i, n in enumerate(numbers)
                     if type(n) is int
                     for axis in by_size.get(n, ())
                 ]
-                self._readings[name][attribute] = whole or singly
+                self._readings[name][attribute] = as_split or one_by_one
                 self._old[name, attribute] = value
 
     def changes(self, widths: Mapping[str, int], choice: Choice) -> Attributes:
-        """New values at these widths.  What is not chosen is read in the one way that changes it, if there is one."""
-        left = self._structure.by_variable(widths)
-        found = [(module, name, _value(reading, left)) for module, name, reading in self._certain]
-        for module, readings in self._readings.items():
-            for name, ways in readings.items():
-                values = {_value(way, left) for way in ([choice[module, name]] if (module, name) in choice else ways)}
-                if len(values) == 1:
-                    found.append((module, name, values.pop()))
+        """The attributes that change at these widths.
+
+        An attribute without a chosen reading changes only if all of its readings give the same value.
+        """
+        sizes = self._structure.by_variable(widths)
+        values = [(module, name, _value(reading, sizes)) for module, name, reading in self._certain]
+        for module, attributes in self._readings.items():
+            for name, readings in attributes.items():
+                chosen = [choice[module, name]] if (module, name) in choice else readings
+                candidates = {_value(reading, sizes) for reading in chosen}
+                if len(candidates) == 1:
+                    values.append((module, name, candidates.pop()))
         changes: Attributes = defaultdict(dict)
-        for module, name, value in found:
-            new = self._differs(module, name, value)
+        for module, name, value in values:
+            new = self._new_value(module, name, value)
             if new is not None:
                 changes[module][name] = new
         return dict(changes)
 
-    def _differs(self, module: str, name: str, value: tuple[int, ...]) -> int | list[int] | None:
-        """A value as the attribute would hold it, if it is not what it holds already."""
+    def _new_value(self, module: str, name: str, value: tuple[int, ...]) -> int | list[int] | None:
+        """The value in the form of the attribute, or None if the attribute has this value already."""
         old = self._old[module, name]
         if not isinstance(old, (list, tuple)):
             return None if value == (old,) else value[0]
         return None if value == tuple(old) else list(value)
 
     def settle(self, changes: Attributes, widths: Mapping[str, int]) -> None:
-        """Take for certain the readings that gave these new values at these widths."""
-        left = self._structure.by_variable(widths)
+        """Make the readings certain that gave these new values at these widths."""
+        sizes = self._structure.by_variable(widths)
         for module, values in changes.items():
             for name, value in values.items():
-                ways = self._readings[module].pop(name, ())
-                right = (way for way in ways if self._differs(module, name, _value(way, left)) == value)
-                self._certain += [(module, name, way) for way in [*right][:1]]
+                readings = self._readings[module].pop(name, ())
+                right = (r for r in readings if self._new_value(module, name, _value(r, sizes)) == value)
+                self._certain += [(module, name, reading) for reading in [*right][:1]]
 
     def options(self, module: str, widths: Mapping[str, int]) -> list[Choice]:
-        """Every single reading of an attribute of this module that gives it another value at these widths, or none."""
-        left = self._structure.by_variable(widths)
-        found: list[Choice] = []
-        for name, ways in self._readings.get(module, {}).items():
-            values = {_value(way, left): way for way in ways}
+        """The choices for single attributes of a module: no change first, then each reading with another value."""
+        sizes = self._structure.by_variable(widths)
+        choices: list[Choice] = []
+        for name, readings in self._readings.get(module, {}).items():
+            by_value = {_value(reading, sizes): reading for reading in readings}
             old = self._old[module, name]
             unchanged = tuple(old) if isinstance(old, (list, tuple)) else (old,)
-            if values.keys() - {unchanged}:
-                found += [{(module, name): way} for way in {unchanged: unchanged, **values}.values()]
-        return found
+            if by_value.keys() - {unchanged}:
+                choices += [{(module, name): reading} for reading in {unchanged: unchanged, **by_value}.values()]
+        return choices
 
     def options_of(self, group: str, widths: Mapping[str, int]) -> list[Choice]:
-        """The same for every module that used the size of a group."""
+        """The choices for all modules that used the size of a group; see `options`."""
         var = self._structure.group(group).var
         uses = (module for module, name, axis in self._structure.sizes if name is None and var in leaves(axis))
         return [option for module in dict.fromkeys(uses) for option in self.options(module, widths)]
 
 
-def _value(reading: Reading, left: Mapping[Any, int]) -> tuple[int, ...]:
-    return tuple(size_of(n, left) if isinstance(n, Axis) else n for n in reading)
+def _value(reading: Reading, sizes: Mapping[Any, int]) -> tuple[int, ...]:
+    """The numbers of an attribute under this reading."""
+    return tuple(size_of(n, sizes) if isinstance(n, Axis) else n for n in reading)
 
 
 def assign(model: nn.Module, changes: Attributes) -> None:
-    """Set the attributes, which may be dotted; what was a list stays one, and what was a tuple."""
+    """Set attributes of modules, whose names may be dotted. Lists stay lists, and tuples stay tuples."""
     for name, values in changes.items():
         module = model.get_submodule(name)
         for path, value in values.items():
@@ -142,5 +147,5 @@ def lookup(module: nn.Module, path: str) -> Any:
 
 
 def merge_attributes(before: Attributes, changes: Attributes) -> Attributes:
-    """Changes to a model that was changed before, as changes to the dense one."""
+    """Changes of a cut model, given relative to an earlier cut, relative to the dense model."""
     return {name: {**before.get(name, {}), **changes.get(name, {})} for name in [*before, *changes]}

@@ -1,4 +1,4 @@
-"""Trials: cuts of one model in float64, to find out which groups can be removed and what else has to change."""
+"""Trials: cuts of a model in float64, to find which groups can be removed and which attributes must change."""
 
 from __future__ import annotations
 
@@ -11,20 +11,20 @@ from secateurs.data import Call
 from secateurs.errors import VerificationError
 from secateurs.structure import UNIT_KINDS, Structure
 from secateurs.surgery.cut import Masks, cut, mask
-from secateurs.surgery.shape_check import Fault, Survey
-from secateurs.surgery.stale_attributes import Attributes, Choice, HeldSizes, assign
+from secateurs.surgery.shape_check import ShapeCheck, ShapeMismatch
+from secateurs.surgery.stale_attributes import Attributes, Choice, SizeAttributes, assign
 from secateurs.surgery.verify import difference, in_double, run_model
 
 Comparison = Callable[[list[str], list[Tensor]], "str | None"]
-"""What is wrong with the outputs of the model without these groups, if anything is."""
+"""Takes the names of cut groups and the outputs of the cut model; returns the failure, or None."""
 
 
 class Trials:
-    """Tries cuts (in the model's own precision if it does not run in float64).
+    """Trial cuts in float64, or in the model's own precision if it does not run in float64.
 
     Attributes:
-        changes: the attributes that the last cut which passed had to change.
-        failures: the groups that cannot be removed, and what goes wrong.
+        changes: the attributes that the last successful cut changed.
+        failures: the groups that cannot be removed, and the reasons.
     """
 
     def __init__(self, model: nn.Module, plan: Plan, structure: Structure, call: Call):
@@ -32,107 +32,114 @@ class Trials:
         self._dense, self._call, self._outputs = in_double(model, call)
         self.changes: Attributes = {}
         self.failures: dict[str, str] = {}
-        self._held = HeldSizes(model, structure)
+        self._sizes = SizeAttributes(model, structure)
         self._choice: Choice = {}
 
     def cut(self, model: nn.Module, names: list[str], changes: Attributes) -> nn.Module:
-        """`model` without the units that the plan removes from the groups named."""
+        """A copy of `model` without the units that the plan removes from these groups."""
         small = cut(model, self._masks(names))
         assign(small, changes)
         return small
 
     def removable(self, names: list[str]) -> list[str]:
-        """Those among the groups named that can be removed together.
+        """The groups that can be removed together, among these.
 
-        Exact groups come first and are compared by numbers.  Then the others join in, for which only sizes can be.
+        Exact groups come first, and their outputs are compared by value. For the other groups, which are added
+        afterwards, only sizes can be compared.
         """
-        names = sorted(names, key=self._rank)  # what is cut rarely, and fails often, stays together when it is halved
+        names = sorted(names, key=self._rank)  # kinds that often fail stay together when the list is halved
         exact = [name for name in names if self._structure.group(name).inexact is None]
         others = [name for name in names if name not in exact]
         removed = self._removable([], exact, self._differs) if exact or not names else []
-        self._held.settle(self.changes, self._widths(removed))  # numbers have proven these
+        self._sizes.settle(self.changes, self._widths(removed))  # equal values have confirmed these
         return removed + (self._removable(removed, others, self._differs_in_finiteness) if others else [])
 
-    def _removable(self, sure: list[str], names: list[str], compare: Comparison) -> list[str]:
-        """Those among the groups named that can be removed together with the `sure` ones.
+    def _removable(self, confirmed: list[str], names: list[str], compare: Comparison) -> list[str]:
+        """The groups that can be removed together with the confirmed ones, among these.
 
-        Wrong sizes say where they arise, so what causes them is found for all groups at once.  Wrong numbers do not:
-        the groups that cause them are found by halving.
+        A wrong size shows where it arises, so the causes of all wrong sizes are found at once. A wrong value does not:
+        the groups that cause it are found by bisection.
         """
-        if self._attempt([*sure, *names], [{}], compare) is None:
+        if self._attempt([*confirmed, *names], [{}], compare) is None:
             return names
-        why = difference(run_model(self._dense, self._call), self._outputs)
-        if why:
-            raise VerificationError(f"the model computes something else each time, so no cut can be verified: {why}")
-        return self._halve(sure, self._settle(sure, names), compare)
+        reason = difference(run_model(self._dense, self._call), self._outputs)
+        if reason:
+            raise VerificationError(f"the model's outputs differ from run to run, so no cut can be verified: {reason}")
+        return self._bisect(confirmed, self._resolve_sizes(confirmed, names), compare)
 
     # Wrong sizes.
 
-    def _settle(self, sure: list[str], names: list[str]) -> list[str]:
-        """Settle how attributes are read, and take out the groups whose sizes come out wrong in every reading.
+    def _resolve_sizes(self, confirmed: list[str], names: list[str]) -> list[str]:
+        """Choose readings of attributes, and drop the groups that give wrong sizes with every reading.
 
-        In each turn every module where something is wrong tries another reading of one of its attributes, and keeps it
-        if less is wrong with it then.
+        In each turn, every module with a mismatch tries another reading of one attribute, and keeps it if the module
+        then fails less.
         """
-        while (survey := self._survey([*sure, *names], {})).faults:
-            widths = self._widths([*sure, *names])
-            options = {fault.module: self._held.options(fault.module, widths) for fault in survey.faults}
+        while (check := self._check_shapes([*confirmed, *names], {})).mismatches:
+            widths = self._widths([*confirmed, *names])
+            options = {m.module: self._sizes.options(m.module, widths) for m in check.mismatches}
             for turn in range(max(map(len, options.values()))):
-                faulty = [fault.module for fault in survey.faults]
-                tried = {module: its[turn] for module, its in options.items() if module in faulty and turn < len(its)}
-                trial = self._survey([*sure, *names], _joined(tried.values()))
-                better = [module for module in tried if trial.wrong(module) < survey.wrong(module)]
+                failing = [mismatch.module for mismatch in check.mismatches]
+                tried = {
+                    module: choices[turn]
+                    for module, choices in options.items()
+                    if module in failing and turn < len(choices)
+                }
+                trial = self._check_shapes([*confirmed, *names], _merge_choices(tried.values()))
+                better = [module for module in tried if trial.severity(module) < check.severity(module)]
                 if better:
-                    self._choice |= _joined(tried[module] for module in better)
-                    survey = trial if len(better) == len(tried) else self._survey([*sure, *names], {})
-            guilty = self._guilty(survey.faults, names)
-            if survey.faults and not guilty:
+                    self._choice |= _merge_choices(tried[module] for module in better)
+                    check = trial if len(better) == len(tried) else self._check_shapes([*confirmed, *names], {})
+            culprits = self._culprits(check.mismatches, names)
+            if check.mismatches and not culprits:
                 break
-            self.failures |= guilty
-            names = [name for name in names if name not in guilty]
+            self.failures |= culprits
+            names = [name for name in names if name not in culprits]
         return names
 
-    def _guilty(self, faults: Iterable[Fault], names: Sequence[str]) -> dict[str, str]:
-        """Whom of those named to put back: at each fault the groups of the last kind, as the others may do alone."""
-        guilty: dict[str, str] = {}
-        for fault in faults:
-            ranks = {name: self._rank(name) for name in fault.groups if name in names}
-            if guilty.keys().isdisjoint(ranks):
-                guilty |= {name: fault.why for name, rank in ranks.items() if rank == max(ranks.values())}
-        return guilty
+    def _culprits(self, mismatches: Iterable[ShapeMismatch], names: Sequence[str]) -> dict[str, str]:
+        """The groups to put back, with reasons: at each mismatch those of the last kind, as the others may be right."""
+        culprits: dict[str, str] = {}
+        for mismatch in mismatches:
+            ranks = {name: self._rank(name) for name in mismatch.groups if name in names}
+            if culprits.keys().isdisjoint(ranks):
+                culprits |= {name: mismatch.reason for name, rank in ranks.items() if rank == max(ranks.values())}
+        return culprits
 
     def _rank(self, name: str) -> int:
+        """The position of the kind of a group among all kinds."""
         return list(UNIT_KINDS).index(self._structure.group(name).kind)
 
-    def _survey(self, names: list[str], choice: Choice) -> Survey:
-        return self._run(names, self._held.changes(self._widths(names), {**self._choice, **choice}))[1]
+    def _check_shapes(self, names: list[str], choice: Choice) -> ShapeCheck:
+        return self._run(names, self._sizes.changes(self._widths(names), {**self._choice, **choice}))[1]
 
-    # Wrong numbers.
+    # Wrong values.
 
-    def _halve(self, sure: list[str], names: list[str], compare: Comparison) -> list[str]:
-        widths = self._widths([*sure, *names])
-        alone = self._held.options_of(names[0], widths) if len(names) == 1 else []
-        why = self._attempt([*sure, *names], [{}, *alone], compare)
-        if why is None:
+    def _bisect(self, confirmed: list[str], names: list[str], compare: Comparison) -> list[str]:
+        """The groups that can be removed together with the confirmed ones, found by halving the list."""
+        widths = self._widths([*confirmed, *names])
+        choices = self._sizes.options_of(names[0], widths) if len(names) == 1 else []
+        reason = self._attempt([*confirmed, *names], [{}, *choices], compare)
+        if reason is None:
             return names
         if len(names) < 2:
-            self.failures |= dict.fromkeys(names, why)
+            self.failures |= dict.fromkeys(names, reason)
             return []
         half = len(names) // 2
-        first = self._halve(sure, names[:half], compare)
-        return first + self._halve(sure + first, names[half:], compare)
+        first = self._bisect(confirmed, names[:half], compare)
+        return first + self._bisect(confirmed + first, names[half:], compare)
 
     def _attempt(self, names: list[str], choices: Sequence[Choice], compare: Comparison) -> str | None:
-        """Cut these groups and settle on the first choice that passes; what is wrong with the first if none does."""
+        """Cut these groups and keep the first choice that passes; if none does, return the failure of the first."""
         failures = []
         for choice in choices:
-            changes = self._held.changes(self._widths(names), {**self._choice, **choice})
-            outputs, survey = self._run(names, changes)
-            why = survey.faults[0].why if survey.faults else compare(names, outputs)
-            if why is None:
+            changes = self._sizes.changes(self._widths(names), {**self._choice, **choice})
+            outputs, check = self._run(names, changes)
+            reason = check.mismatches[0].reason if check.mismatches else compare(names, outputs)
+            if reason is None:
                 self.changes, self._choice = changes, {**self._choice, **choice}
                 return None
-            failures.append(why)
+            failures.append(reason)
         return failures[0]
 
     def _differs(self, names: list[str], outputs: list[Tensor]) -> str | None:
@@ -143,17 +150,17 @@ class Trials:
 
     # Both.
 
-    def _run(self, names: list[str], changes: Attributes) -> tuple[list[Tensor], Survey]:
-        """The outputs of the model cut so, and what went wrong on the way."""
+    def _run(self, names: list[str], changes: Attributes) -> tuple[list[Tensor], ShapeCheck]:
+        """The outputs of the model without these groups, and the shape check of the run."""
         small = self.cut(self._dense, names, changes)
-        survey = Survey(small, self._dense, self._structure, self._widths(names))
+        check = ShapeCheck(small, self._dense, self._structure, self._widths(names))
         try:
-            outputs = run_model(small, self._call, survey)
+            outputs = run_model(small, self._call, check)
         except Exception as error:
-            survey.stopped(error)
-            return [], survey
-        survey.finished()
-        return outputs, survey
+            check.stopped(error)
+            return [], check
+        check.finished()
+        return outputs, check
 
     def _widths(self, names: list[str]) -> dict[str, int]:
         return {name: self._plan.widths[name] for name in names}
@@ -162,5 +169,5 @@ class Trials:
         return self._structure.keep_masks({name: self._plan.keep[name] for name in names})
 
 
-def _joined(choices: Iterable[Choice]) -> Choice:
+def _merge_choices(choices: Iterable[Choice]) -> Choice:
     return {attribute: reading for choice in choices for attribute, reading in choice.items()}

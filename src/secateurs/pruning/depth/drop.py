@@ -12,7 +12,17 @@ from secateurs.data import as_call
 from secateurs.errors import NoMatchError, PlanError, VerificationError
 from secateurs.pruning.depth.find_layers import Layers, find_layers
 from secateurs.pruning.depth.hooks import following
-from secateurs.surgery import Dropped, adopt, containers, depth_changes, difference, drop, in_double, run_model, without
+from secateurs.surgery import (
+    Dropped,
+    adopt_config,
+    containers,
+    depth_changes,
+    difference,
+    drop,
+    in_double,
+    run_model,
+    without_layers,
+)
 from secateurs.utils import device_of, need_values
 
 
@@ -46,11 +56,11 @@ def drop_layers(model: nn.Module, names: Sequence[str], example_inputs: Any) -> 
     dense, call, _ = in_double(model, call)
     silenced = _Silenced()
     expected = run_model(dense, call, following({name: dense.get_submodule(name) for name in names}, *silenced.hooks))
-    trial = without(dense, names, share=True)
+    trial = without_layers(dense, names, share=True)
     changes = depth_changes(
         trial, containers(dense, names), lambda built: not difference(run_model(built, call), expected)
     )
-    adopt(trial, changes)
+    adopt_config(trial, changes)
     try:
         failure = difference(run_model(trial, call), expected)
     except Exception as error:  # code that counts on its layers

@@ -22,8 +22,8 @@ from secateurs.surgery import (
     Attributes,
     Cut,
     apply_and_report,
-    check_bare,
     check_optimizer,
+    check_unwrapped,
     merge_attributes,
     put_in_place,
     supported_widths,
@@ -125,7 +125,7 @@ class GradualPruner:
             )
 
     def _check(self) -> None:
-        check_bare(self._model)
+        check_unwrapped(self._model)
         check_optimizer(self._optimizer, self._model)
 
     def _take(self, cut: Cut, structure: Structure) -> None:
