@@ -12,6 +12,7 @@ from pydantic import ConfigDict, Field
 from torch.utils.data import Dataset
 
 from secateurs.errors import DataError
+from secateurs.utils import require
 
 IMAGES = {".png", ".jpg", ".jpeg", ".webp", ".bmp", ".ppm", ".pgm", ".tif", ".tiff"}
 
@@ -63,6 +64,7 @@ class ImageFolder(Dataset[Any]):
         return len(self.items)
 
     def __getitem__(self, index: int) -> tuple[Any, ...]:
+        require("PIL", "images")
         from PIL import Image, UnidentifiedImageError
 
         path, label = self.items[index]

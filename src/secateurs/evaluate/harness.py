@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from importlib import import_module
 from pathlib import Path
 from typing import Any
 
 from torch import nn
 
 from secateurs.errors import UsageError
-from secateurs.utils import evaluating
+from secateurs.utils import evaluating, require
 
 
 def harness(
@@ -43,12 +42,9 @@ def harness(
     Raises:
         UsageError: lm-eval is not installed, or the harness cannot do these tasks with this model.
     """
-    try:
-        evaluator, models, defined = [
-            import_module(f"lm_eval.{name}") for name in ("evaluator", "models.huggingface", "tasks")
-        ]
-    except ImportError as error:
-        raise UsageError(f"the harness is not installed: pip install secateurs[lm-eval] ({error})") from error
+    evaluator, models, defined = [
+        require(f"lm_eval.{name}", "lm-eval") for name in ("evaluator", "models.huggingface", "tasks")
+    ]
     with evaluating(model):
         try:
             reader = models.HFLM(pretrained=model, tokenizer=tokenizer, batch_size=batch_size, max_length=length)

@@ -19,7 +19,7 @@ import torch
 from secateurs.errors import UsageError
 from secateurs.experiments.job import Job
 from secateurs.experiments.run_job import run_job
-from secateurs.utils import silent
+from secateurs.utils import require, silent
 
 # Processes are forked off one that has imported everything, so that each starts at once and none can harm another.
 CONTEXT: Any = multiprocessing.get_context("forkserver" if hasattr(os, "fork") else "spawn")
@@ -109,11 +109,8 @@ def on_ray(cpus: int = 1) -> Execute:
     Raises:
         UsageError: Ray is not installed.
     """
-    try:
-        import ray  # pyright: ignore[reportMissingImports]
-        from ray.exceptions import RayError  # pyright: ignore[reportMissingImports]
-    except ImportError:
-        raise UsageError("Ray is not installed: pip install secateurs[ray]") from None
+    ray = require("ray", "ray")
+    RayError = require("ray.exceptions", "ray").RayError
 
     def execute(cells: Sequence[Cell]) -> Iterator[tuple[Cell, str | None]]:
         ray.init(ignore_reinit_error=True, log_to_driver=False)

@@ -17,9 +17,9 @@ from urllib.request import getproxies
 import torch
 from torch import Tensor, nn
 
-from secateurs.errors import ModelError, UsageError
+from secateurs.errors import ModelError
 from secateurs.huggingface.tasks import Task, task_of
-from secateurs.utils import refuse_quantised_config
+from secateurs.utils import refuse_quantised_config, require
 
 UNTRUSTED = "; code that comes with a model is run only where --trust-remote-code says so"
 
@@ -84,6 +84,7 @@ class Pretrained:
         Raises:
             ModelError: see `model`; or its class has some weights in another precision than it says.
         """
+        require("accelerate", "hf")
         from accelerate.hooks import remove_hook_from_module
 
         model: Any = self._whole(device_map={"": "disk"}, offload_folder=str(folder))
@@ -174,6 +175,7 @@ class Pretrained:
 
 def _is_name(path: str) -> bool:
     """Whether a model of the hub may be called so."""
+    require("huggingface_hub", "hf")
     from huggingface_hub.utils import HFValidationError, validate_repo_id
 
     try:
@@ -206,10 +208,7 @@ def _in_32_bits(model: Any) -> list[str]:
 
 
 def _transformers() -> Any:
-    try:
-        return importlib.import_module("transformers")
-    except ImportError as error:
-        raise UsageError(f"hf: models need transformers: pip install secateurs[hf] ({error})") from error
+    return require("transformers", "hf")
 
 
 @contextmanager

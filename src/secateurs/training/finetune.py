@@ -19,7 +19,7 @@ from secateurs.training.optimizer import MakeOptimizer, optimizer_of
 from secateurs.training.partition import part
 from secateurs.training.pruner_protocol import MakePruner
 from secateurs.training.recipe import Recovery
-from secateurs.utils import Progress, device_of, restoring_modes, rng, silent
+from secateurs.utils import Progress, device_of, require, restoring_modes, rng, silent
 
 _DEFAULT = Recovery()
 
@@ -75,6 +75,7 @@ def finetune(
         UsageError: the recipe asks for what is not given or cannot be had here.
         PersistError: the checkpoint is of another training, or cannot be read or written.
     """
+    require("accelerate", "train")
     from secateurs.training.accelerate import accelerated  # loads Accelerate
 
     check_training(recipe, data, teacher is not None, validation, directory)

@@ -10,7 +10,8 @@ from typing import Any
 
 from torch import nn
 
-from secateurs.errors import ModelError, UsageError
+from secateurs.errors import ModelError
+from secateurs.utils import require
 
 
 @contextmanager
@@ -31,11 +32,10 @@ def adapters(model: nn.Module, rank: int) -> Iterator[None]:
     if not rank:
         yield
         return
-    try:
-        from peft import LoraConfig, inject_adapter_in_model
-        from peft.tuners.tuners_utils import BaseTunerLayer
-    except ImportError as error:
-        raise UsageError(f"adapters need peft: pip install secateurs[lora] ({error})") from error
+    require("peft", "lora")
+    from peft import LoraConfig, inject_adapter_in_model
+    from peft.tuners.tuners_utils import BaseTunerLayer
+
     layers = _layers(model, rank)
     required = {parameter: parameter.requires_grad for parameter in model.parameters()}
     own = {module: set(vars(module)) for module in model.modules()}

@@ -10,6 +10,7 @@ from typing import Annotated, Any, ClassVar, Literal
 from pydantic import ConfigDict, Field
 
 from secateurs.errors import UsageError
+from secateurs.utils import require
 
 
 @dataclass(frozen=True)
@@ -130,6 +131,7 @@ def _one_of(*names: str) -> tuple[Callable[[Any], bool], str]:
 
 
 def _known_trackers() -> list[str]:
+    require("accelerate", "train")
     from accelerate.utils import LoggerType
 
     return sorted(set(LoggerType.list()) - {"all"})

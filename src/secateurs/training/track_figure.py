@@ -6,11 +6,12 @@ from collections.abc import Mapping
 
 from torch import Tensor
 
-from secateurs.utils import COLOURS, STYLE, svg
+from secateurs.utils import COLOURS, STYLE, require, svg
 
 
 def draw(criterion: str, steps: list[int], lines: Mapping[str, Tensor]) -> str:
     """A panel for each of `lines` [steps, units]: a thin line per unit and a thick one for their mean, as SVG text."""
+    require("matplotlib", "report")
     from matplotlib import rc_context
     from matplotlib.figure import Figure
 

@@ -7,6 +7,7 @@ from secateurs.utils.modules import device_of, named_tensors, need_values
 from secateurs.utils.process_group import barrier, is_first_process, is_single_process, is_writer, process_group
 from secateurs.utils.progress import Progress, silent
 from secateurs.utils.quantized import refuse_quantised, refuse_quantised_config
+from secateurs.utils.require import require
 from secateurs.utils.restore import batch_statistics, differentiating, evaluating, restoring_modes, rng
 from secateurs.utils.tables import Number, Table, escape, list_reasons, markdown, render, spread
 from secateurs.utils.warnings import warn_user
@@ -42,6 +43,7 @@ __all__ = [
     "refuse_quantised",
     "refuse_quantised_config",
     "render",
+    "require",
     "rng",
     "short",
     "silent",

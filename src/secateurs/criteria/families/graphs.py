@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from secateurs.errors import CriterionError
+from secateurs.utils import require
 
 if TYPE_CHECKING:  # scipy is slow to import, and an extra
     from scipy import sparse
@@ -38,6 +39,8 @@ def two_graphs(
     Returns:
         Symmetric weights [units, units] of the two, an edge where either unit is the other's neighbour.
     """
+    require("scipy", "graphs")
+    require("sklearn", "graphs")
     from scipy.sparse.csgraph import connected_components
 
     most = len(before) - 1

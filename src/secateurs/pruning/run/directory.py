@@ -25,7 +25,7 @@ from secateurs.pruning.procedure import Procedure
 from secateurs.pruning.run.checkpoint import forget_weights, keep, restore
 from secateurs.pruning.run.fingerprint import settings
 from secateurs.pruning.state import State
-from secateurs.utils import barrier, environment, is_writer, whole, write_whole
+from secateurs.utils import barrier, environment, is_writer, require, whole, write_whole
 
 FORMAT = 1
 RECORD, LOG, STAGES, WORK, LOCK = "run.json", "log.jsonl", "stages", "work", ".lock"
@@ -141,6 +141,7 @@ class Run:
     @contextmanager
     def _opened(self, procedure: Procedure) -> Iterator[None]:
         """The directory, made or found to be this run's, and locked."""
+        require("filelock", "runs")
         from filelock import FileLock, Timeout
 
         asked = json.loads(json.dumps(settings(procedure)))

@@ -1,0 +1,77 @@
+"""`import secateurs` and `sc.prune` need torch, numpy, safetensors and pydantic alone."""
+
+import subprocess
+import sys
+import textwrap
+
+import pytest
+
+from secateurs.errors import UsageError
+from secateurs.utils import require
+
+OPTIONAL = """
+    accelerate filelock huggingface_hub jinja2 lm_eval matplotlib onnx peft PIL ray rich scipy sklearn timm torchvision
+    transformers typer
+""".split()
+
+# Import hooks that make every optional module look as if it was not installed.
+BLOCK = f"""
+import sys
+
+class Blocked:
+    def find_spec(self, name, path=None, target=None):
+        if name.partition(".")[0] in {OPTIONAL!r}:
+            raise ModuleNotFoundError(f"No module named {{name!r}}", name=name)
+
+sys.meta_path.insert(0, Blocked())
+"""
+
+PRUNE = """
+import torch
+from torch import nn
+
+import secateurs as sc
+
+model = nn.Sequential(nn.Conv2d(3, 8, 3), nn.BatchNorm2d(8), nn.ReLU(), nn.Flatten(), nn.Linear(8 * 36, 4))
+data = [(torch.randn(8, 3, 8, 8), torch.randint(4, (8,))) for _ in range(2)]
+"""
+
+
+def run(code):
+    command = [sys.executable, "-W", "ignore", "-c", BLOCK + PRUNE + textwrap.dedent(code)]
+    return subprocess.run(command, capture_output=True, text=True, timeout=300)
+
+
+@pytest.mark.slow
+def test_prune_needs_no_optional_dependency(tmp_path):
+    done = run(f"""
+        result = sc.prune(model, data, criterion="l1", budget="macs:0.5")
+        print(sc.check(model, data[0][0]), result.plan)
+        result.save({str(tmp_path / "small")!r})
+        assert result.cost.macs <= 0.5 * result.dense_cost.macs
+    """)
+    assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        ("sc.finetune(model, data, sc.Recovery())", "accelerate is not installed: pip install 'secateurs[train]'"),
+        ("sc.prune(model, data, 'ssi', 'keep:0.5')", "scipy is not installed: pip install 'secateurs[graphs]'"),
+        ("sc.prune(model, data, directory='run')", "filelock is not installed: pip install 'secateurs[runs]'"),
+    ],
+)
+def test_a_missing_extra_is_named(call, message, tmp_path):
+    done = run(f"import os; os.chdir({str(tmp_path)!r}); {call}")
+    assert done.returncode == 1
+    assert f"UsageError: {message}" in done.stderr
+
+
+def test_a_module_that_is_installed_is_returned():
+    assert require("json.decoder", "cli").__name__ == "json.decoder"
+
+
+def test_the_error_of_a_missing_module_names_the_extra():
+    with pytest.raises(UsageError, match=r"secateurs_missing is not installed: pip install 'secateurs\[cli\]'"):
+        require("secateurs_missing.part", "cli")
