@@ -11,7 +11,7 @@ $(STAMP): pyproject.toml constraints.txt
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 10) and "Secateurs needs Python 3.10 or later: make PYTHON=...")'
 	$(PYTHON) -m venv $(VENV)
 	$(VENV)/bin/python -m pip install -q -c constraints.txt torch==2.13.0
-	$(VENV)/bin/python -m pip install -q -c constraints.txt -e '.[dev,zoo]'
+	$(VENV)/bin/python -m pip install -q -c constraints.txt -e '.[all,dev,zoo]'
 	touch $@
 
 demo: setup

@@ -14,16 +14,18 @@ OPTIONAL = """
     transformers typer
 """.split()
 
-# Import hooks that make every optional module look as if it was not installed.
+# An import hook that makes every optional module look as if it was not installed.
 BLOCK = f"""
 import sys
+from importlib.machinery import PathFinder
 
-class Blocked:
-    def find_spec(self, name, path=None, target=None):
-        if name.partition(".")[0] in {OPTIONAL!r}:
-            raise ModuleNotFoundError(f"No module named {{name!r}}", name=name)
+class Installed(PathFinder):
+    @classmethod
+    def find_spec(cls, name, path=None, target=None):
+        blocked = name.partition(".")[0] in {OPTIONAL!r}
+        return None if blocked else super().find_spec(name, path, target)
 
-sys.meta_path.insert(0, Blocked())
+sys.meta_path[:] = [Installed if finder is PathFinder else finder for finder in sys.meta_path]
 """
 
 PRUNE = """
