@@ -7,7 +7,7 @@ import json
 import numpy as np
 import pytest
 import torch
-from pruning.test_depth import logits, tiny
+from support.layers import logits, tiny
 from torch import nn
 from typer.testing import CliRunner
 
@@ -106,7 +106,7 @@ def test_another_model_is_refused_with_the_layer_that_it_lacks(tmp_path):
 
 def test_the_command_saves_what_no_configuration_tells(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    (tmp_path / "net.py").write_text("from test_dropped import chain\n")
+    (tmp_path / "net.py").write_text("from persist.test_dropped import chain\n")
     np.savez("x.npz", x=X.numpy())
     asked = ["layers", "py:net.py:chain", "--data", "npz:x.npz", "--out", "small"]
     told = CliRunner().invoke(app, asked)

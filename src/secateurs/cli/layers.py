@@ -35,7 +35,7 @@ def layers(
     from secateurs.experiments.specs import build_model, pretrained_path, read_data
     from secateurs.huggingface.text import TextOptions
     from secateurs.persist import check_free
-    from secateurs.pruning.depth import INFLUENCE, drop_layers, rank_layers
+    from secateurs.pruning.depth import BLOCK_INFLUENCE, drop_layers, rank_layers
     from secateurs.structure import cost
 
     path = pretrained_path(model)
@@ -43,7 +43,7 @@ def layers(
         check_free(out)
     batches = read_data(data, shape_of(shape), batch_size, seed=seed, text=TextOptions(path))
     dense = build_model(model)
-    ranking = rank_layers(dense, batches, criterion or INFLUENCE, seed=seed, progress=progress(as_json))
+    ranking = rank_layers(dense, batches, criterion or BLOCK_INFLUENCE, seed=seed, progress=progress(as_json))
     dropped = ranking.lowest(budget)
     form = ""
     if out is not None:

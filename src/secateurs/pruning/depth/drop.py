@@ -1,8 +1,9 @@
-"""`drop_layers`: a model without some of its layers, proved to compute what it would if they did nothing."""
+"""`drop_layers`: remove whole layers, verified against the model in which they are the identity."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import AbstractContextManager
 from typing import Any
 
 from torch import Tensor, nn
@@ -11,7 +12,7 @@ from torch.utils._pytree import tree_flatten, tree_unflatten
 from secateurs.data import as_call
 from secateurs.errors import NoMatchError, PlanError, VerificationError
 from secateurs.pruning.depth.find_layers import Layers, find_layers
-from secateurs.pruning.depth.hooks import following
+from secateurs.pruning.depth.hooks import forward_hooks
 from secateurs.surgery import (
     Dropped,
     adopt_config,
@@ -27,80 +28,85 @@ from secateurs.utils import device_of, need_values
 
 
 def drop_layers(model: nn.Module, names: Sequence[str], example_inputs: Any) -> nn.Module:
-    """Remove whole layers.
+    """Return a copy of a model without some of its layers.
 
-    The others are numbered anew, in their list and where they hold their own number, and the configuration of a
-    Hugging Face model follows if its class, built from it, computes the same with the weights that are left. The result
-    is verified before it is returned: in float64 on the example inputs it equals the model in which these layers return
-    what they are given, to 1e-10 of the largest output.
+    The remaining layers are renumbered, in their list and in attributes that hold a layer's own index. The
+    configuration of a Hugging Face model is updated if a model built from it computes the same with the remaining
+    weights. The result is verified before it is returned: in float64 on the example inputs, it equals the dense model
+    with these layers replaced by the identity, within 1e-10 of the largest output.
 
     Args:
-        model: it is not changed.
-        names: of layers, such as those of `LayerRanking.lowest`.
-        example_inputs: a tensor, a tuple, or a dict of keyword arguments.
+        model: the dense model; it is not changed.
+        names: the names of the layers to drop, such as `LayerRanking.lowest` returns them.
+        example_inputs: a tensor, a tuple of arguments, or a dict of keyword arguments.
 
     Returns:
-        A new module of the same class, which can be trained and pruned like any other. It holds what was dropped, so
-        that `Result.save` and `load` know it.
+        A new module of the same class, which can be trained and pruned further. It records the dropped layers, so
+        that `Result.save` and `sc.load` restore it.
 
     Raises:
-        ModelError: the model has no layers, or is on the meta device.
-        NoMatchError: a name is not that of a layer that can be dropped.
-        PlanError: no name was given, or a list of layers would be left empty.
+        ModelError: the model has no residual layers, or is on the meta device.
+        NoMatchError: a name is not the name of a layer that can be dropped.
+        PlanError: no name is given, or a list of layers would become empty.
         TraceError: the model does not run on the example inputs.
-        VerificationError: the model computes something else without these layers.
+        VerificationError: the smaller model does not compute the expected outputs.
+
+    Example:
+        >>> class Residual(nn.Module):
+        ...     def __init__(self):
+        ...         super().__init__()
+        ...         self.linear = nn.Linear(6, 6)
+        ...     def forward(self, x):
+        ...         return x + self.linear(x).relu()
+        >>> small = sc.drop_layers(nn.Sequential(Residual(), Residual(), Residual()), ["1"], torch.randn(2, 6))
+        >>> len(small)
+        2
     """
     need_values(model, "dropping layers")
     call = as_call(example_inputs).to(device_of(model))
-    _check(model, find_layers(model, call), names)
+    _check_names(model, find_layers(model, call), names)
     dense, call, _ = in_double(model, call)
-    silenced = _Silenced()
-    expected = run_model(dense, call, following({name: dense.get_submodule(name) for name in names}, *silenced.hooks))
+    expected = run_model(dense, call, _identity_layers(dense, names))
     trial = without_layers(dense, names, share=True)
-    changes = depth_changes(
+    config_changes = depth_changes(
         trial, containers(dense, names), lambda built: not difference(run_model(built, call), expected)
     )
-    adopt_config(trial, changes)
+    adopt_config(trial, config_changes)
     try:
         failure = difference(run_model(trial, call), expected)
-    except Exception as error:  # code that counts on its layers
+    except Exception as error:  # the model's own code may rely on its number of layers
         failure = f"it does not run: {error}"
     if failure:
         raise VerificationError(
-            f"without {', '.join(names)} the model does not compute what it would if they did nothing: {failure}; "
-            "drop others"
+            f"the model without {', '.join(names)} does not match the model with these layers replaced by the "
+            f"identity: {failure}; drop other layers"
         )
-    return drop(model, Dropped(tuple(names), changes))
+    return drop(model, Dropped(tuple(names), config_changes))
 
 
-def _check(model: nn.Module, layers: Layers, names: Sequence[str]) -> None:
+def _check_names(model: nn.Module, layers: Layers, names: Sequence[str]) -> None:
     if isinstance(names, str) or not names:
-        raise PlanError(f"give the names of layers to drop, not {names!r}")
+        raise PlanError(f"names must be a list of layers to drop, not {names!r}")
     for name in names:
         if name not in layers.names:
-            why = f"cannot be dropped ({layers.frozen[name]})" if name in layers.frozen else "is no layer of this model"
-            raise NoMatchError(f"{name!r} {why}; its layers are: {', '.join(layers.names)}")
+            reason = f"cannot be dropped ({layers.frozen[name]})" if name in layers.frozen else "is not a layer"
+            raise NoMatchError(f"{name!r} {reason}; the layers that can be dropped are {', '.join(layers.names)}")
     for path, kept in containers(model, names).items():
         if not kept.indices:
-            raise PlanError(f"all layers of {path!r} are to be dropped; one of them must stay")
+            raise PlanError(f"all layers of {path!r} would be dropped; keep at least one of them")
 
 
-class _Silenced:
-    """Makes layers return what they are given."""
+def _identity_layers(model: nn.Module, names: Sequence[str]) -> AbstractContextManager[None]:
+    """Make layers return their first input in place of their first output tensor."""
+    inputs: dict[str, Tensor] = {}
 
-    def __init__(self) -> None:
-        self._given: dict[str, Tensor] = {}
+    def before(name: str, tensors: list[Tensor]) -> None:
+        inputs[name] = tensors[0].clone()  # the layer may modify it in place
 
-    @property
-    def hooks(self) -> Any:
-        """What `following` is told."""
-        return self._enter, self._leave
+    def after(name: str, output: Any) -> Any:
+        leaves, tree = tree_flatten(output)
+        first = next(index for index, leaf in enumerate(leaves) if isinstance(leaf, Tensor))
+        leaves[first] = inputs.pop(name)
+        return tree_unflatten(leaves, tree)
 
-    def _enter(self, name: str, given: list[Tensor]) -> None:
-        self._given[name] = given[0].clone()  # the layer may write into it
-
-    def _leave(self, name: str, output: Any) -> Any:
-        leaves, form = tree_flatten(output)
-        first = next(number for number, leaf in enumerate(leaves) if isinstance(leaf, Tensor))
-        leaves[first] = self._given.pop(name)
-        return tree_unflatten(leaves, form)
+    return forward_hooks({name: model.get_submodule(name) for name in names}, before, after)

@@ -1,4 +1,4 @@
-"""The stream that goes through a model's layers: the first tensor that each is given, and the first that it returns."""
+"""Forward hooks on named modules, and the residual stream: a layer's first input tensor and first output tensor."""
 
 from __future__ import annotations
 
@@ -10,41 +10,43 @@ from torch import Tensor, nn
 from torch.nn.modules.conv import _ConvNd
 from torch.utils._pytree import tree_leaves
 
-Enter = Callable[[str, list[Tensor]], None]
-"""Told the name of a module, and the tensors that it is given."""
+Before = Callable[[str, list[Tensor]], None]
+"""Called with a module's name and its input tensors, before the module runs."""
 
-Leave = Callable[[str, Any], Any]
-"""Told the name of a module, and what it returns; returns what it is to return instead, or None."""
+After = Callable[[str, Any], Any]
+"""Called with a module's name and its output, after the module has run; returns a replacement output, or None."""
 
 
 @contextmanager
-def following(modules: Mapping[str, nn.Module], enter: Enter, leave: Leave) -> Iterator[None]:
-    """Tell `enter` and `leave` whenever one of these modules runs."""
-    hooks = []
+def forward_hooks(modules: Mapping[str, nn.Module], before: Before, after: After) -> Iterator[None]:
+    """Call `before` and `after` whenever one of the modules (name → module) runs; remove the hooks at the end."""
+    handles = []
     for name, module in modules.items():
 
-        def before(module: nn.Module, args: Any, kwargs: Any, name: str = name) -> None:
-            enter(name, tensors((args, kwargs)))
+        def pre_hook(module: nn.Module, args: Any, kwargs: Any, name: str = name) -> None:
+            before(name, tensor_leaves((args, kwargs)))
 
-        def after(module: nn.Module, args: Any, output: Any, name: str = name) -> Any:
-            return leave(name, output)
+        def hook(module: nn.Module, args: Any, output: Any, name: str = name) -> Any:
+            return after(name, output)
 
-        hooks.append(module.register_forward_pre_hook(before, with_kwargs=True))
-        hooks.append(module.register_forward_hook(after))
+        handles.append(module.register_forward_pre_hook(pre_hook, with_kwargs=True))
+        handles.append(module.register_forward_hook(hook))
     try:
         yield
     finally:
-        for hook in hooks:
-            hook.remove()
+        for handle in handles:
+            handle.remove()
 
 
-def tensors(tree: Any) -> list[Tensor]:
-    """Every tensor among arguments or in a result, in the order in which they are given."""
+def tensor_leaves(tree: Any) -> list[Tensor]:
+    """Every tensor in a module's arguments or output, in order."""
     return [leaf for leaf in tree_leaves(tree) if isinstance(leaf, Tensor)]
 
 
-def feature_dim(module: nn.Module, stream: Tensor) -> int:
-    """The dimension along which a stream's features lie: the channels of the module's convolutions, or the last."""
-    convolutions = (its for its in module.modules() if isinstance(its, _ConvNd))
-    maps = any(its.in_channels == stream.shape[1] and stream.ndim == len(its.kernel_size) + 2 for its in convolutions)
-    return 1 if maps else stream.ndim - 1
+def feature_dim(layer: nn.Module, stream: Tensor) -> int:
+    """The feature dimension of a layer's residual stream: the channels of its convolutions, or else the last one."""
+    convolutions = [module for module in layer.modules() if isinstance(module, _ConvNd)]
+    is_feature_map = any(
+        conv.in_channels == stream.shape[1] and stream.ndim == len(conv.kernel_size) + 2 for conv in convolutions
+    )
+    return 1 if is_feature_map else stream.ndim - 1

@@ -19,7 +19,7 @@ from torch.utils.weak import WeakTensorKeyDictionary
 
 from secateurs.data import Call
 from secateurs.errors import ModelError, TraceError
-from secateurs.pruning.depth import find_layers, following
+from secateurs.pruning.depth import find_layers, forward_hooks
 from secateurs.structure import Site, Watcher, outputs_of, tensors_in
 from secateurs.utils import evaluating
 
@@ -71,7 +71,7 @@ def find_passage(model: nn.Module, call: Call, parameters: Iterable[str]) -> Pas
     """
     found = find_layers(model, call)
     followed = _Followed(model, (*found.names, *found.frozen))
-    with evaluating(model), following(followed.modules, followed.enter, followed.leave):
+    with evaluating(model), forward_hooks(followed.modules, followed.enter, followed.leave):
         start = time.perf_counter()
         try:
             with followed:

@@ -17,7 +17,7 @@ from typing import Any
 
 from torch import nn
 
-from secateurs.pruning.depth import tensors
+from secateurs.pruning.depth import tensor_leaves
 from secateurs.pruning.layerwise.activation_cache import Kept
 from secateurs.pruning.layerwise.execution_plan import OUTSIDE, Passage
 from secateurs.pruning.layerwise.offloaded_model import Hollow
@@ -114,7 +114,7 @@ class _ReachedError(Exception):
 
     def __init__(self, output: Any):
         super().__init__("the layer has run")
-        self.first = tensors(output)[0]
+        self.first = tensor_leaves(output)[0]
 
 
 def _stopping(forward: Callable[..., Any]) -> Callable[..., Any]:

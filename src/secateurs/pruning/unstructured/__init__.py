@@ -1,7 +1,7 @@
-"""Setting single weights to zero, in models that keep their shapes."""
+"""Unstructured pruning: set single weights to zero, in a model that keeps its shapes."""
 
+from secateurs.pruning.unstructured.comparison_groups import MASK_SCOPES
 from secateurs.pruning.unstructured.mask import mask
 from secateurs.pruning.unstructured.masked import Masked
-from secateurs.pruning.unstructured.pools import SCOPES
 
-__all__ = ["SCOPES", "Masked", "mask"]
+__all__ = ["MASK_SCOPES", "Masked", "mask"]

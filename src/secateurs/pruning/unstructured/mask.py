@@ -1,8 +1,8 @@
-"""`mask`: set the entries of weights to zero that count least."""
+"""`mask`: set the least important entries of a model's weights to zero."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from typing import Any
@@ -11,12 +11,24 @@ import torch
 from torch import Tensor, nn
 
 from secateurs.budgets import EFFECTIVE, Budget, Certificate, best, certificates
-from secateurs.criteria import CRITERIA, ROUNDS, Criterion, Named, parse_criterion
+from secateurs.criteria import Criterion, Named
 from secateurs.data import Loss, first_batch
-from secateurs.errors import BudgetError, CriterionError, DataError, SecateursWarning, UnscoredWarning, UsageError
-from secateurs.pruning.unstructured.entries import BOTH_SIDES, UNSEEN, gradients_for, maskable, score_entries
+from secateurs.errors import BudgetError, CriterionError, SecateursWarning, UnscoredWarning
+from secateurs.pruning.unstructured.comparison_groups import ComparisonGroups
+from secateurs.pruning.unstructured.entry_scores import (
+    NO_CONTRACTION,
+    SEVERAL_DIMENSIONS,
+    maskable_weights,
+    score_entries,
+)
+from secateurs.pruning.unstructured.mask_budget import SparsityPattern, parse_mask_budget
+from secateurs.pruning.unstructured.mask_options import (
+    check_data_and_loss,
+    parse_entry_criterion,
+    resolve_rounds,
+    resolve_scope,
+)
 from secateurs.pruning.unstructured.masked import Masked
-from secateurs.pruning.unstructured.pools import SCOPES, Pattern, Pools, parse
 from secateurs.structure import Structure, trace
 from secateurs.surgery import rebuild
 from secateurs.utils import Progress, list_reasons, need_values, silent, warn_user
@@ -36,27 +48,29 @@ def mask(
     seed: int = 0,
     progress: Progress = silent,
 ) -> Masked:
-    """Unstructured and semi-structured pruning: set single weights to zero in a copy of the model.
+    """Prune single weights: set entries to zero in a copy of the model (unstructured or N:M sparsity).
 
-    Every weight that a linear layer or convolution sums over takes part; tables in which rows are looked up do not,
-    nor do weights whose operand cannot be observed, of which a warning tells.
+    Every weight that a linear layer or convolution sums over is masked. Embedding tables are left alone, and so are
+    weights whose inputs cannot be observed; a warning names these.
 
     Args:
         model: the dense model; it is not changed.
-        data: see `secateurs.data.batches`. May be None if the criterion needs none and `structure` is given.
-        criterion: one that scores single entries; the error of any other lists them.
-        budget: "keep:F" keeps ⌊F · entries⌋ of each pool of competing entries, at least one; "effective", or
-            "effective:B", as many as its scores' effective sample size, times B (EMP, arXiv 2509.25606); "N:M" at most
-            N of every M neighbours along what is summed over (per tap of a convolution; the last neighbours of a row
-            whose length is no multiple of M are fewer). Of equal scores those with lower indices are kept.
-        scope: which entries compete (see `SCOPES`): "global", "layer" or "row". By default "row" for criteria that
-            look at what a weight is multiplied with, such as Wanda, as their scores are errors of one output; "global"
-            for others whose scores compare across layers; else "layer". "N:M" leaves no choice.
-        structure: from `trace`; by default the model is traced on the first samples of the data.
+        data: batches; see `secateurs.data.batches`. None if the criterion needs no data and `structure` is given.
+        criterion: a criterion that scores single entries; the error message for any other lists them.
+        budget: "keep:F" keeps ⌊F · entries⌋ of each set of competing entries, at least one. "effective" keeps as many
+            as the effective sample size of the scores, "effective:B" B times as many (EMP, arXiv 2509.25606). "N:M"
+            keeps at most N of every M consecutive inputs, for each tap of a convolution; the last block of a row may
+            be shorter. Of equal scores those with the lower index are kept.
+        scope: which entries compete: "global" (all weights), "layer" (one weight) or "row" (one output of a weight).
+            The default is "row" for criteria that use the weights' inputs, such as Wanda, whose scores are errors of
+            one output; "global" for other criteria with scores that compare across layers; and "layer" for the rest.
+            "N:M" does not accept a scope.
+        structure: the result of `trace`; by default the model is traced on the first samples of the data.
         keep: names or patterns of modules or parameters whose weights are left alone; see `trace`.
-        loss: for criteria that need gradients; see `secateurs.losses.loss_of`.
-        rounds: in how many rounds entries are removed, their number falling exponentially, and the rest being scored
-            anew after each. By default 100 for SynFlow, as in its paper (arXiv 2006.05467, Algorithm 1), else 1.
+        loss: for criteria that need gradients; see `secateurs.data.loss_of`.
+        rounds: the number of rounds in which entries are removed. The number of remaining entries falls exponentially,
+            and they are scored again after each round. The default is 100 for SynFlow, as in the paper (arXiv
+            2006.05467, Algorithm 1), and 1 for all other criteria.
         seed: for criteria that draw random numbers.
         progress: wraps the iteration over the data, or over the rounds if there are several.
 
@@ -65,110 +79,89 @@ def mask(
 
     Raises:
         ModelError: the model is on the meta device.
-        BudgetError: the budget or the scope cannot be understood, or there is nothing to mask.
-        CriterionError: the criterion does not score entries, lacks what it needs, or gives a score that is not finite.
+        BudgetError: the budget or the scope is invalid, or the model has no weight to mask.
+        CriterionError: the criterion does not score entries, lacks data, or returns scores that are not finite.
         NoMatchError: an entry of `keep` matches nothing.
-        DataError: see `secateurs.observe`; or data that can be read only once is needed more often.
-        UsageError: `rounds` is no number of rounds.
+        DataError: the data is empty, is rejected by the model, or is an iterator that would be read several times.
+        UsageError: `rounds` is not a positive integer.
+
+    Example:
+        >>> masked = sc.mask(model, data, "wanda", "2:4")
+        >>> 0 < masked.sparsity <= 0.75
+        True
     """
     need_values(model, "masking")
-    chosen, goal = _with_entries(criterion), parse(budget)
-    scope = _scope(scope, goal, chosen)
-    rounds = _rounds(rounds, chosen)
-    _check_needs(chosen, data, loss, rounds)
+    parsed, goal = parse_entry_criterion(criterion), parse_mask_budget(budget)
+    scope = resolve_scope(scope, goal, parsed)
+    rounds = resolve_rounds(rounds, parsed)
+    check_data_and_loss(parsed, data, loss, rounds)
     if structure is None:
         if data is None:
             raise CriterionError("without data, give the structure: secateurs.trace(model, example_inputs)")
         structure = trace(model, first_batch(data).sample(2))
-    weights, skipped = maskable(model, structure, [keep] if isinstance(keep, str) else keep)
+    contractions, skipped = maskable_weights(model, structure, [keep] if isinstance(keep, str) else keep)
     copy = rebuild(model, lambda name, tensor: tensor.clone())
-    around, inside = (silent, progress) if rounds == 1 else (progress, silent)
-    score = partial(score_entries, copy, data, chosen, structure=structure, loss=loss, seed=seed, progress=inside)
-    scores, unscored = score(weights)
-    skipped |= unscored
-    _report(chosen, scores, unscored, skipped)
-    pools = Pools(
-        structure, {name: weights[name] for name in scores}, scope, goal.of if isinstance(goal, Pattern) else None
+    round_progress, data_progress = (silent, progress) if rounds == 1 else (progress, silent)
+    score = partial(
+        score_entries, copy, data, parsed, structure=structure, loss=loss, seed=seed, progress=data_progress
     )
-    gathered = pools.gather(scores)
-    dense = {name: (its > -torch.inf).sum(1) for name, its in gathered.items()}
-    final = pools.counts(goal, gathered)
-    certificates = _certificates(goal, gathered, final)
-    result = Masked(copy, {}, certificates, skipped, chosen.name, str(goal), scope)
-    for number in around(range(1, rounds + 1), "masking"):
+    scores, unscored = score(contractions)
+    skipped |= unscored
+    _warn_of_skipped(parsed, scores, unscored, skipped)
+    block_size = goal.of if isinstance(goal, SparsityPattern) else None
+    groups = ComparisonGroups(structure, {name: contractions[name] for name in scores}, scope, block_size)
+    gathered = groups.gather(scores)
+    dense_counts = {name: (group_scores > -torch.inf).sum(1) for name, group_scores in gathered.items()}
+    final_counts = groups.final_counts(goal, gathered)
+    evidence = _certificates(goal, gathered, final_counts)
+    result = Masked(copy, {}, evidence, skipped, parsed.name, str(goal), scope)
+    for number in round_progress(range(1, rounds + 1), "masking"):
         if number > 1:
             scores, _ = score(scores)
-            gathered = pools.gather(
-                {name: its.masked_fill(~result.masks[name], -torch.inf) for name, its in scores.items()}
-            )
-        left = {name: _left(dense[name], final[name], number / rounds) for name in gathered}
-        result = replace(result, masks=pools.scatter({name: best(its, left[name]) for name, its in gathered.items()}))
+            gathered = groups.gather(_without_removed(scores, result.masks))
+        kept = {
+            name: best(group_scores, _remaining(dense_counts[name], final_counts[name], number / rounds))
+            for name, group_scores in gathered.items()
+        }
+        result = replace(result, masks=groups.scatter(kept))
         result.reapply()
     _warn_of_empty(result)
     return result
 
 
-def _left(dense: Tensor, final: Tensor, done: float) -> Tensor:
-    """How many entries of each pool are left when this share of the rounds is done: dense^(1 − done) · final^done."""
-    return (dense * (final / dense.double()) ** done).round().long()
+def _remaining(dense: Tensor, final: Tensor, progress: float) -> Tensor:
+    """The number of entries left of each comparison group after a share of the rounds: dense^(1 − p) · final^p."""
+    return (dense * (final / dense.double()) ** progress).round().long()
+
+
+def _without_removed(scores: Mapping[str, Tensor], masks: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """The scores, with -∞ for entries that were removed in an earlier round."""
+    return {name: tensor.masked_fill(~masks[name], -torch.inf) for name, tensor in scores.items()}
 
 
 def _certificates(
-    goal: Budget | Pattern, scores: Mapping[str, Tensor], counts: Mapping[str, Tensor]
+    goal: Budget | SparsityPattern, scores: Mapping[str, Tensor], counts: Mapping[str, Tensor]
 ) -> dict[str, list[Certificate]]:
-    if isinstance(goal, Pattern) or goal.quantity != EFFECTIVE:
+    if isinstance(goal, SparsityPattern) or goal.quantity != EFFECTIVE:
         return {}
-    return {name: certificates(its, goal.fraction, counts[name], name) for name, its in scores.items()}
+    return {name: certificates(tensor, goal.fraction, counts[name], name) for name, tensor in scores.items()}
 
 
-def _with_entries(name: Named) -> Criterion:
-    chosen = parse_criterion(name)
-    if not isinstance(chosen, Criterion) or chosen.entries is None:
-        able = ", ".join(sorted(c.name for c in CRITERIA.values() if isinstance(c, Criterion) and c.entries))
-        raise CriterionError(f"criterion {chosen.name!r} scores whole units only; those for single weights are: {able}")
-    return chosen
-
-
-def _scope(scope: str | None, goal: Budget | Pattern, criterion: Criterion) -> str:
-    if scope is not None and scope not in SCOPES:
-        raise BudgetError(f"scope {scope!r} is none of {', '.join(SCOPES)}")
-    if isinstance(goal, Pattern):
-        if scope is not None:
-            raise BudgetError(f"budget {str(goal)!r} says itself which entries compete: leave `scope` out")
-        return "row"
-    return scope or ("row" if criterion.requests else "layer" if criterion.scope == "local" else "global")
-
-
-def _rounds(rounds: int | None, criterion: Criterion) -> int:
-    if rounds is None:
-        return ROUNDS if "synaptic-flow" in gradients_for(criterion) else 1
-    if not isinstance(rounds, int) or rounds < 1:
-        raise UsageError(f"rounds must be a number ≥ 1, not {rounds!r}")
-    return rounds
-
-
-def _check_needs(criterion: Criterion, data: Any, loss: Any, rounds: int) -> None:
-    kinds = set(gradients_for(criterion)) - {"synaptic-flow"}
-    passes = rounds * (bool(criterion.requests) + bool(kinds) + ("hessian-gradient" in kinds))
-    if loss is not None and not kinds:
-        raise CriterionError(f"criterion {criterion.name!r} needs no gradients: leave `loss` out")
-    if data is None and passes:
-        raise CriterionError(f"criterion {criterion.name!r} needs data")
-    if isinstance(data, Iterator) and passes > 1:
-        raise DataError(f"criterion {criterion.name!r} reads the data {passes} times; give a list or a DataLoader")
-
-
-def _report(
+def _warn_of_skipped(
     criterion: Criterion, scores: Mapping[str, Tensor], unscored: Mapping[str, str], skipped: Mapping[str, str]
 ) -> None:
-    """Tell of weights that are left alone though nobody asked for it."""
+    """Warn of weights that are left alone although nobody asked for it; refuse a model in which all of them are."""
     if not scores:
-        reasons = "; ".join(f"{name!r} ({why})" for name, why in skipped.items()) or "the model has none"
-        raise BudgetError(f"there is nothing to mask: no weight can be scored: {reasons}")
-    unseen = {name: why for name, why in skipped.items() if name in unscored or why in (UNSEEN, BOTH_SIDES)}
-    if unseen:
+        reasons = "; ".join(f"{name!r} ({reason})" for name, reason in skipped.items()) or "the model has no weights"
+        raise BudgetError(f"no weight can be masked: {reasons}")
+    unexpected = {
+        name: reason
+        for name, reason in skipped.items()
+        if name in unscored or reason in (NO_CONTRACTION, SEVERAL_DIMENSIONS)
+    }
+    if unexpected:
         warn_user(
-            f"criterion {criterion.name!r} leaves these weights whole: {list_reasons(unseen)}",
+            f"criterion {criterion.name!r} leaves these weights unmasked: {list_reasons(unexpected)}",
             UnscoredWarning,
         )
 
@@ -176,7 +169,7 @@ def _report(
 def _warn_of_empty(result: Masked) -> None:
     if empty := [name for name, share in result.kept.items() if not share]:
         warn_user(
-            f"no entry is left of {', '.join(map(repr, empty))}, so that nothing passes there any more; keep more, or "
-            'choose scope="layer"',
+            f"all entries of {', '.join(map(repr, empty))} are removed, so that the layer's output is constant; "
+            'keep more entries or use scope="layer"',
             SecateursWarning,
         )
