@@ -14,24 +14,20 @@ import secateurs as sc
 # fails if a name stands here without need. A function needs an example; a class may have one.
 PENDING = """
     Layerwise
-    Masked
     accuracy
     check
     criterion
     differentiation_loss
-    drop_layers
     finetune
     gradual
     harness
     load
-    mask
     mean_loss
     ndi_report
     perplexity
     prune
     random_inputs
     rank_features
-    rank_layers
     recalibrate
     score
     score_many
