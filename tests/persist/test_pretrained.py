@@ -121,7 +121,7 @@ def test_heads_that_do_not_divide_the_hidden_size_are_refused_in_the_words_of_th
     result, _ = pruned("LlamaForCausalLM", HEADS, budget="keep:0.75", limits=uneven, **EIGHT)
     message = refusal(result, tmp_path)
     assert "hidden size (64) is not a multiple of the number of attention heads (6)" in message
-    assert "keep=['model.layers.*.self_attn.q_proj'], or come to numbers that it takes with Limits(uniform" in message
+    assert "keep=['model.layers.*.self_attn.q_proj'], or prune to a supported number with Limits(uniform" in message
     again, _ = pruned("LlamaForCausalLM", HEADS, budget="keep:0.7", **EIGHT)
     again.save_pretrained(tmp_path / "four")
 

@@ -337,7 +337,7 @@ def test_groups_that_cannot_be_cut_stay_with_a_warning():
 
 
 def test_wrapped_models_are_refused(net, images, plan):
-    with pytest.raises(ModelError, match=r"the model is wrapped by DataParallel.*wrap it anew"):
+    with pytest.raises(ModelError, match=r"the model is wrapped by DataParallel.*wrap it again"):
         sc.apply_(nn.DataParallel(net), plan, images, sc.trace(net, images))
     compiled = nn.Sequential(torch.compile(net[:3]), *net[3:])
     with pytest.raises(ModelError, match="module '0' is wrapped by OptimizedModule"):

@@ -1,7 +1,7 @@
-"""Configurations: models of Hugging Face's kind are built from one, and saved with it, so it must tell the new sizes.
+"""Configurations of Hugging Face models, which must describe the new sizes: the class is built from them, and saved.
 
-Which field holds which size is not written anywhere.  But a field is right if the class, built from the configuration
-anew, has the cut model's shapes; and all of them are if it computes the same with the cut model's weights.
+No list says which field holds which size. A field is right if a model that the class builds from the configuration has
+the shapes of the cut model; all fields are right if that model also computes the same with the weights of the cut one.
 """
 
 from __future__ import annotations
@@ -22,17 +22,16 @@ from secateurs.utils import rng
 
 ROOT = "config"
 
-
 Shapes = Mapping[str, tuple[int, ...]]
-"""Of each tensor of a model's state, by name."""
+"""The shape of each tensor of a model's state, by name."""
 
 
 class Fitted(NamedTuple):
-    """What a configuration has to say for its class to build certain shapes.
+    """The changes of a configuration with which its class builds certain shapes.
 
     Attributes:
         changes: dotted attribute to value, such as "config.intermediate_size".
-        failure: why these shapes cannot be had, if they cannot; the changes are those that come closest then.
+        failure: the reason if the class cannot build these shapes; the changes are then those that come closest.
     """
 
     changes: dict[str, int]
@@ -40,33 +39,33 @@ class Fitted(NamedTuple):
 
 
 def config_changes(small: nn.Module, structure: Structure, widths: Mapping[str, int], call: Call) -> dict[str, int]:
-    """New values of the fields of `small.config`, with which its class builds a model of its shapes.
+    """The new values of the fields of `small.config` with which its class builds a model of the same shapes.
 
     Returns:
         Dotted attribute to value, such as "config.intermediate_size". Empty if the model has no configuration, or if
-        none describes it: layers of different widths, or a number of heads that the class derives from something else.
+        no configuration describes the model: layers of different widths, or a number of heads that the class computes.
     """
     if not has_config(small):
         return {}
     changes, failure = fit_config(small, structure, widths)
-    return changes if changes and not failure and _same(small, changes, call) else {}
+    return changes if changes and not failure and _computes_the_same(small, changes, call) else {}
 
 
 def has_config(model: nn.Module) -> bool:
-    """Whether a model has a configuration of Hugging Face's kind."""
+    """Whether a model has a Hugging Face configuration."""
     config = getattr(model, ROOT, None)
     return callable(getattr(config, "to_dict", None)) and callable(getattr(type(config), "from_dict", None))
 
 
 def fit_config(model: nn.Module, structure: Structure, widths: Mapping[str, int]) -> Fitted:
-    """Look for the fields with which the class of a model builds one whose groups have these widths.
+    """Find the fields with which the class of a model builds a model whose groups have these widths.
 
     Args:
-        model: dense or cut already, with a configuration that describes the dense model.
+        model: dense or cut, with a configuration that describes the dense model.
         structure: of the dense model.
-        widths: of groups; the others are whole.
+        widths: number of units per group name; other groups are whole.
     """
-    sizes, shapes = _sizes(structure, widths), shaped(model, structure, widths)
+    sizes, shapes = _new_sizes(structure, widths), expected_shapes(model, structure, widths)
     changes: dict[str, int] = {}
     refusals: list[str] = []
     best = shape_deviations(model, changes, shapes)
@@ -75,32 +74,32 @@ def fit_config(model: nn.Module, structure: Structure, widths: Mapping[str, int]
             continue
         wanted = best.wanted if value is None else sizes.get(value, set())
         for new in sorted(wanted - {value}) if best.number else ():
-            found = shape_deviations(model, {**changes, path: new}, shapes)
-            if found.number == float("inf") and value is not None:  # a field left open may be for something else
-                refusals.append(found.example)
-            if found.number < best.number:
-                changes, best = {**changes, path: new}, found
+            trial = shape_deviations(model, {**changes, path: new}, shapes)
+            if trial.number == float("inf") and value is not None:  # a field without a value may mean something else
+                refusals.append(trial.example)
+            if trial.number < best.number:
+                changes, best = {**changes, path: new}, trial
     failure = (refusals or [best.example])[0] if best.number else None
     return Fitted(changes, failure)
 
 
-def shaped(model: nn.Module, structure: Structure, widths: Mapping[str, int]) -> Shapes:
-    """The shapes that the tensors of a model's state have when its groups have these widths."""
-    left = structure.by_variable(widths)
-    return {name: tuple(size_of(axis, left) for axis in structure.axes[name]) for name in model.state_dict()}
+def expected_shapes(model: nn.Module, structure: Structure, widths: Mapping[str, int]) -> Shapes:
+    """The shapes of the tensors of a model's state when its groups have these widths."""
+    by_variable = structure.by_variable(widths)
+    return {name: tuple(size_of(axis, by_variable) for axis in structure.axes[name]) for name in model.state_dict()}
 
 
-def _sizes(structure: Structure, widths: Mapping[str, int]) -> dict[int, set[int]]:
-    """The new sizes of all axes that the model's parameters and shape operators have, by their old size."""
-    left = structure.by_variable(widths)
+def _new_sizes(structure: Structure, widths: Mapping[str, int]) -> dict[int, set[int]]:
+    """Per old size, the new sizes of all axes of that size, among those of parameters and of shape operators."""
+    by_variable = structure.by_variable(widths)
     sizes: dict[int, set[int]] = defaultdict(set)
     for axis in [*(a for axes in structure.axes.values() for a in axes), *(axis for _, _, axis in structure.sizes)]:
-        sizes[axis.size].add(size_of(axis, left))
+        sizes[axis.size].add(size_of(axis, by_variable))
     return sizes
 
 
 def fields(config: Any, path: str) -> Iterator[tuple[str, Any]]:
-    """What a configuration holds, with dotted names; what configurations inside it hold, too."""
+    """The fields of a configuration and of the configurations inside it, with dotted names."""
     for name, value in vars(config).items():
         if callable(getattr(value, "to_dict", None)):
             yield from fields(value, f"{path}.{name}")
@@ -109,18 +108,18 @@ def fields(config: Any, path: str) -> Iterator[tuple[str, Any]]:
 
 
 def skeleton(model: nn.Module, changes: Mapping[str, Any]) -> nn.Module:
-    """A model of the same class, without weights, from the configuration with these changes."""
+    """A model of the same class without weights (on the meta device), from the configuration with these changes."""
     holder = nn.Module()
     setattr(holder, ROOT, copy.deepcopy(getattr(model, ROOT)))
     assign(holder, {"": dict(changes)})
     config: Any = getattr(holder, ROOT)
-    type(config).from_dict(config.to_dict())  # raises what reading it from a file would
+    type(config).from_dict(config.to_dict())  # raises the errors of reading it from a file
     with rng(), torch.device("meta"):
         return type(model)(config).train(model.training)  # type: ignore[call-arg]
 
 
 class ShapeDeviations(NamedTuple):
-    """How many tensors have other shapes than they should, the sizes that they should have, and one of them."""
+    """The number of tensors with wrong shapes, the sizes that these should have, and a description of one of them."""
 
     number: float
     wanted: set[int]
@@ -128,21 +127,21 @@ class ShapeDeviations(NamedTuple):
 
 
 def shape_deviations(model: nn.Module, changes: Mapping[str, Any], shapes: Shapes | None = None) -> ShapeDeviations:
-    """What is wrong with a model built so; infinitely much if the class refuses these values.
+    """Compare the shapes of a model built from a changed configuration; their number is infinite if the class refuses.
 
     Args:
-        model: whose class and configuration it is.
-        changes: of its configuration's fields.
-        shapes: that its state should have; by default those of `model`.
+        model: its class and its configuration are used.
+        changes: new values of fields of the configuration.
+        shapes: the shapes that the state should have; by default those of `model`.
     """
     config = type(getattr(model, ROOT)).__name__
     shapes = _shapes(model) if shapes is None else shapes
     try:
         built = _shapes(skeleton(model, changes))
     except Exception as error:  # a library's class may raise anything
-        asked = ", ".join(f"{path.removeprefix(ROOT + '.')}={value}" for path, value in changes.items())
-        why = str(error).strip().splitlines()[-1].strip().rstrip(".")
-        return ShapeDeviations(float("inf"), set(), f"{config} refuses {asked}: {why}")
+        values = ", ".join(f"{path.removeprefix(ROOT + '.')}={value}" for path, value in changes.items())
+        reason = str(error).strip().splitlines()[-1].strip().rstrip(".")
+        return ShapeDeviations(float("inf"), set(), f"{config} refuses {values}: {reason}")
     wrong = [name for name in shapes if name in built and built[name] != shapes[name]]
     others = sorted(built.keys() ^ shapes.keys())
     example = f"{config} describes a model with other tensors: {others[0]}" if others else ""
@@ -168,15 +167,15 @@ def filled(small: nn.Module, changes: Mapping[str, Any]) -> nn.Module:
     return built
 
 
-def _same(small: nn.Module, changes: Mapping[str, int], call: Call) -> bool:
-    """Whether a model built so computes what the cut one does, and the cut one still does with that configuration."""
+def _computes_the_same(small: nn.Module, changes: Mapping[str, int], call: Call) -> bool:
+    """Whether a model built with these changes computes the same, and the cut model itself still does with them."""
     built = filled(small, changes)
     before = {path: lookup(small, path) for path in changes}
     try:
         expected = run_model(small, call)
         assign(small, {"": dict(changes)})
         return not difference(run_model(built, call), expected) and not difference(run_model(small, call), expected)
-    except Exception:  # it does not run: something else has to change as well
+    except Exception:  # the model does not run: another field would have to change as well
         return False
     finally:
         assign(small, {"": before})

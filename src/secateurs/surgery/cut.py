@@ -1,4 +1,4 @@
-"""Cutting: copies of a model with other tensors in the place of its parameters and buffers."""
+"""Copies of a model with sliced, zeroed or otherwise changed parameters and buffers."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from secateurs.structure import sliced, zeroed
 from secateurs.surgery.multihead_attention import adapt_attention
 
 Masks = Mapping[str, list[Tensor]]
-"""For each parameter and buffer, which indices of each dimension stay (see `Structure.keep_masks`)."""
+"""Per parameter and buffer name, one bool mask of the kept indices per dimension (see `Structure.keep_masks`)."""
 
 
 def cut(model: nn.Module, masks: Masks) -> nn.Module:
-    """A copy of the model with every parameter and buffer sliced; tensors shared before are shared after.
+    """Copy the model with every parameter and buffer sliced; shared tensors stay shared.
 
     Raises:
         ModelError: the model cannot be copied.
@@ -27,7 +27,7 @@ def cut(model: nn.Module, masks: Masks) -> nn.Module:
 
 
 def mask(model: nn.Module, masks: Masks) -> nn.Module:
-    """A copy of the model with the same shapes, in which every parameter entry that `cut` would remove is zero.
+    """Copy the model with every parameter entry that `cut` would remove set to zero.
 
     Raises:
         ModelError: the model cannot be copied.
@@ -37,9 +37,9 @@ def mask(model: nn.Module, masks: Masks) -> nn.Module:
 
 
 def rebuild(model: nn.Module, change: Callable[[str, Tensor], Tensor]) -> nn.Module:
-    """A deep copy of the model in which each parameter and buffer is what `change` makes of its name and values.
+    """Copy the model deeply, with each parameter and buffer replaced by `change(name, values)`.
 
-    The original tensors are never copied whole: the copy is told beforehand what stands in their place.
+    The original tensors are never copied: the new ones are entered into the memo of `deepcopy` beforehand.
 
     Raises:
         ModelError: the model cannot be copied.
@@ -52,6 +52,6 @@ def rebuild(model: nn.Module, change: Callable[[str, Tensor], Tensor]) -> nn.Mod
         return copy.deepcopy(model, dict(memo))
     except Exception as error:
         raise ModelError(
-            f"{type(model).__name__} cannot be copied ({error}); tensors computed from parameters must not be kept in "
-            "attributes, for example"
+            f"{type(model).__name__} cannot be copied ({error}); a common cause are attributes with tensors that were "
+            "computed from parameters: compute these in forward"
         ) from error

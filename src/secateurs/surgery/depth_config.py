@@ -1,4 +1,4 @@
-"""Configurations of Hugging Face's kind follow when layers go: their number, and what is listed layer by layer."""
+"""Hugging Face configurations of models without some layers: the number of layers, and the lists with one item each."""
 
 from __future__ import annotations
 
@@ -14,25 +14,25 @@ from secateurs.surgery.stale_attributes import assign
 from secateurs.utils import rng
 
 LISTED = re.compile("layer|block")
-"""In the names of fields that list something for each layer. Others, such as sizes of an image, may be as long."""
+"""Matches the names of fields with one item per layer. Other lists, such as image sizes, may have the same length."""
 
 
 def depth_changes(
-    small: nn.Module, lists: Mapping[str, KeptModules], right: Callable[[nn.Module], bool]
+    small: nn.Module, lists: Mapping[str, KeptModules], is_correct: Callable[[nn.Module], bool]
 ) -> dict[str, int | list[Any]]:
-    """New values of the fields of `small.config`, with which its class builds a model of as many layers.
+    """The new values of the fields of `small.config` with which its class builds a model without the removed layers.
 
-    A field is tried if it is the number of modules that a list held, or lists something for each of them; numbers are
-    kept with which the class has the parameters of `small`.
+    A field is tried if it is the former number of modules of a list, or a list with one item per module. A number is
+    accepted if the class then builds more of the parameters of `small`.
 
     Args:
         small: the model without some layers.
-        lists: the lists that they were in.
-        right: whether a model that the class built, with the weights of `small`, computes what it should.
+        lists: per name of a list of layers, its former length and the indices that remain.
+        is_correct: whether a model that the class built, with the weights of `small`, computes the expected outputs.
 
     Returns:
         Dotted attribute to value, such as "config.num_hidden_layers". Empty if the model has no configuration, or if
-        none describes it.
+        no configuration describes the model.
     """
     if not has_config(small):
         return {}
@@ -47,25 +47,25 @@ def depth_changes(
     with rng():
         for start in ({**listed}, {}):
             changes: dict[str, Any] = start
-            wrong = shape_deviations(small, changes).number
+            deviations = shape_deviations(small, changes).number
             for path, new in numbers:
-                left = shape_deviations(small, {**changes, path: new}).number
-                if left < wrong:
-                    changes, wrong = {**changes, path: new}, left
-            if changes and not wrong and _runs(small, changes, right):
+                fewer = shape_deviations(small, {**changes, path: new}).number
+                if fewer < deviations:
+                    changes, deviations = {**changes, path: new}, fewer
+            if changes and not deviations and _builds_correctly(small, changes, is_correct):
                 return changes
     return {}
 
 
-def _runs(small: nn.Module, changes: Mapping[str, Any], right: Callable[[nn.Module], bool]) -> bool:
+def _builds_correctly(small: nn.Module, changes: Mapping[str, Any], is_correct: Callable[[nn.Module], bool]) -> bool:
     try:
-        return right(filled(small, changes))
+        return is_correct(filled(small, changes))
     except Exception:  # a library's class may raise anything
         return False
 
 
 def adopt_config(small: nn.Module, changes: Mapping[str, Any]) -> None:
-    """Give every module of a model the configuration that it has where its class builds it with these changes."""
+    """Change the configuration of a model, and of every module as if its class had built it with these changes."""
     if not changes:
         return
     assign(small, {"": dict(changes)})

@@ -1,4 +1,4 @@
-"""Which layers were dropped of a model: the model holds it itself, so that it can be saved, and be done again."""
+"""The record of dropped layers, which a model holds itself so that it can be saved and repeated."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ ATTRIBUTE = "dropped_layers"
 
 @dataclass(frozen=True)
 class Dropped:
-    """Layers that went at one time.
+    """Layers that were dropped in one step.
 
     Attributes:
-        layers: by the names that they had then.
-        config: what the model's configuration says since, by dotted attribute; nothing if it cannot say it.
+        layers: the names of the layers before the step.
+        config: the new values of the model's configuration, by dotted attribute; empty if it cannot describe the model.
     """
 
     __pydantic_config__: ClassVar[ConfigDict] = ConfigDict(extra="forbid", strict=True)
@@ -32,42 +32,42 @@ class Dropped:
 
 
 def dropped(model: nn.Module) -> tuple[Dropped, ...]:
-    """What was dropped of a model, or of what it was made of, in order."""
+    """All steps in which layers of a model, or of the model that it was made of, were dropped, in order."""
     return vars(model).get(ATTRIBUTE, ())
 
 
-def drop(model: nn.Module, its: Dropped, share: bool = False) -> nn.Module:
-    """A copy of the model without these layers.
+def drop(model: nn.Module, step: Dropped, share: bool = False) -> nn.Module:
+    """Copy the model without these layers.
 
     Args:
-        model: it is not changed.
-        its: the layers, and how the configuration follows.
-        share: let the copy use the memory of the model's own weights.
+        model: not changed.
+        step: the layers, and the changes of the configuration.
+        share: let the copy share the memory of the model's weights.
 
     Raises:
         PlanError: the model has no such layers.
         ModelError: the model cannot be copied.
     """
     modules = dict(model.named_modules())
-    if missing := [name for name in its.layers if name not in modules]:
+    if missing := [name for name in step.layers if name not in modules]:
         raise PlanError(f"{type(model).__name__} has no layer {missing[0]!r}")
-    small = without_layers(model, its.layers, share)
-    adopt_config(small, its.config)
-    setattr(small, ATTRIBUTE, (*dropped(model), its))
+    small = without_layers(model, step.layers, share)
+    adopt_config(small, step.config)
+    setattr(small, ATTRIBUTE, (*dropped(model), step))
     return small
 
 
 def drop_again(model: nn.Module, steps: Sequence[Dropped]) -> nn.Module:
-    """Drop what was dropped of a model of the same kind; the first of it may be gone already.
+    """Repeat the steps of another model of the same class; the first of them may have been done already.
 
     Raises:
-        PlanError: other layers are gone already, or the model does not have these.
+        PlanError: other layers were dropped before, or the model does not have these.
         ModelError: the model cannot be copied.
     """
-    gone = dropped(model)
-    if tuple(steps[: len(gone)]) != gone:
-        names = [name for step in gone for name in step.layers]
+    done = dropped(model)
+    if tuple(steps[: len(done)]) != done:
+        names = [name for step in done for name in step.layers]
         raise PlanError(f"of {type(model).__name__} other layers were dropped before: {', '.join(names)}")
-    for step in steps[len(gone) :]:
+    for step in steps[len(done) :]:
         model = drop(model, step, share=True)
     return model

@@ -1,4 +1,4 @@
-"""Cutting in place: the model itself becomes what its cut copy is."""
+"""The step from a cut copy to a cut in place: the model itself becomes equal to the copy."""
 
 from __future__ import annotations
 
@@ -19,43 +19,43 @@ from secateurs.surgery.verify import difference, run_model
 from secateurs.utils import device_of, named_tensors
 
 WRAPPERS = {"DistributedDataParallel", "DataParallel", "FullyShardedDataParallel", "FSDPModule", "OptimizedModule"}
-"""Classes that keep account of a module's parameters, and would not notice that others have taken their place."""
+"""Classes that hold references to the parameters of a module, and would not notice that they were replaced."""
 
 
 def check_unwrapped(model: nn.Module) -> None:
-    """See that nothing is wrapped around the model, or around a part of it, that knows its parameters.
+    """Check that neither the model nor a part of it is wrapped by a class that holds references to the parameters.
 
     Raises:
-        ModelError: something is; the message names it.
+        ModelError: a module is wrapped; the message names it.
     """
     device_of(model)
     for name, module in model.named_modules():
-        found = [its.__name__ for its in type(module).__mro__ if its.__name__ in WRAPPERS]
+        wrappers = [base.__name__ for base in type(module).__mro__ if base.__name__ in WRAPPERS]
         if module._compiled_call_impl is not None:
-            found.append("torch.compile")
-        if found:
+            wrappers.append("torch.compile")
+        if wrappers:
             where = f"module {name!r}" if name else "the model"
             raise ModelError(
-                f"{where} is wrapped by {found[0]}, which knows its parameters as they are: cut the module inside in "
-                "place, and wrap it anew"
+                f"{where} is wrapped by {wrappers[0]}, which holds references to the parameters: cut the module inside "
+                "in place, and wrap it again"
             )
 
 
 @contextmanager
 def replacing(model: nn.Module, cut: Cut, example_inputs: Any) -> Iterator[None]:
-    """Make the model itself what the cut copy of it is, for good if the body of `with` passes; else it is as before.
+    """Make the model equal to its cut copy; if the body of `with` raises, the model is restored.
 
-    Tensors that became smaller are replaced by the copy's wherever modules hold them: among their parameters and
-    buffers, and in attributes. Modules, hooks on them and all other tensors remain the objects that they are. No
-    parameter has a gradient afterwards. The model is run, and must compute what the copy computes.
+    Tensors that became smaller are replaced by those of the copy wherever modules hold them: among parameters and
+    buffers, and in attributes. Modules, hooks on modules and all other tensors remain the same objects. No parameter
+    has a gradient afterwards. The model is run, and must give the outputs of the copy.
 
     Args:
-        model: the model that was cut.
-        cut: the copy; it shares tensors with the model from then on.
+        model: the dense model.
+        cut: the cut copy; it shares tensors with the model from now on.
         example_inputs: see `apply`.
 
     Raises:
-        VerificationError: the model computes something else than the copy.
+        VerificationError: the outputs of the model differ from those of the copy.
     """
     call = as_call(example_inputs).to(device_of(model))
     pairs = zip(named_tensors(model), named_tensors(cut.model), strict=True)
@@ -68,13 +68,13 @@ def replacing(model: nn.Module, cut: Cut, example_inputs: Any) -> Iterator[None]
     }
     gradients = [(parameter, parameter.grad) for parameter in model.parameters()]
     try:
-        _put(model, smaller)
+        _replace_tensors(model, smaller)
         adapt_attention(model)
         assign(model, cut.attributes)
-        if why := _differs(model, cut.model, call):
+        if reason := _differs(model, cut.model, call):
             raise VerificationError(
-                f"{type(model).__name__} cannot be cut in place: it still uses tensors that were replaced, which it "
-                f"must hold outside of its modules ({why}); cut a copy with secateurs.apply"
+                f"{type(model).__name__} cannot be cut in place: it still uses tensors that were replaced, so it holds "
+                f"them outside of modules ({reason}); cut a copy with secateurs.apply"
             )
         yield
     except BaseException:
@@ -89,24 +89,24 @@ def replacing(model: nn.Module, cut: Cut, example_inputs: Any) -> Iterator[None]
         raise
 
 
-def _put(model: nn.Module, smaller: dict[int, Tensor]) -> None:
-    """Put tensors in the place of those with these identities; no gradients remain."""
+def _replace_tensors(model: nn.Module, smaller: dict[int, Tensor]) -> None:
+    """Replace tensors, given by their identity, wherever modules hold them; and remove all gradients."""
 
-    def instead(tensor: Tensor) -> Tensor:
+    def new(tensor: Tensor) -> Tensor:
         return smaller.get(id(tensor), tensor)
 
     for table in _tables(model):
-        table.update({key: instead(tensor) for key, tensor in table.items() if tensor is not None})
+        table.update({key: new(tensor) for key, tensor in table.items() if tensor is not None})
     for module in model.modules():
         for name, value in vars(module).items():
             if any(id(leaf) in smaller for leaf in tree_leaves(value)):
-                vars(module)[name] = tree_map_only(Tensor, instead, value)
+                vars(module)[name] = tree_map_only(Tensor, new, value)
     for parameter in model.parameters():
         parameter.grad = None
 
 
 def _differs(model: nn.Module, small: nn.Module, call: Call) -> str | None:
-    """How the model does not compute what its copy computes, or None."""
+    """The difference between the outputs of the model and of its copy, or None."""
     expected = run_model(small, call)
     try:
         return difference(run_model(model, call), expected)
@@ -115,5 +115,5 @@ def _differs(model: nn.Module, small: nn.Module, call: Call) -> str | None:
 
 
 def _tables(model: nn.Module) -> list[dict[str, Any]]:
-    """Where modules hold their parameters and buffers."""
+    """The dicts in which modules hold their parameters and buffers."""
     return [table for module in model.modules() for table in (module._parameters, module._buffers)]

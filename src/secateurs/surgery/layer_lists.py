@@ -1,4 +1,4 @@
-"""Lists of layers: what is left of them, and the numbers that the layers hold of their own places."""
+"""Lists of layers: removal of layers, and the attributes in which layers hold their own index."""
 
 from __future__ import annotations
 
@@ -12,29 +12,29 @@ from secateurs.surgery.cut import rebuild
 
 
 class KeptModules(NamedTuple):
-    """How many modules a list held, and the indices of those that stay."""
+    """The number of modules of a list, and the indices of those that are kept."""
 
     total: int
     indices: tuple[int, ...]
 
 
 def containers(model: nn.Module, names: Iterable[str]) -> dict[str, KeptModules]:
-    """The lists that lose modules of these names, by their own names."""
-    gone = set(names)
-    found = {}
+    """The lists that lose the modules of these names: per name of a list, the modules that it keeps."""
+    removed = set(names)
+    result = {}
     for path in dict.fromkeys(map(container, names)):
         children = [f"{path}.{child}".lstrip(".") for child in model.get_submodule(path)._modules]
-        found[path] = KeptModules(len(children), tuple(i for i, child in enumerate(children) if child not in gone))
-    return found
+        result[path] = KeptModules(len(children), tuple(i for i, child in enumerate(children) if child not in removed))
+    return result
 
 
 def without_layers(model: nn.Module, names: Sequence[str], share: bool = False) -> nn.Module:
-    """A copy of the model whose lists do not hold the modules of these names; what is left is numbered anew.
+    """Copy the model without some modules of its lists; the remaining modules are renumbered.
 
     Args:
-        model: it is not changed.
-        names: of the modules.
-        share: let the copy use the memory of the model's own weights.
+        model: not changed.
+        names: of the modules to remove.
+        share: let the copy share the memory of the model's weights.
 
     Raises:
         ModelError: the model cannot be copied.
@@ -43,36 +43,36 @@ def without_layers(model: nn.Module, names: Sequence[str], share: bool = False) 
     small = rebuild(model, lambda name, tensor: tensor if share or name.startswith(inside) else tensor.clone())
     for path, kept in containers(model, names).items():
         holder = small.get_submodule(path)
-        places = list(_places(list(holder.children())))
+        attributes = list(_index_attributes(list(holder.children())))
         items = [list(holder._modules.items())[index] for index in kept.indices]
         numbered = all(key.isdigit() for key in holder._modules)
         holder._modules.clear()
-        holder._modules.update({str(new) if numbered else key: its for new, (key, its) in enumerate(items)})
+        holder._modules.update({str(new) if numbered else key: module for new, (key, module) in enumerate(items)})
         for new, old in enumerate(kept.indices):
-            for module, attribute, first in (its[old] for its in places if old in its):
+            for module, attribute, first in (holders[old] for holders in attributes if old in holders):
                 setattr(module, attribute, first + new)
     return small
 
 
-def _places(modules: Sequence[nn.Module]) -> Iterator[dict[int, tuple[nn.Module, str, int]]]:
-    """Attributes in which modules of a list, or modules inside them, hold their own place in it.
+def _index_attributes(modules: Sequence[nn.Module]) -> Iterator[dict[int, tuple[nn.Module, str, int]]]:
+    """Attributes in which modules of a list, or modules inside them, hold their own index.
 
-    Such an attribute grows by one from each to the next, as far as they have it.
+    Such an attribute grows by one from each module that has it to the next.
 
     Yields:
-        Number of the module to (who holds the attribute, its name, the value that the first module's would be).
+        Per index: the module that holds the attribute, the name of the attribute, and its value for index 0.
     """
-    found: dict[tuple[str, str], dict[int, tuple[nn.Module, str, int]]] = defaultdict(dict)
+    candidates: dict[tuple[str, str], dict[int, tuple[nn.Module, str, int]]] = defaultdict(dict)
     for number, module in enumerate(modules):
         for path, part in module.named_modules():
             for attribute, value in vars(part).items():
                 if type(value) is int:
-                    found[path, attribute][number] = part, attribute, value - number
-    for holders in found.values():
+                    candidates[path, attribute][number] = part, attribute, value - number
+    for holders in candidates.values():
         if len(holders) > 1 and len({first for _, _, first in holders.values()}) == 1:
             yield holders
 
 
 def container(name: str) -> str:
-    """The name of the list or sequence that a layer is in."""
+    """The name of the list or sequence that contains a layer."""
     return name.rpartition(".")[0]

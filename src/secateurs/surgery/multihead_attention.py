@@ -1,7 +1,7 @@
-"""Modules of PyTorch whose own code cannot follow a cut, and what takes their place where they are cut.
+"""The replacement of `nn.MultiheadAttention` in cut models.
 
-`nn.MultiheadAttention` takes the size of a head to be its width divided by the number of heads.  That is no longer so
-once heads are gone or the width has shrunk.
+`nn.MultiheadAttention` computes the size of a head as its width divided by the number of heads, which is wrong once
+heads were removed or the width has shrunk.
 """
 
 from __future__ import annotations
@@ -12,13 +12,13 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 WIDTHS = ("embed_dim", "kdim", "vdim")
-"""Attributes of an `nn.MultiheadAttention` that `adapt` sets."""
+"""Attributes of an `nn.MultiheadAttention` that `adapt_attention` sets."""
 
 
 class PrunedMultiheadAttention(nn.MultiheadAttention):
-    """`nn.MultiheadAttention` with the same parameters, arguments and results, whose heads need not fill its width.
+    """`nn.MultiheadAttention` whose heads need not fill its width; parameters, arguments and results are the same.
 
-    `num_heads` and `head_dim` alone say how the projections divide into heads.
+    `num_heads` and `head_dim` alone determine how the projections divide into heads.
     """
 
     def forward(
@@ -66,13 +66,13 @@ class PrunedMultiheadAttention(nn.MultiheadAttention):
         return tuple(x.unflatten(-1, (self.num_heads, self.head_dim)).transpose(1, 2) for x in (q, k, v))
 
     def _weights(self) -> tuple[Tensor, ...]:
-        """Of the projections of queries, keys and values, which may be packed into one."""
+        """The weights of the projections of queries, keys and values, which may be packed into one."""
         if self.in_proj_weight is not None:
             return self.in_proj_weight.chunk(3)
         return self.q_proj_weight, self.k_proj_weight, self.v_proj_weight  # type: ignore[return-value]
 
     def _mask(self, q: Tensor, k: Tensor, mask: Tensor | None, padding: Tensor | None) -> Tensor | None:
-        """What is added to the scores [N, heads, L, S]; nothing keeps a query from keys that were appended."""
+        """The term added to the scores [N, heads, L, S], or None; appended keys are never masked."""
         added = None
         for given in (mask, padding):
             if given is None:
@@ -93,16 +93,16 @@ def _append(x: Tensor, bias: Tensor) -> Tensor:
 
 
 def adapt_attention(model: nn.Module) -> None:
-    """Give each attention whose sizes have come apart a class that can run them, and true widths; keep fused forms out.
+    """Replace the class of each attention whose heads no longer fill its width, and disable the fused forms.
 
-    The number of heads and their size are left to `attributes`, as in any other module.
+    Widths are set here; the number of heads and their size follow as stale attributes, as in any other module.
     """
     for module in model.modules():
         if not isinstance(module, nn.MultiheadAttention):
             continue
         if type(module) is nn.MultiheadAttention and module.out_proj.weight.shape != (module.embed_dim,) * 2:
             module.__class__ = PrunedMultiheadAttention
-            module._qkv_same_embed_dim = False  # what `nn.TransformerEncoderLayer` asks before it takes its fused form
+            module._qkv_same_embed_dim = False  # the condition of `nn.TransformerEncoderLayer` for its fused form
         if isinstance(module, PrunedMultiheadAttention):
             module.embed_dim, module.kdim, module.vdim = (weight.shape[1] for weight in module._weights())
     for module in model.modules():

@@ -1,4 +1,4 @@
-"""Verification: the cut model must compute what the masked dense model computes."""
+"""Verification: the cut model must compute the same as the masked dense model."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ from secateurs.surgery.cut import rebuild
 from secateurs.utils import evaluating, rng
 
 TOLERANCE = {torch.float64: 1e-10, torch.float32: 1e-4, torch.float16: 1e-2, torch.bfloat16: 5e-2}
-"""Largest difference allowed, relative to the largest output, in the precision that the models are compared in."""
+"""The largest allowed difference, relative to the largest output, by the precision of the comparison."""
 
 
 def run_model(model: nn.Module, call: Call, watcher: AbstractContextManager[Any] | None = None) -> list[Tensor]:
-    """The tensors of the model's output, in evaluation mode; models that draw random numbers draw the same ones."""
+    """Run the model in evaluation mode with a fixed random seed, and return the tensors of its output."""
     call = call.copy()
     with evaluating(model), rng(seed=0):
         with watcher or nullcontext():
@@ -31,7 +31,7 @@ def run_model(model: nn.Module, call: Call, watcher: AbstractContextManager[Any]
 def difference(
     cut: list[Tensor], masked: list[Tensor], tolerance: Mapping[torch.dtype, float] = TOLERANCE
 ) -> str | None:
-    """How two models' outputs differ by more than the tolerance, or None."""
+    """Describe the difference between two models' outputs, or return None if it is within the tolerance."""
     if [t.shape for t in cut] != [t.shape for t in masked]:
         return f"output shapes {[list(t.shape) for t in cut]} are not {[list(t.shape) for t in masked]}"
     for number, (a, b) in enumerate(zip(cut, masked, strict=True)):
@@ -50,9 +50,9 @@ def difference(
 
 
 def in_double(model: nn.Module, call: Call) -> tuple[nn.Module, Call, list[Tensor]]:
-    """A float64 copy of model and call, with its outputs; in their own precision if it does not run in float64.
+    """Copy model and call in float64, or in their own precision if the model does not run in float64; and run it.
 
-    Parameters that are constant get noise: what a layer of zeros makes of a wrong cut is right.
+    Constant parameters get noise, since a layer of zeros would hide a wrong cut.
 
     Raises:
         VerificationError: none of the outputs is finite, so that nothing can be compared.
@@ -71,7 +71,7 @@ def in_double(model: nn.Module, call: Call) -> tuple[nn.Module, Call, list[Tenso
         dense = rebuild(model, lambda name, tensor: change(name, tensor, torch.float64))
         outputs = run_model(dense, doubled)
         call = doubled
-    except Exception:  # code that asks for float32 by name, for example
+    except Exception:  # for example code with a hard-coded float32
         dense = rebuild(model, lambda name, tensor: change(name, tensor, None))
         outputs = run_model(dense, call)
     floating = [t for t in outputs if t.is_floating_point() and t.numel()]
