@@ -158,8 +158,8 @@ def test_a_mask_that_does_not_fit_is_refused():
     wanted = {sc.trace(model, {"input_ids": torch.randint(9, (2, 2))}).groups["a"].after[0]: [Pooled]}
     ids = torch.ones(2, 2, dtype=torch.long)
     for mask, message in (
-        (torch.tensor([[1, 1], [0, 0]]), "'attention_mask' says that sample 1 is nothing but padding"),
-        (torch.ones(2, 3), r"'attention_mask' has the shape \[2, 3\] for 2 samples of 2 positions"),
+        (torch.tensor([[1, 1], [0, 0]]), "'attention_mask' marks all positions of sample 1 as padding"),
+        (torch.ones(2, 3), r"'attention_mask' has shape \[2, 3\], but the batch has 2 samples of 2 positions"),
     ):
         with pytest.raises(DataError, match=message):
             observe(model, [{"input_ids": ids, "attention_mask": mask}], wanted)

@@ -14,7 +14,8 @@ from secateurs.structure.model_outputs import outputs_of
 from secateurs.structure.name_patterns import matching
 from secateurs.structure.records import OUTPUT
 from secateurs.structure.rules import rule, temporary_rules
-from secateurs.structure.structure import Change, Structure
+from secateurs.structure.shape_changes import ShapeChange, shape_changes
+from secateurs.structure.structure import Structure
 from secateurs.structure.taps import ObservedUnits, Tap
 from secateurs.structure.tensors import tensors_in
 from secateurs.structure.trace import trace
@@ -27,7 +28,6 @@ __all__ = [
     "OUTPUT",
     "Arguments",
     "Axis",
-    "Change",
     "Contraction",
     "Cost",
     "Frame",
@@ -36,6 +36,7 @@ __all__ = [
     "IncrementalCost",
     "Role",
     "ObservedUnits",
+    "ShapeChange",
     "Site",
     "Structure",
     "Tap",
@@ -48,6 +49,7 @@ __all__ = [
     "matching",
     "outputs_of",
     "rule",
+    "shape_changes",
     "temporary_rules",
     "size_of",
     "sliced",

@@ -1,4 +1,4 @@
-"""What a model is called on: how long the axes of its arguments are in one batch, and what of them is padding."""
+"""The arguments of a model: the sizes of their axes in one batch, and the positions that are padding."""
 
 from __future__ import annotations
 
@@ -16,18 +16,18 @@ MASKS = {
     "encoder_attention_mask": ("encoder_hidden_states",),
     "decoder_attention_mask": ("decoder_input_ids", "decoder_inputs_embeds"),
 }
-"""Arguments [samples, positions] that are zero where others [samples, positions, ...] are padding, by the names that
-Hugging Face's models give them. A mask with more dimensions says who attends to whom, and nothing about padding."""
+"""Masks [samples, positions] that are zero at padding, with the arguments [samples, positions, ...] that they mask, by
+their names in Hugging Face models. A mask with more dimensions describes attention and not padding."""
 
 
 class Frame(NamedTuple):
-    """One batch, in terms of the axes of the trace.
+    """The sizes of one batch, in terms of the axes of the trace.
 
     Attributes:
-        samples: their number.
-        now: for each axis of an argument, a variable of the size that it has in this batch.
-        counted: for those of these variables along which there may be padding, what is none: bool [samples, size]; None
-            if all.
+        samples: the number of samples.
+        now: for each traced axis of an argument, a variable of the size that the axis has in this batch.
+        counted: for each of these variables that may contain padding, the positions that are no padding: bool
+            [samples, size], or None if there is no padding.
     """
 
     samples: int
@@ -40,8 +40,8 @@ class Arguments:
     """The arguments that a model was traced on.
 
     Attributes:
-        axes: of each tensor among them, by name.
-        batch: the variable of the samples, if there were several of them and their axis stayed whole.
+        axes: the axes of each tensor, by name.
+        batch: the variable of the samples; None if there was one sample, or if the axis did not stay whole.
     """
 
     axes: Mapping[str, tuple[Axis, ...]]
@@ -49,19 +49,23 @@ class Arguments:
 
     @property
     def sequences(self) -> dict[Axis, str]:
-        """The axes along which there may be padding, each with the name of the mask that tells."""
+        """The axes that may contain padding, each with the name of its mask."""
         return {
             self.axes[name][1]: mask
-            for mask, others in MASKS.items()
-            for name in others
+            for mask, masked in MASKS.items()
+            for name in masked
             if len(self.axes.get(name, ())) > 1 and _whole(self.axes[name][1])
         }
 
     def frame(self, tensors: Mapping[str, Tensor], samples: int) -> Frame:
-        """What the tensors of one batch, by name, make of these axes.
+        """The frame of one batch.
+
+        Args:
+            tensors: the tensors of the batch, by the names of the arguments.
+            samples: the number of samples.
 
         Raises:
-            DataError: a mask does not fit what it masks, or leaves nothing of a sample.
+            DataError: the shape of a mask does not fit the batch, or a sample consists of padding only.
         """
         now: dict[Axis, Var] = {}
         for name, axes in self.axes.items():
@@ -82,7 +86,7 @@ class Arguments:
 
 
 def _whole(axis: Axis) -> bool:
-    """Whether the axis is one in all others that it is part of: products lose themselves in those."""
+    """Whether the axis stays recognisable as a factor of larger axes; the factors of a product do not stay together."""
     return not isinstance(axis, Product)
 
 
@@ -92,7 +96,9 @@ def _of_size(axis: Axis, size: int) -> Var:
 
 def _checked(mask: Tensor, name: str, samples: int, size: int) -> Tensor | None:
     if tuple(mask.shape) != (samples, size):
-        raise DataError(f"{name!r} has the shape {list(mask.shape)} for {samples} samples of {size} positions")
+        raise DataError(
+            f"{name!r} has shape {list(mask.shape)}, but the batch has {samples} samples of {size} positions"
+        )
     if len(bare := (~mask.any(1)).nonzero()):
-        raise DataError(f"{name!r} says that sample {int(bare[0])} is nothing but padding; leave it out")
+        raise DataError(f"{name!r} marks all positions of sample {int(bare[0])} as padding; leave the sample out")
     return None if mask.all() else mask

@@ -1,9 +1,9 @@
-"""Axes: what the indices of one tensor dimension stand for.
+"""Axes: the meaning of the indices of one tensor dimension.
 
-An axis is an expression over variables.  A `Var` is a set of interchangeable indices that can be
-removed one by one.  A `Product` numbers the tuples of its factors in row-major order, as `view` merges
-dimensions.  A `Concat` puts its parts one behind the other, as `cat` does.  Variables are bound to other
-axes while a model is traced (see `unify`); `walk` follows those bindings.
+An axis is an expression over variables. A `Var` is a set of interchangeable indices that can be removed one by one. A
+`Product` numbers the tuples of its factors in row-major order, as `view` merges dimensions. A `Concat` joins its parts
+end to end, as `cat` does. Variables are bound to other axes while a model is traced (see `unify`); `walk` follows these
+bindings.
 """
 
 from __future__ import annotations
@@ -18,11 +18,12 @@ class Var:
 
     Attributes:
         size: number of indices, at least 2.
-        bound: the axis this variable was found to be equal to, if any.
+        bound: the axis that this variable equals, or None.
         frozen: why no index may be removed, or None.
         inexact: why removing an index changes what the remaining ones compute, or None.
-        softmax_group: why no index may be removed unless the others may compete without it, as experts may, or None.
-        spatial: whether its indices are positions, which a convolution or a pooling makes.
+        softmax_group: the operator that makes the indices compete, such as a softmax, or None. No index may be removed,
+            unless the indices are experts.
+        spatial: whether the indices are positions made by a convolution or a pooling.
     """
 
     __slots__ = ("bound", "frozen", "inexact", "size", "softmax_group", "spatial")
@@ -41,7 +42,7 @@ class Var:
 
 @dataclass(frozen=True, eq=False)
 class Product:
-    """Row-major tuples of its factors; the empty product is the axis of size one."""
+    """The row-major tuples of several factors; the empty product is the axis of size one."""
 
     factors: tuple[Axis, ...]
     size: int = field(init=False)
@@ -55,7 +56,7 @@ class Product:
 
 @dataclass(frozen=True, eq=False)
 class Concat:
-    """Its parts one behind the other; the empty concatenation is the axis of size zero."""
+    """Several parts end to end; the empty concatenation is the axis of size zero."""
 
     parts: tuple[Axis, ...]
     size: int = field(init=False)
@@ -74,7 +75,7 @@ NONE = Concat(())
 
 
 def new(size: int, frozen: str | None = None) -> Axis:
-    """A fresh axis of `size` indices.  Sizes one and zero have nothing to remove and are constants."""
+    """A fresh axis of `size` indices; of sizes one and zero, where nothing can be removed, a constant."""
     return Var(size, frozen) if size > 1 else (ONE if size == 1 else NONE)
 
 
@@ -100,7 +101,7 @@ def concat(axes: tuple[Axis, ...] | list[Axis]) -> Axis:
 
 
 def walk(axis: Axis) -> Axis:
-    """The axis that `axis` is bound to, its outermost form known."""
+    """The axis that `axis` is bound to; only the outermost level is resolved."""
     while isinstance(axis, Var) and axis.bound is not None:
         axis = axis.bound
     return axis
@@ -123,19 +124,19 @@ def parts_of(axis: Axis) -> list[Axis]:
 
 
 def resolver() -> Callable[[Axis], Axis]:
-    """A function that follows every binding of an axis, all the way down, and remembers what it found."""
-    found: dict[Axis, Axis] = {}
+    """A function that follows every binding of an axis, all the way down, and caches the result."""
+    resolved: dict[Axis, Axis] = {}
 
     def resolve(axis: Axis) -> Axis:
         outermost = walk(axis)
-        if outermost not in found:
+        if outermost not in resolved:
             if isinstance(outermost, Product):
-                found[outermost] = product([resolve(f) for f in outermost.factors])
+                resolved[outermost] = product([resolve(f) for f in outermost.factors])
             elif isinstance(outermost, Concat):
-                found[outermost] = concat([resolve(p) for p in outermost.parts])
+                resolved[outermost] = concat([resolve(p) for p in outermost.parts])
             else:
-                found[outermost] = outermost
-        return found[outermost]
+                resolved[outermost] = outermost
+        return resolved[outermost]
 
     return resolve
 
@@ -167,18 +168,18 @@ def leaves(axis: Axis) -> Iterator[Var]:
 
 
 def freeze(axis: Axis, reason: str) -> None:
-    """Forbid the removal of any index of `axis`.  The first reason given is kept."""
+    """Forbid the removal of any index of `axis`; the first reason is kept."""
     for var in leaves(axis):
         var.frozen = var.frozen or reason
 
 
 def mark_inexact(axis: Axis, reason: str) -> None:
-    """Note that removing an index of `axis` changes what its other indices compute."""
+    """Note that removing an index of `axis` changes what the other indices compute."""
     for var in leaves(axis):
         var.inexact = var.inexact or reason
 
 
 def mark_softmax_group(axis: Axis, reason: str) -> None:
-    """Note that the indices of `axis` compete with each other, as under a softmax."""
+    """Note that the indices of `axis` compete with each other, as in a softmax."""
     for var in leaves(axis):
         var.softmax_group = var.softmax_group or reason

@@ -1,4 +1,4 @@
-"""Whether a model still has the sizes that its structure tells of."""
+"""Check that a model still has the sizes that it was traced with."""
 
 from __future__ import annotations
 
@@ -10,18 +10,18 @@ from secateurs.utils import named_tensors, need_values
 
 
 def check_shapes(model: nn.Module, structure: Structure) -> None:
-    """See that every parameter and buffer of a structure is in the model, with the same shape.
+    """Check that every parameter and buffer of a structure exists in the model, with the traced shape.
 
     Raises:
-        ModelError: one is not: the structure is another model's, or the model was cut since. Or it has no values.
+        ModelError: a tensor is missing or has another shape, or the model is on the meta device and has no values.
     """
     need_values(model, "training")
     shapes = {name: list(tensor.shape) for name, tensor in named_tensors(model)}
     for name, axes in structure.axes.items():
         traced = [axis.size for axis in axes]
         if shapes.get(name) != traced:
-            found = f"is {shapes[name]}" if name in shapes else "is not there"
+            shape = f"has shape {shapes[name]}" if name in shapes else "does not exist"
             raise ModelError(
-                f"{type(model).__name__} is not as it was traced: {name!r} {found}, but was {traced}. The structure is "
-                "another model's, or the model was cut since; trace it again, and begin anew with that"
+                f"{type(model).__name__} has changed since it was traced: {name!r} {shape}, traced as {traced}. The "
+                "structure belongs to another model, or the model was cut afterwards; trace the model again"
             )

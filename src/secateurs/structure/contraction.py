@@ -1,4 +1,4 @@
-"""Contractions: where a weight sums over units, and how its entries line up with what it is multiplied with."""
+"""Contractions: where a weight sums over units, and which entries of the weight belong to which unit."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ from secateurs.structure.taps import Tap
 from secateurs.structure.window import MOST, Window
 
 LARGEST = 4608
-"""Taps are told apart only where that makes no more features than these (512 channels of a 3 × 3 kernel)."""
+"""Kernel taps are separate features only up to this number of features (512 channels of a 3 × 3 kernel)."""
 
 
 def shared(axis: Axis) -> int:
-    """How many neighbouring indices of `axis` are one feature: the positions of a flattened map.
+    """The number of neighbouring indices of `axis` that are one feature: the positions of a flattened feature map.
 
-    Positions of one map are alike, so that a layer that sums over all of them sees many times more samples of each
-    feature; with as many features as positions there would often be fewer samples than features.
+    Treating the positions of a map as samples of one feature gives many more samples per feature. With one feature per
+    position there would often be fewer samples than features.
     """
     if not isinstance(axis, Product):
         return 1
@@ -33,23 +33,24 @@ def shared(axis: Axis) -> int:
 
 @dataclass(frozen=True, eq=False)
 class Contraction:
-    """One place where the model sums over what lies along one dimension of a weight.
+    """One place where the model sums over a dimension of a weight.
 
-    A *feature* is one index of what is summed over: an input channel of a convolution, of each of its groups; an input
-    of a linear layer. A unit may own several features (a head owns as many as it is wide). Of `alike`, the
-    positions of a flattened map are one feature (`operand.shared` of them), and a kernel's taps are one each.
+    A *feature* is one index of the sum: an input channel of a group of a convolution, or an input of a linear layer. A
+    unit may own several features, as a head does. In `alike`, the positions of a flattened map are one feature
+    (`operand.shared` positions each), and each tap of a kernel is a feature of its own.
 
     Attributes:
-        weight: name of the parameter.
-        dim: the dimension of it that is summed over.
-        operand: where the features can be seen: [samples, features, positions].
-        axis: what the features stand for.
-        blocks: groups of the convolution, each of which sums over its own features; 1 elsewhere.
+        weight: the name of the parameter.
+        dim: the dimension of the parameter that is summed over.
+        operand: where the features can be observed: [samples, features, positions].
+        axis: the axis of the features.
+        blocks: the number of groups of a convolution, each of which sums over its own features; 1 elsewhere.
         convolution: whether the operator is a convolution.
-        window: what its kernel looks at, unless it is transposed.
-        expert: which matrix of a stack, along the weight's first dimension, is multiplied; None if it is no stack.
-        arrival: where what the layer puts out, up to a scale and a shift of each output, can be seen as it is added to
-            something, and the sum; or both times where it goes into a non-linearity. None if it does neither.
+        window: the geometry of the kernel, unless the convolution is transposed.
+        expert: the index of the matrix in a stack of experts, along the first dimension of the weight; None if the
+            weight is not a stack.
+        arrival: where the outputs of the layer (up to a scale and a shift of each output) can be observed as they are
+            added to other data, and the sum; or twice where they enter an activation. None if neither happens.
     """
 
     weight: str
@@ -64,10 +65,10 @@ class Contraction:
 
     @cached_property
     def alike(self) -> Contraction:
-        """The same with the features that least squares works with.
+        """The same contraction with the features that least squares works with.
 
-        The positions of a flattened map are one feature; each tap of a convolution's kernel is one of its own, unless
-        there would be more than `LARGEST`.
+        The positions of a flattened map are one feature. Each tap of a convolution's kernel is a feature of its own,
+        unless there would be more than `LARGEST` features.
         """
         if self.window is not None and self.window.taps <= LARGEST // self.axis.size:
             samples, places = self.operand.axes[0], prod(axis.size for axis in self.operand.axes[2:])
@@ -87,15 +88,15 @@ class Contraction:
         return indices_of_units(self.axis, var)[:, :: self.operand.shared] // self.operand.shared
 
     def kept(self, masks: Mapping[Var, Tensor]) -> Tensor:
-        """Which features stay: bool [features]."""
+        """The features that stay: bool [features]."""
         return keep_mask(self.axis, masks)[:: self.operand.shared]
 
     def part(self, weight: Tensor) -> Tensor:
-        """What of the weight is multiplied here: all of it, or an expert's matrix; a view."""
+        """The part of the weight that is multiplied: all of it, or the matrix of an expert; a view."""
         return weight if self.expert is None else weight[self.expert]
 
     def matrix(self, weight: Tensor) -> Tensor:
-        """That part of the weight as [features, everything that one feature is multiplied with]."""
+        """That part of the weight as [features, entries that one feature is multiplied with]."""
         if not self.convolution:
             rows = self.part(weight).movedim(self._summed, 0)
         elif self.dim == 0:  # transposed: [groups × inputs, outputs, taps]
@@ -119,11 +120,11 @@ class Contraction:
         return parted.movedim(1, 2).reshape(like.shape)
 
     def per_output(self, matrix: Tensor, like: Tensor) -> Tensor:
-        """The sums [outputs] of a matrix of the shape of `matrix(like)`, where the weight is no stack."""
+        """Sum a matrix of the shape of `matrix(like)` per output: [outputs]. Only for weights that are not stacks."""
         return self.fold(matrix, like).movedim(1 - self.dim, 0).flatten(1).sum(1)
 
     def by_output(self, values: Tensor, like: Tensor) -> Tensor:
-        """A matrix of the shape of `matrix(like)`, in which each entry has the value of its output, of [outputs]."""
+        """Spread values [outputs] over a matrix of the shape of `matrix(like)`, each to the entries of one output."""
         shape = [1] * like.ndim
         shape[1 - self.dim] = -1
         return self.matrix(values.reshape(shape).expand_as(like))

@@ -1,7 +1,6 @@
-"""Watch every operator that a model runs, and name each place where one runs.
+"""Watch every operator that a model runs, and name the site of each.
 
-A site is (module, operator, how many times that module ran that operator before in this forward pass).  The
-tracer and the observer both extend `Watcher`, so what one finds the other finds again.
+The tracer and the observer both extend `Watcher`, so the sites of a trace can be observed later.
 """
 
 from __future__ import annotations
@@ -14,15 +13,21 @@ from torch.nn.modules.module import register_module_forward_hook, register_modul
 from torch.utils._python_dispatch import TorchDispatchMode
 
 ALIKE = {"aten::_unsafe_view": "aten::view", "aten::_reshape_alias": "aten::view", "aten::reshape": "aten::view"}
-"""Which of these `reshape` runs goes by how its input lies in memory, which may be otherwise in another batch, or once
-an axis has but one index: they are one operator."""
+"""Operators that count as one. `reshape` runs one or the other depending on the strides of its input, which may differ
+in another batch or in the cut model."""
 
 COPY = "aten::clone"
-"""So does whether it copies first."""
+"""`reshape` may run this operator first, for the same reason."""
 
 
 class Site(NamedTuple):
-    """One place where an operator runs: `call` counts the operator's earlier runs in that module."""
+    """One place where an operator runs.
+
+    Attributes:
+        module: the name of the innermost module that is running; "" for the model itself.
+        operator: the qualified name of the operator, such as "aten::relu".
+        call: the number of earlier runs of the operator in that module, in the same forward pass.
+    """
 
     module: str
     operator: str

@@ -12,7 +12,10 @@ from secateurs.structure.taps import Tap
 class Member(NamedTuple):
     """One dimension of one parameter or buffer along which the units of a group lie.
 
-    `consumed` says that the units are what that dimension sums over, as the columns of a linear layer do.
+    Attributes:
+        tensor: the name of the parameter or buffer.
+        dim: the dimension.
+        consumed: whether an operator sums over that dimension, as over the columns of a linear layer.
     """
 
     tensor: str
@@ -25,20 +28,25 @@ class Member(NamedTuple):
 
 @dataclass(frozen=True, eq=False)
 class Group:
-    """Units that compete: one per index of one axis, each removed whole from every member.
+    """Units that compete with each other: one per index of one axis, each removed whole from every member.
 
     Attributes:
         name: the module that makes the units, such as "layer1.0.conv1".
-        kind: what a unit is; see `secateurs.structure.kinds`.
-        size: number of units.
-        members: where they lie in parameters and buffers.
-        after: where they can be seen after their non-linearity (where they are used, if they pass none).
-        fired: the same, but for units that a gate multiplies, where the gate can be seen after its non-linearity.
-        activations: where they can be seen before and after each non-linearity that they pass.
+        kind: the kind of the units, one of `secateurs.structure.UNIT_KINDS`.
+        size: the number of units.
+        members: the dimensions of parameters and buffers along which the units lie.
+        after: where the units can be observed after their activation, or where they are used if they pass none.
+        fired: the same, but for units that a gate multiplies, where the gate can be observed after its activation.
+        activations: where the units can be observed before and after each activation that they pass.
         inexact: why removal changes what the remaining units compute, or None if it does not.
-        var: the group's variable in the axes of the structure.
-        least: how many units must be left.
-        multiple: the model runs with multiples of so many units only, or with all.
+        var: the variable of the units in the axes of the structure.
+        least: the smallest number of units that may be left.
+        multiple: the number of units left must be a multiple of this number, unless all are left.
+
+    Example:
+        >>> group = sc.trace(model, example_inputs).groups["0"]
+        >>> print(group.kind, group.size, *group.members[:3])
+        channel 8 0.weight[0] 0.bias[0] 1.weight[0]
     """
 
     name: str
@@ -54,6 +62,6 @@ class Group:
     multiple: int = 1
 
     def modules(self, consumed: bool) -> str:
-        """The modules that use the units (consumed) or make and transform them, for people to read."""
+        """The modules that use the units (`consumed`) or that make and transform them, as text."""
         names = (member.tensor.rpartition(".")[0] for member in self.members if member.consumed == consumed)
         return ", ".join(dict.fromkeys(name or "model" for name in names))

@@ -1,4 +1,4 @@
-"""What a structure costs while the widths of its groups change step by step: only what they touch is counted again."""
+"""The cost of a structure while widths change step by step: only the affected terms are counted again."""
 
 from __future__ import annotations
 
@@ -12,25 +12,28 @@ from secateurs.structure.indexing import size_of
 from secateurs.structure.structure import Structure
 
 Terms = Mapping[Var, Sequence[Sequence[Axis]]]
-"""Axes whose sizes multiply to a part of a cost, by each variable that they depend on."""
+"""Terms of a cost (axes whose sizes multiply to it), by each variable that they depend on."""
 
 
 class IncrementalCost:
-    """The cost at some widths.
+    """The cost of a model whose groups have certain widths.
+
+    Args:
+        structure: the structure of the dense model.
+        widths: the number of units left in each group that may change.
 
     Attributes:
-        cost: what the model costs now.
+        cost: the cost with the present widths.
     """
 
     def __init__(self, structure: Structure, widths: Mapping[str, int]):
         self.cost = structure.cost(widths)
         self._var = {name: structure.group(name).var for name in widths}
         self._left = {self._var[name]: width for name, width in widths.items()}
-        params, macs, _ = structure.terms
-        self._params, self._macs = _by_variable(params), _by_variable(macs)
+        self._params, self._macs = _by_variable(structure.terms.params), _by_variable(structure.terms.macs)
 
     def at(self, widths: Mapping[str, int]) -> Cost:
-        """What the model would cost with these groups at these widths, the others as they are."""
+        """The cost with these widths for some groups and the present widths for all others."""
         changed = {**self._left, **{self._var[name]: width for name, width in widths.items()}}
         return Cost(
             params=self.cost.params + self._change(self._params, widths, changed),
@@ -51,9 +54,9 @@ class IncrementalCost:
 
 
 def _by_variable(terms: Sequence[Sequence[Axis]]) -> Terms:
-    """The products of sizes in which each variable has a part."""
-    found: dict[Var, list[Sequence[Axis]]] = defaultdict(list)
+    """The terms that depend on each variable."""
+    by_variable: dict[Var, list[Sequence[Axis]]] = defaultdict(list)
     for axes in terms:
         for var in {var for axis in axes for var in leaves(axis)}:
-            found[var].append(axes)
-    return found
+            by_variable[var].append(axes)
+    return by_variable

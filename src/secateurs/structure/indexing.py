@@ -1,4 +1,4 @@
-"""Read sizes, keep masks and index lists off a resolved axis, once widths or masks of its variables are known."""
+"""Sizes, keep masks and index lists of a resolved axis, given the widths or masks of the variables in it."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from secateurs.structure.axis import Axis, Product, Var
 
 
 def size_of(axis: Axis, widths: Mapping[Var, int]) -> int:
-    """Number of indices left on `axis` when each variable in `widths` has that many left."""
+    """The number of indices left on `axis`, given the number left of each variable."""
     if isinstance(axis, Var):
         return widths.get(axis, axis.size)
     if isinstance(axis, Product):
@@ -21,7 +21,7 @@ def size_of(axis: Axis, widths: Mapping[Var, int]) -> int:
 
 
 def keep_mask(axis: Axis, masks: Mapping[Var, Tensor]) -> Tensor:
-    """Which indices of `axis` stay: bool [axis.size], from bool [var.size] per variable (absent = all)."""
+    """The indices of `axis` that stay: bool [axis.size], from bool [var.size] per variable (absent = all)."""
     if isinstance(axis, Var):
         mask = masks.get(axis)
         return torch.ones(axis.size, dtype=torch.bool) if mask is None else mask
@@ -36,7 +36,7 @@ def keep_mask(axis: Axis, masks: Mapping[Var, Tensor]) -> Tensor:
 def unit_of(axis: Axis, var: Var) -> Tensor:
     """The index of `var` that each index of `axis` belongs to, -1 for none: int64 [axis.size].
 
-    Where a product holds `var` twice, its first occurrence counts.
+    Where a product holds `var` twice, the first occurrence counts.
     """
     if isinstance(axis, Var):
         return torch.arange(axis.size) if axis is var else torch.full((axis.size,), -1)
@@ -50,7 +50,7 @@ def unit_of(axis: Axis, var: Var) -> Tensor:
 
 
 def indices_of_units(axis: Axis, var: Var) -> Tensor:
-    """Where on `axis` each unit of `var` lies: int64 [var.size, occurrences per unit], ascending."""
+    """The indices of `axis` that belong to each unit of `var`: int64 [var.size, occurrences per unit], ascending."""
     owner = unit_of(axis, var)
     order = torch.argsort(owner, stable=True)
     return order[int((owner < 0).sum()) :].reshape(var.size, -1)
@@ -67,16 +67,16 @@ def take_units(x: Tensor, dim: int, axis: Axis, var: Var) -> Tensor:
 
 
 def sliced(tensor: Tensor, keeps: Sequence[Tensor]) -> Tensor:
-    """A copy with only those indices of each dimension that a bool mask per dimension keeps."""
-    found = tensor
+    """A copy with only the kept indices of each dimension, given one bool mask per dimension."""
+    result = tensor
     for dim, keep in enumerate(keeps):
         if not keep.all():
-            found = found.index_select(dim, keep.nonzero().flatten().to(tensor.device))
-    return tensor.clone() if found is tensor else found
+            result = result.index_select(dim, keep.nonzero().flatten().to(tensor.device))
+    return tensor.clone() if result is tensor else result
 
 
 def zeroed(tensor: Tensor, keeps: Sequence[Tensor]) -> Tensor:
-    """A copy of the same shape in which what `sliced` leaves out is zero."""
+    """A copy of the same shape in which the entries that `sliced` drops are zero."""
     masked = tensor.clone()
     for dim, keep in enumerate(keeps):
         if not keep.all():
@@ -85,7 +85,7 @@ def zeroed(tensor: Tensor, keeps: Sequence[Tensor]) -> Tensor:
 
 
 def kept_entries(keeps: Sequence[Tensor]) -> Tensor:
-    """Which entries `sliced` leaves: bool, in the shape of the tensor, from a bool mask per dimension."""
+    """The entries that `sliced` keeps: bool, in the shape of the tensor, from one bool mask per dimension."""
     kept = torch.ones((), dtype=torch.bool)
     for keep in keeps:
         kept = kept.unsqueeze(-1) & keep

@@ -1,4 +1,4 @@
-"""Where the samples and the positions lie in a tensor whose sizes may be others than when it was traced."""
+"""Where samples and positions lie in a tensor whose sizes may differ from the traced ones."""
 
 from __future__ import annotations
 
@@ -10,13 +10,14 @@ from secateurs.structure.axis import ONE, Axis, Product, Var, concat, factors_of
 
 
 class Layout(NamedTuple):
-    """How the dimensions of a tensor with one dimension of units come apart.
+    """The meaning of each dimension of a tensor, one of which holds units.
 
     Attributes:
-        batch: the dimension that holds the samples, as (outer × samples × inner); None if there is one sample, and no
-            dimension for it.
-        outer, inner: positions beside the samples in that dimension.
-        others: what the other dimensions stand for; that of the units is left as it is.
+        batch: the dimension that holds the samples, as (outer × samples × inner); None if there is one sample without
+            a dimension of its own.
+        outer: positions before the samples in that dimension.
+        inner: positions after the samples in that dimension.
+        others: the axis of each dimension; the one of the units is left as it was traced.
     """
 
     batch: int | None
@@ -25,28 +26,28 @@ class Layout(NamedTuple):
     others: Sequence[Axis]
 
     def positions(self, units: int, within: int) -> list[Axis]:
-        """What positions there are, in the order of the dimensions, with so many `within` that of the units."""
-        found: list[Axis] = []
+        """The axes of positions, in the order of dimensions; the dimension of the units holds `within` positions."""
+        result: list[Axis] = []
         for dim, axis in enumerate(self.others):
             if dim == self.batch:
-                found += [self.outer, self.inner]
+                result += [self.outer, self.inner]
             else:
-                found.append(new(within) if dim == units else axis)
-        return found
+                result.append(new(within) if dim == units else axis)
+        return result
 
 
 def layout(axes: Sequence[Axis], units: int, batch: Var | None, shape: Sequence[int], frame: Frame) -> Layout:
     """The layout of a tensor of this shape, in a batch.
 
     Args:
-        axes: as they were traced.
+        axes: the axes of the tensor as it was traced.
         units: the dimension that holds the units.
         batch: the variable of the samples, if the model was traced on several.
-        shape: of the tensor.
-        frame: the batch.
+        shape: the shape of the tensor.
+        frame: the sizes of the batch.
 
     Raises:
-        ValueError: the shape is not one that the batch makes of the traced one, or it can be read in several ways.
+        ValueError: the shape does not follow from the traced shape and the batch, or is ambiguous.
     """
     if len(axes) != len(shape) or shape[units] != axes[units].size:
         raise _unreadable(axes, shape, frame)
@@ -72,13 +73,13 @@ def _others(axes: Sequence[Axis], units: int, sizes: Sequence[int], frame: Frame
 
 
 def fitted(axis: Axis, size: int, now: Mapping[Axis, Var]) -> Axis:
-    """`axis` in a batch in which it has `size` indices.
+    """The form of `axis` in a batch in which it has `size` indices.
 
-    Axes that `now` knows are replaced; if they do not make up the size, neighbouring positions that it does not know
-    are what is left.
+    Axes in `now` are replaced. If their sizes do not multiply to `size`, neighbouring positions of unknown size make up
+    the rest.
 
     Raises:
-        ValueError: that does not make up the size either.
+        ValueError: the sizes cannot multiply to `size`.
     """
     factors = [_replaced(factor, now) for factor in factors_of(axis)]
     whole = product(factors)
@@ -93,7 +94,7 @@ def fitted(axis: Axis, size: int, now: Mapping[Axis, Var]) -> Axis:
 
 
 def _unknown(axis: Axis, now: Mapping[Axis, Var]) -> bool:
-    """Whether these are positions of which a batch's arguments do not tell how many there are."""
+    """Whether these are positions whose number does not follow from the arguments of a batch."""
     return axis not in now and any(var.frozen for var in leaves(axis))
 
 
@@ -115,6 +116,6 @@ def _of_samples(axes: Sequence[Axis], units: int, shape: Sequence[int], samples:
 
 def _unreadable(axes: Sequence[Axis], shape: Sequence[int], frame: Frame) -> ValueError:
     return ValueError(
-        f"shape {list(shape)} for {frame.samples} samples, traced as {[axis.size for axis in axes]}; trace the model "
-        "on several samples of more than one position, so that it can be told which dimension is which"
+        f"shape {list(shape)} for {frame.samples} samples, traced as {[axis.size for axis in axes]}: the dimensions of "
+        "samples and positions are ambiguous; trace the model on several samples of more than one position"
     )

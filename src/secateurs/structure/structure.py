@@ -1,12 +1,11 @@
-"""What tracing a model yields: its groups, and everything needed to cut and to count."""
+"""`Structure`: the result of tracing a model, from which units are cut and costs are counted."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from math import prod
-from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -17,45 +16,41 @@ from secateurs.structure.arguments import Arguments
 from secateurs.structure.axis import Axis, Var, leaves, resolver, without
 from secateurs.structure.contraction import Contraction
 from secateurs.structure.cost import Cost
+from secateurs.structure.cost_terms import CostTerms, cost_terms
 from secateurs.structure.dispatch import Site
 from secateurs.structure.groups import Group
-from secateurs.structure.indexing import keep_mask, size_of
+from secateurs.structure.indexing import keep_mask
 from secateurs.utils import render
-
-
-class Change(NamedTuple):
-    """What a cut changes of the results of one operator.
-
-    Attributes:
-        shapes: the shape of each result after the cut.
-        dims: the (result, dimension) whose sizes change.
-        groups: the groups that they change with.
-    """
-
-    shapes: Sequence[Sequence[int]]
-    dims: Sequence[tuple[int, int]]
-    groups: tuple[str, ...]
 
 
 @dataclass(frozen=True, eq=False)
 class Structure:
-    """The result of `trace`: which slices of which tensors go together, and what they cost.
+    """The result of `trace`: which slices of which tensors are removed together, and what they cost.
 
     Attributes:
         groups: the groups that can be pruned, by name, in the order in which the model runs.
-        frozen: what cannot be pruned, by name, and why.
-        axes: the axes of every parameter and buffer.
-        parameters: the names among `axes` that are parameters, each tensor under its first name only.
+        frozen: the reason for everything that cannot be pruned, by name.
+        axes: the axes of every parameter and buffer, by name.
+        parameters: the names among `axes` that are parameters; a shared parameter has its first name only.
         contractions: where weights sum over units, in the order in which the model runs.
-        tables: the weights that are also looked up in, as a tied embedding is.
-        macs: axes whose sizes multiply to the multiply-accumulate operations of one operator, per operator.
-        other_macs: operations of operators that are counted but never change.
-        inputs: what the model was traced on, on the meta device: sizes without values.
-        arguments: the axes of that, and of its samples.
-        used: the parameters and buffers that the forward pass used.
-        results: the axes of what each operator returned, not resolved.
-        sizes: (module, attribute or None, axis): sizes that modules may hold in attributes.
-        splits: (module, parts): several sizes that a module may hold in one attribute.
+        tables: the names of weights in which rows are looked up too, such as a tied embedding.
+        macs: axes whose sizes multiply to the multiply-accumulate operations (MACs) of one operator, per operator.
+        other_macs: the MACs that never change.
+        inputs: the arguments that the model was traced on, on the meta device (sizes without values).
+        arguments: the axes of these arguments, and the axis of the samples.
+        used: the names of parameters and buffers that the forward pass used.
+        results: the axes of each operator's results, not resolved.
+        sizes: (module, attribute or None, axis) triples: sizes that modules may hold in attributes.
+        splits: (module, parts) pairs: several sizes that a module may hold in one attribute.
+
+    Example:
+        >>> structure = sc.trace(model, example_inputs)
+        >>> {name: group.size for name, group in structure.groups.items()}
+        {'0': 8, '3': 12, '7': 16}
+        >>> structure.cost() == sc.cost(model, example_inputs)
+        True
+        >>> structure.cost({"0": 4}).params < structure.cost().params
+        True
     """
 
     groups: Mapping[str, Group]
@@ -74,20 +69,18 @@ class Structure:
     results: Mapping[Site, Sequence[tuple[Axis, ...]]]
 
     def cost(self, widths: Mapping[str, int] | None = None) -> Cost:
-        """What the model costs when each group named in `widths` has that many units left.
+        """Predict the cost of the cut model.
+
+        Args:
+            widths: the number of units left, per group name; other groups are whole. None means the dense model.
 
         Raises:
             PlanError: a name is not that of a group.
         """
-        left = self.by_variable(widths or {})
-        params, macs, fixed = self.terms
-        return Cost(
-            params=fixed.params + sum(prod(size_of(axis, left) for axis in axes) for axes in params),
-            macs=fixed.macs + sum(prod(size_of(axis, left) for axis in axes) for axes in macs),
-        )
+        return self.terms.cost(self.by_variable(widths or {}))
 
     def by_variable(self, widths: Mapping[str, int]) -> dict[Var, int]:
-        """The same widths by the groups' variables, as `indexing.size_of` takes them.
+        """The widths by variable, as `size_of` takes them.
 
         Raises:
             PlanError: a name is not that of a group.
@@ -95,31 +88,19 @@ class Structure:
         return {self.group(name).var: width for name, width in widths.items()}
 
     @cached_property
-    def terms(self) -> tuple[list[Sequence[Axis]], list[Sequence[Axis]], Cost]:
-        """Axes whose sizes multiply to parameters, and to MACs, that groups change; and what none of them changes."""
+    def terms(self) -> CostTerms:
+        """The terms of the cost that depend on groups, and the constant rest."""
         variables = {group.var for group in self.groups.values()}
-
-        def parted(terms: Iterable[Sequence[Axis]]) -> tuple[list[Sequence[Axis]], int]:
-            moving, fixed = [], 0
-            for axes in terms:
-                if any(var in variables for axis in axes for var in leaves(axis)):
-                    moving.append(axes)
-                else:
-                    fixed += prod(axis.size for axis in axes)
-            return moving, fixed
-
-        params, fixed_params = parted(self.axes[name] for name in self.parameters)
-        macs, fixed_macs = parted(self.macs)
-        return params, macs, Cost(params=fixed_params, macs=fixed_macs + self.other_macs)
+        return cost_terms([self.axes[name] for name in self.parameters], self.macs, self.other_macs, variables)
 
     def contractions_of(self, group: Group) -> list[Contraction]:
-        """Where weights sum over the units of a group."""
+        """The contractions of weights over the units of a group."""
         summed = (c for c in self.contractions if group.var in leaves(c.axis))
-        # Whole groups of a convolution are units too; what sums over such a unit's own channels goes with it.
+        # A unit may be a whole group of a convolution; a sum over the channels inside it is removed with it.
         return [c for c in summed if group.var in leaves(self.axes[c.weight][c.dim])]
 
     def bias_of(self, contraction: Contraction) -> str | None:
-        """The bias of the layer that a contraction is part of, if it has one; those of experts are left alone."""
+        """The name of the bias of a contraction's layer; None if there is none, or if the layer is an expert."""
         if contraction.expert is not None:
             return None
         module, _, name = contraction.weight.rpartition(".")
@@ -127,50 +108,33 @@ class Structure:
         return bias if name == "weight" and bias in self.parameters else None
 
     def size(self, tensor: str) -> int:
-        """Number of entries of a parameter or buffer, by name."""
+        """The number of entries of a parameter or buffer, by name."""
         return prod(axis.size for axis in self.axes[tensor])
 
     def prunable(self) -> float:
-        """The share of parameters that lie in at least one group, in [0, 1]."""
+        """The fraction of parameter entries in tensors that belong to a group, in [0, 1]."""
         inside = {member.tensor for group in self.groups.values() for member in group.members} & self.parameters
         return sum(map(self.size, inside)) / max(sum(map(self.size, self.parameters)), 1)
 
     def per_sample(self) -> Structure:
-        """The same structure with the costs of one sample, where it was traced on several."""
+        """The same structure with the MACs of one sample, if the model was traced on several."""
         batch = self.arguments.batch
         if batch is None:
             return self
         macs = tuple(tuple(without(axis, batch) for axis in axes) for axes in self.macs)
         return replace(self, macs=macs, other_macs=self.other_macs // batch.size)
 
-    def changes(self, widths: Mapping[str, int]) -> dict[Site, Change]:
-        """What operators return when groups have these widths, for those that return other sizes then."""
-        left = self.by_variable(widths)
-        names = {self.group(name).var: name for name in widths}
-        changed: dict[Site, Change] = {}
-        for site, results in self._resolved.items():
-            shapes = [[size_of(axis, left) for axis in axes] for axes in results]
-            dims = [
-                (number, dim)
-                for number, axes in enumerate(results)
-                for dim, axis in enumerate(axes)
-                if shapes[number][dim] != axis.size
-            ]
-            if dims:
-                variables = dict.fromkeys(var for number, dim in dims for var in leaves(results[number][dim]))
-                changed[site] = Change(shapes, dims, tuple(names[var] for var in variables if var in names))
-        return changed
-
     @cached_property
-    def _resolved(self) -> dict[Site, list[list[Axis]]]:
+    def resolved_results(self) -> dict[Site, list[list[Axis]]]:
+        """`results` with the final form of every axis."""
         resolve = resolver()
         return {site: [list(map(resolve, axes)) for axes in results] for site, results in self.results.items()}
 
     def group(self, name: str) -> Group:
-        """The group of that name.
+        """The group with this name.
 
         Raises:
-            PlanError: there is none; the message says so, or why it is frozen.
+            PlanError: there is no such group; the message gives the reason if it is frozen.
         """
         if name not in self.groups:
             why = f"is frozen ({self.frozen[name]})" if name in self.frozen else "does not exist in this model"
@@ -178,19 +142,19 @@ class Structure:
         return self.groups[name]
 
     def keep_masks(self, keep: Mapping[str, tuple[int, ...]]) -> dict[str, list[Tensor]]:
-        """Which indices of each dimension of every parameter and buffer stay, when groups keep only these units.
+        """The indices of every parameter and buffer that stay when groups keep only these units.
 
         Args:
-            keep: indices of the units to keep, per group; groups not named stay whole.
+            keep: indices of the units to keep, per group name; other groups stay whole.
 
         Returns:
-            For each tensor name, one bool mask per dimension.
+            For each tensor name, one bool mask [size] per dimension.
         """
         masks = self.unit_masks(keep)
         return {name: [keep_mask(axis, masks) for axis in axes] for name, axes in self.axes.items()}
 
     def unit_masks(self, keep: Mapping[str, tuple[int, ...]]) -> dict[Var, Tensor]:
-        """Which units of each of these groups stay, by the groups' variables, as `indexing.keep_mask` takes them."""
+        """The units that stay, as one bool mask [units] per variable, as `keep_mask` takes them."""
         masks = {}
         for name, kept in keep.items():
             mask = torch.zeros(self.group(name).size, dtype=torch.bool)
@@ -199,7 +163,7 @@ class Structure:
         return masks
 
     def freeze(self, reasons: Mapping[str, str]) -> Structure:
-        """The same structure with these groups frozen, for these reasons."""
+        """The same structure with some groups frozen, given the reason per group name."""
         groups = {name: group for name, group in self.groups.items() if name not in reasons}
         return replace(self, groups=groups, frozen={**self.frozen, **reasons})
 

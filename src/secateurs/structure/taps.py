@@ -19,19 +19,19 @@ from secateurs.structure.window import Window
 
 
 class ObservedUnits(NamedTuple):
-    """Units as they are seen at a tap.
+    """The values of units at a tap.
 
     Attributes:
-        units: [samples, units, ...]. The other dimensions are the positions of a unit, such as the two of a map, with a
-            sequence's before all others; those of size one are left out, but for a sequence's.
-        counted: which indices of the first of these dimensions are no padding, bool [samples, size]; None if all.
+        units: [samples, units, ...]. The remaining dimensions are the positions of a unit, such as the two of a feature
+            map; the one of a sequence comes first. Dimensions of size one are dropped, except that of a sequence.
+        counted: the indices of the first of these dimensions that are no padding, bool [samples, size]; None if all.
     """
 
     units: Tensor
     counted: Tensor | None
 
     def at(self, places: Tensor) -> ObservedUnits:
-        """The units at some positions alone, which become one dimension: bool [samples, positions...]."""
+        """The units at chosen positions, bool [samples, positions...]; the positions become one dimension."""
         chosen = places.flatten(1)
         if self.counted is not None:
             chosen = chosen & self.counted.repeat_interleave(chosen.shape[1] // self.counted.shape[1], 1)
@@ -43,17 +43,17 @@ class Tap:
     """A place where units can be observed while the model runs.
 
     Attributes:
-        owner: whose units they are, for messages.
-        site: the operator.
-        slot: which of its arguments holds the units; -1 for its first result, -2 for the next.
-        dim: the dimension along which they lie.
-        axes: what the indices of every dimension stand for.
-        unit: the group's variable on `axes[dim]`; None where the units are the indices of that axis themselves.
-        arguments: what the model was traced on.
-        shared: where `unit` is None, how many neighbouring indices are one unit.
-        order: where rows were sorted in whose order those seen here are, as those that go to experts.
-        window: where units are what a convolution's kernel sees, channel by channel and tap by tap.
-        expert: where only the rows of one expert count, which.
+        owner: the group or weight that the tap belongs to, for messages.
+        site: where the operator runs.
+        slot: the position of the argument that holds the units; -1 for the first result, -2 for the next.
+        dim: the dimension along which the units lie.
+        axes: the axis of every dimension.
+        unit: the variable of the units on `axes[dim]`; None if the indices of that axis are the units.
+        arguments: the arguments that the model was traced on.
+        shared: if `unit` is None, the number of neighbouring indices that are one unit.
+        order: the site of the sort that put the rows in order of experts; None if they were not sorted.
+        window: the geometry of a convolution whose patches are the units, channel by channel and tap by tap.
+        expert: the expert whose rows alone count; None if all rows count.
     """
 
     owner: str
@@ -70,38 +70,38 @@ class Tap:
 
     @property
     def size(self) -> int:
-        """Number of units."""
+        """The number of units."""
         return self.unit.size if self.unit else self.axes[self.dim].size // self.shared
 
     @property
     def positions(self) -> int:
-        """Number of positions of a unit, in inputs of the size that the model was traced on."""
+        """The number of positions of a unit, in inputs of the traced size."""
         batch = self.arguments.batch
         return prod(axis.size for axis in self.axes) // self.size // (batch.size if batch else 1)
 
     def unsorted(self, x: Tensor, order: Tensor) -> Tensor:
-        """What is seen there with its rows as they were before sorting, from the indices that the sort returned."""
+        """The tensor with rows in the order before sorting, given the indices that the sort returned."""
         return torch.empty_like(x).index_copy_(self._rows(x, len(order)), order, x)
 
     def _rows(self, x: Tensor, count: int) -> int:
-        """The dimension of that many rows."""
+        """The dimension that holds `count` rows."""
         return next(d for d, size in enumerate(x.shape) if d != self.dim and size == count)
 
     def read(self, x: Tensor, frame: Frame, experts: Tensor | None = None) -> ObservedUnits:
-        """The units in the tensor seen there, a view where possible.
+        """The units in the tensor at this tap, as a view where possible.
 
         Args:
-            x: that tensor, its rows not sorted.
-            frame: the batch.
-            experts: to which one each row goes, int64 [rows].
+            x: the tensor, with rows in the order before sorting.
+            frame: the sizes of the batch.
+            experts: the expert of each row, int64 [rows]; needed if the tap belongs to an expert.
 
         Raises:
-            ValueError: the shape of `x` is not what this batch makes of the shape that was traced.
+            ValueError: the shape of `x` does not follow from the traced shape and the batch.
         """
         seen = self._read(x, frame)
         if self.expert is None:
             return seen
-        assert experts is not None, "there is an order where there are experts"
+        assert experts is not None, "a tap of an expert needs the expert of each row"
         along = [1] * x.ndim
         along[self._rows(x, len(experts))] = -1
         return seen.at(self._read(experts.reshape(along).expand_as(x), frame).units[:, 0] == self.expert)
@@ -109,23 +109,23 @@ class Tap:
     def _read(self, x: Tensor, frame: Frame) -> ObservedUnits:
         if self.window is not None:
             x = self.window.patches(x)
-        found = layout(self.axes, self.dim, self.arguments.batch, x.shape, frame)
+        dims = layout(self.axes, self.dim, self.arguments.batch, x.shape, frame)
         if self.unit is None:
             units = x.unflatten(self.dim, (-1, self.shared))
         else:
             units = take_units(x, self.dim, self.axes[self.dim], self.unit)
         within = units.shape[self.dim + 1]
-        if found.batch is None:
+        if dims.batch is None:
             units = units.movedim(self.dim, 0)[None]
         else:
-            dim = found.batch + (found.batch > self.dim)
-            units = units.unflatten(dim, (found.outer.size, frame.samples, found.inner.size))
+            dim = dims.batch + (dims.batch > self.dim)
+            units = units.unflatten(dim, (dims.outer.size, frame.samples, dims.inner.size))
             units = units.movedim((dim + 1, self.dim if self.dim < dim else self.dim + 2), (0, 1))
-        return _sequence_first(units, found.positions(self.dim, within), frame)
+        return _sequence_first(units, dims.positions(self.dim, within), frame)
 
 
 def _sequence_first(units: Tensor, positions: Sequence[Axis], frame: Frame) -> ObservedUnits:
-    """[samples, units, positions...] with those first along which there may be padding."""
+    """[samples, units, positions...] with the positions that may be padding first."""
     for dim, axis in enumerate(positions):
         for var in leaves(axis):
             if var in frame.counted:
@@ -136,7 +136,7 @@ def _sequence_first(units: Tensor, positions: Sequence[Axis], frame: Frame) -> O
 
 
 def _along(axis: Axis, var: Var, counted: Tensor | None) -> Tensor | None:
-    """Which indices of an axis that holds `var` are no padding, from which indices of `var` are none."""
+    """The indices of an axis that holds `var` that are no padding, given those of `var`: bool [samples, size]."""
     if counted is None or axis is var:
         return counted
     owner = unit_of(axis, var).to(counted.device)

@@ -1,4 +1,4 @@
-"""The tensors among what an ATen operator takes and returns."""
+"""Find the tensors among the arguments and results of an operator."""
 
 from __future__ import annotations
 
@@ -8,16 +8,16 @@ from torch import Tensor
 
 
 def tensors_in(*trees: Any) -> list[Tensor]:
-    """Every tensor, in order.  ATen knows no containers but lists, tuples and, for keywords, a dict.
+    """Every tensor in nested lists, tuples and dicts, in order; operators take no other containers.
 
-    `torch.utils._pytree` would do the same in ten times the time, which adds up over every operator of a model.
+    `torch.utils._pytree` takes ten times as long, which adds up over all operators of a model.
     """
-    found: list[Tensor] = []
+    result: list[Tensor] = []
     for tree in trees:
         if isinstance(tree, Tensor):
-            found.append(tree)
+            result.append(tree)
         elif isinstance(tree, (list, tuple)):
-            found += tensors_in(*tree)
+            result += tensors_in(*tree)
         elif isinstance(tree, dict):
-            found += tensors_in(*tree.values())
-    return found
+            result += tensors_in(*tree.values())
+    return result

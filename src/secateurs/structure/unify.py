@@ -1,7 +1,7 @@
-"""Unification of axes: make two descriptions of the same indices into one.
+"""Unification of axes: merge two descriptions of the same indices into one.
 
-`unify` never guesses.  Where two axes of equal size cannot be brought into one form, both are frozen,
-which is always sound: a frozen axis loses no index, so it stays equal to the other whatever happens.
+`unify` never guesses. Where two axes of equal size cannot be brought into one form, both are frozen. That is always
+sound: a frozen axis loses no index, so both stay equal.
 """
 
 from __future__ import annotations
@@ -19,7 +19,8 @@ def unify(a: Axis, b: Axis) -> None:
     """Make `a` and `b` stand for the same indices in the same order.
 
     Args:
-        a, b: axes of equal size.
+        a: an axis.
+        b: an axis of the same size.
 
     Raises:
         ValueError: the sizes differ, which is a bug in the caller.
@@ -44,7 +45,7 @@ def unify(a: Axis, b: Axis) -> None:
 
 
 def split(axis: Axis, outer: int) -> tuple[Axis, Axis] | None:
-    """`axis` as a product (outer, inner) with `outer` indices in the first factor, if it can be one."""
+    """`axis` as a product of two factors, the first with `outer` indices; None if that is impossible."""
     axis = ax.walk(axis)
     if outer in (1, axis.size):
         return (ax.ONE, axis) if outer == 1 else (axis, ax.ONE)
@@ -59,7 +60,7 @@ def split(axis: Axis, outer: int) -> tuple[Axis, Axis] | None:
 
 
 def cut(axis: Axis, at: int) -> tuple[Axis, Axis] | None:
-    """`axis` as a concatenation (left, right) with `at` indices in the left part, if it can be one."""
+    """`axis` as a concatenation of two parts, the left with `at` indices; None if that is impossible."""
     if at in (0, axis.size):
         return (ax.NONE, axis) if at == 0 else (axis, ax.NONE)
     axis = ax.walk(axis)
@@ -75,7 +76,7 @@ def cut(axis: Axis, at: int) -> tuple[Axis, Axis] | None:
 
 
 def pieces(axis: Axis, sizes: Sequence[int]) -> list[Axis] | None:
-    """`axis` cut into consecutive pieces of the given sizes, if it can be."""
+    """`axis` cut into consecutive pieces of the given sizes; None if that is impossible."""
     result, rest = [], axis
     for size in sizes:
         both = cut(rest, size)
@@ -87,7 +88,7 @@ def pieces(axis: Axis, sizes: Sequence[int]) -> list[Axis] | None:
 
 
 def reshape(axes: Sequence[Axis], sizes: Sequence[int]) -> list[Axis] | None:
-    """The axes of a tensor viewed with other sizes (row-major), if they can be told."""
+    """The axes of a tensor that is viewed with other sizes (row-major); None if they are ambiguous."""
     todo = deque(f for axis in axes for f in ax.factors_of(axis))
     result = []
     for size in sizes:
@@ -147,10 +148,10 @@ def _unify_concats(a: Concat, b: Concat) -> None:
 
 
 def _unify_first(left: deque[Axis], right: deque[Axis], divide: Divide) -> bool:
-    """Unify the first of both sides and take them off; the larger is divided first, and its rest stays.
+    """Unify the first axes of both sides and remove them; the larger one is divided first, and the rest of it stays.
 
     Returns:
-        Whether that could be done.
+        Whether that was possible.
     """
     if left[0].size == right[0].size:
         unify(left.popleft(), right.popleft())

@@ -1,7 +1,7 @@
-"""What is known of values on the meta device, where tensors have sizes and nothing else.
+"""Known values of tensors on the meta device, which have sizes but no data.
 
-Models look at some of their values: which positions are padded, where a sequence begins.  Those follow from the inputs
-alone, whose values are known, and not from weights.  So every operator whose inputs are known is also run on the CPU.
+Models read some values: which positions are padded, where a sequence begins. These follow from the inputs, whose values
+are known, and not from weights. So every operator whose arguments are known also runs on the CPU.
 """
 
 from __future__ import annotations
@@ -20,18 +20,18 @@ META = torch.device("meta")
 
 
 class Values:
-    """Runs operators on the meta device, and beside them on the CPU wherever values are known."""
+    """Runs operators on the meta device, and also on the CPU if the values of all arguments are known."""
 
     def __init__(self):
         self._known: Any = WeakTensorKeyDictionary()
 
     def know(self, tensor: Tensor, value: Tensor) -> None:
-        """Tell the value of a tensor on the meta device."""
+        """Store the value of a tensor on the meta device."""
         if tensor.is_meta and not value.is_meta:
             self._known[tensor] = value.cpu()
 
     def run(self, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-        """The result of an operator; numbers where it returns any and they are known."""
+        """The result of an operator; a number instead of a tensor if the operator returns one and it is known."""
         inputs = tensors_in(args, kwargs)
         made_here = not inputs and kwargs.get("device") == META
         if not made_here and not (inputs and all(tensor in self._known for tensor in inputs)):

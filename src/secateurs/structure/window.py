@@ -1,4 +1,4 @@
-"""What a convolution's kernel looks at: the patch of its input that each output position is made of."""
+"""The patches of a convolution's input: the values that each output position is computed from."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from torch import Tensor
 from torch.nn.functional import pad
 
 MOST = 256
-"""Of larger maps, no more positions of each sample are looked at, evenly spaced."""
+"""The largest number of positions per sample that are looked at; of larger maps, evenly spaced ones."""
 
 
 @dataclass(frozen=True)
@@ -24,11 +24,11 @@ class Window:
 
     @property
     def taps(self) -> int:
-        """How many entries of a channel one output position sees."""
+        """The number of entries of a channel that one output position depends on."""
         return prod(self.kernel)
 
     def patches(self, x: Tensor) -> Tensor:
-        """What output positions see: [samples, channels × taps, positions] of an input [samples, channels, ...]."""
+        """The patches [samples, channels × taps, positions] of an input [samples, channels, ...]."""
         x = pad(x, [side for width in reversed(self.padding) for side in (width, width)])
         geometry = zip(self.kernel, self.stride, self.dilation, strict=True)
         for dim, (size, stride, dilation) in enumerate(geometry, 2):
@@ -44,5 +44,10 @@ class Window:
 
 
 def window(kernel: list[int], *geometry: list[int]) -> Window:
-    """The window of an operator's arguments: stride, padding and dilation, each for all dimensions or for one each."""
-    return Window(tuple(kernel), *((tuple(its) * len(kernel))[: len(kernel)] for its in geometry))
+    """The window of a convolution.
+
+    Args:
+        kernel: the size of the kernel, per dimension.
+        geometry: stride, padding and dilation; one number for all dimensions, or one per dimension.
+    """
+    return Window(tuple(kernel), *((tuple(numbers) * len(kernel))[: len(kernel)] for numbers in geometry))

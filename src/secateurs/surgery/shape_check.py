@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 
 from torch import Tensor, nn
 
-from secateurs.structure import COPY, Change, Site, Structure, Watcher, tensors_in
+from secateurs.structure import COPY, ShapeChange, Site, Structure, Watcher, shape_changes, tensors_in
 
 
 class ShapeMismatch(NamedTuple):
@@ -41,7 +41,7 @@ class ShapeCheck(Watcher):
         adapted = {
             name for name, module in model.named_modules() if type(module) is not type(dense.get_submodule(name))
         }
-        changes = structure.changes(widths).items()
+        changes = shape_changes(structure, widths).items()
         self._changes = {
             site: change for site, change in changes if site.module not in adapted and site.operator != COPY
         }
@@ -120,7 +120,7 @@ class ShapeCheck(Watcher):
         self._entered.add(self._stack[-1])
 
 
-def _zeros(like: Sequence[Tensor], change: Change) -> Any:
+def _zeros(like: Sequence[Tensor], change: ShapeChange) -> Any:
     """Zeros of the predicted shapes, in the place of an operator's result."""
     made = [like[min(number, len(like) - 1)].new_zeros(shape) for number, shape in enumerate(change.shapes)]
     return made if len(made) > 1 else made[0]
