@@ -22,7 +22,7 @@ import benchmarks.torchvision_ops  # noqa: F401  (first: transformers imports to
 from secateurs.budgets.schedule import Schedule
 from secateurs.cli.output import progress
 from secateurs.experiments.job import Job
-from secateurs.experiments.studies.beta import beta
+from secateurs.experiments.studies.beta import run_beta
 from secateurs.experiments.sweep import Sweep
 from secateurs.experiments.workers import Execute, on_this_machine
 from secateurs.training.recipe import Recovery
@@ -89,7 +89,7 @@ def _swept(sweep: Sweep, directory: Path, execute: Execute, told: Progress, comm
 
 
 def _heads(job: Job, directory: Path, execute: Execute, told: Progress, command: str) -> None:
-    found = beta(job, directory, execute, ("taylor", "wanda"), (0.5, 0.75, 0.9, 1.0), SEEDS, told, command)
+    found = run_beta(job, directory, execute, ("taylor", "wanda"), (0.5, 0.75, 0.9, 1.0), SEEDS, told, command)
     found.write(RESULTS)
 
 

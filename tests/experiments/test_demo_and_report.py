@@ -15,7 +15,7 @@ from secateurs.experiments.report.page import render_page
 @pytest.fixture(scope="module")
 def found(tmp_path_factory):
     out = tmp_path_factory.mktemp("demo")
-    return out, demo.run(out, seeds=2, epochs=4, recovery_epochs=1)
+    return out, demo.run_demo(out, seeds=2, epochs=4, recovery_epochs=1)
 
 
 def test_all_criteria_have_the_same_budget(found):
@@ -53,7 +53,7 @@ def test_the_figures_can_be_read_back(found):
 def test_a_demo_that_cannot_be_saved_says_so_at_once(tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(PersistError):
-        demo.run(tmp_path / "file" / "out", seeds=1)
+        demo.run_demo(tmp_path / "file" / "out", seeds=1)
 
 
 def test_the_split_is_fixed():

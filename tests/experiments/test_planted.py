@@ -16,13 +16,13 @@ from secateurs.criteria.registry import CRITERIA
 from secateurs.errors import CriterionError, PersistError, UnscorableError, UsageError
 from secateurs.experiments.digits import Digits
 from secateurs.experiments.studies import planted
-from secateurs.experiments.studies.finding import made
+from secateurs.experiments.studies.finding import make_directory
 from secateurs.experiments.studies.network import train
-from secateurs.experiments.studies.planted import areas, run
-from secateurs.experiments.studies.planting import KINDS, SETS, plant
-from secateurs.experiments.studies.result import Areas, Round, Study
+from secateurs.experiments.studies.planted import areas, run_planted
+from secateurs.experiments.studies.planting import REDUNDANCIES, SETS, plant
+from secateurs.experiments.studies.result import Areas, PlantedSeed, PlantedStudy
 
-EXACT = [kind for kind in KINDS if kind != "near-duplicates"]
+EXACT = [kind for kind in REDUNDANCIES if kind != "near-duplicates"]
 SIGHTED = ["random", "l2", "max-correlation", "diversity"]
 
 
@@ -57,7 +57,7 @@ def maps(garden, digits):
 
 @pytest.fixture(scope="module")
 def found():
-    return run(seeds=2, criteria=SIGHTED, epochs=1)
+    return run_planted(seeds=2, criteria=SIGHTED, epochs=1)
 
 
 @pytest.mark.parametrize("kinds", [*([kind] for kind in EXACT), EXACT], ids=", ".join)
@@ -102,7 +102,7 @@ def test_sets_and_untouched_units_are_all_there_is(garden):
     assert sorted([*planted_units, *garden.untouched]) == list(range(garden.model.conv2.out_channels))
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", REDUNDANCIES)
 @pytest.mark.parametrize("power", [1, 2])
 def test_norms_of_weights_give_no_hint(garden, kind, power):
     units = [unit for units in garden.sets[kind] for unit in units]
@@ -158,8 +158,8 @@ def test_chance_is_one_half():
 
 
 def study_of(*pairs):
-    rounds = [Round({"some": {kind: Areas(*pair) for kind in KINDS}}, 1, 1, [0.9]) for pair in pairs]
-    return Study(rounds, {}, 1, 1)
+    rounds = [PlantedSeed({"some": {kind: Areas(*pair) for kind in REDUNDANCIES}}, 1, 1, [0.9]) for pair in pairs]
+    return PlantedStudy(rounds, {}, 1, 1)
 
 
 def test_the_lowest_of_a_set_count_where_they_lie_lower_than_each():
@@ -169,7 +169,7 @@ def test_the_lowest_of_a_set_count_where_they_lie_lower_than_each():
 
 
 def test_the_sentence_says_who_finds_what():
-    assert study_of((0.9, 0.9)).finding().sentence.count(" by some") == len(KINDS)
+    assert study_of((0.9, 0.9)).finding().sentence.count(" by some") == len(REDUNDANCIES)
     assert "duplicates by none" in study_of((0.85, 0.5), (0.93, 0.5)).finding().sentence
 
 
@@ -191,20 +191,20 @@ def test_criteria_that_cannot_score_the_layer_are_left_out_with_the_reason(monke
     heads = Criterion("heads", refuse, source="a test", scope="local")
     monkeypatch.setattr(planted, "CRITERIA", {"l2": CRITERIA["l2"], "heads": heads})
     monkeypatch.setitem(CRITERIA, "heads", heads)
-    study = run(seeds=1)
+    study = run_planted(seeds=1)
     assert study.criteria == ["l2"]
     assert "no attention" in study.left_out["heads"]
     assert any("no attention" in note for note in study.notes)
     with pytest.raises(CriterionError, match="no attention"):
-        run(seeds=1, criteria=["heads"])
+        run_planted(seeds=1, criteria=["heads"])
 
 
 def test_wrong_arguments_fail_before_any_work(monkeypatch):
     monkeypatch.setattr(planted, "train", None)
     with pytest.raises(CriterionError, match="nxep"):
-        run(criteria=["l2", "nxep"])
+        run_planted(criteria=["l2", "nxep"])
     with pytest.raises(UsageError, match="seed"):
-        run(seeds=0)
+        run_planted(seeds=0)
 
 
 def test_a_study_is_written_as_data_a_page_and_a_picture(found, tmp_path):
@@ -216,13 +216,13 @@ def test_a_study_is_written_as_data_a_page_and_a_picture(found, tmp_path):
     assert [line.split("|")[1].strip() for line in page.splitlines() if line.startswith("|")][2:] == SIGHTED
     picture = ElementTree.parse(tmp_path / "new" / "planted-areas.svg")
     texts = {element.text for element in picture.iter("{http://www.w3.org/2000/svg}text")}
-    assert {*SIGHTED, *KINDS} <= texts
+    assert {*SIGHTED, *REDUNDANCIES} <= texts
 
 
 def test_a_place_that_cannot_be_written_to_is_refused(tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(PersistError, match="cannot be written"):
-        made(tmp_path / "file" / "out")
+        make_directory(tmp_path / "file" / "out")
 
 
 @pytest.fixture

@@ -21,10 +21,10 @@ import secateurs as sc
 from secateurs import cli
 from secateurs.errors import CriterionError, UsageError
 from secateurs.experiments.studies import ablation as ablating
-from secateurs.experiments.studies.ablation import Ranks, ablation, by_chance, loss_without, ranks
+from secateurs.experiments.studies.ablation import Ranks, by_chance, loss_without, ranks, run_ablation
 from secateurs.experiments.studies.agreement import Agreement, agreement, cosine, cosine_by_chance
-from secateurs.experiments.studies.draws import SOURCES, Draws, labels_of
-from secateurs.experiments.studies.samples import Record, samples, sentence
+from secateurs.experiments.studies.baselines import SOURCES, Draws, labels_of
+from secateurs.experiments.studies.samples import Record, run_samples, sentence
 from secateurs.structure.trace import trace
 
 SCORES = st.lists(st.floats(-9, 9), min_size=2, max_size=6).map(lambda values: torch.tensor(values).double())
@@ -105,7 +105,7 @@ def test_targets_that_are_no_classes_are_no_labels(dataset):
 
 
 def test_samples_are_compared_with_many_others(job):
-    found = samples(job, ["nexp", "random"], [8, 20], seeds=2)
+    found = run_samples(job, ["nexp", "random"], [8, 20], seeds=2)
     records = found.data["records"]
     assert found.data["reference"] == 40
     assert {its["source"] for its in records} == set(SOURCES)
@@ -124,12 +124,12 @@ def test_samples_are_compared_with_many_others(job):
 
 
 def test_random_scores_agree_with_nothing(job):
-    records = samples(job, ["random"], [8, 20], seeds=8).data["records"]
+    records = run_samples(job, ["random"], [8, 20], seeds=8).data["records"]
     assert abs(mean(its["agreement"]["spearman"] for its in records)) < 0.15
 
 
 def test_data_without_classes_has_no_stratified_draws(tmp_path):
-    found = samples(named(tmp_path, classes=False), ["nexp"], [8], seeds=1)
+    found = run_samples(named(tmp_path, classes=False), ["nexp"], [8], seeds=1)
     assert {its["source"] for its in found.data["records"]} == set(SOURCES) - {"stratified"}
     assert any("no classes" in note for note in found.notes)
 
@@ -152,9 +152,9 @@ def test_the_sentence_sets_the_cosine_beside_the_overlap_and_chance():
 )
 def test_samples_that_cannot_be_had_are_refused(job, sizes, data, message):
     with pytest.raises(UsageError, match=message):
-        samples(replace(job, data=data or job.data), ["nexp"], sizes)
+        run_samples(replace(job, data=data or job.data), ["nexp"], sizes)
     with pytest.raises(CriterionError, match="nxep"):
-        samples(job, ["nxep"], [8])
+        run_samples(job, ["nxep"], [8])
 
 
 def test_the_loss_without_a_unit_is_that_of_the_model_with_its_weights_zero(job):
@@ -168,7 +168,7 @@ def test_the_loss_without_a_unit_is_that_of_the_model_with_its_weights_zero(job)
 
 
 def test_ablation_ranks_are_those_of_its_own_data(job):
-    found = ablation(job, ["l1", "taylor"], seeds=2)
+    found = run_ablation(job, ["l1", "taylor"], seeds=2)
     harm = found.data["harm"]
     assert {name: len(its) for name, its in harm.items()} == {"0": 12, "2": 10}
     for its in found.data["ranks"]:
@@ -209,11 +209,11 @@ def test_the_ablation_sentence_tells_those_who_know_from_those_who_do_not():
 
 
 def test_ablation_takes_as_many_units_as_it_is_told_and_needs_something_to_measure(job):
-    assert [len(its) for its in ablation(job, ["l1"], units=5, seeds=1).data["harm"].values()] == [5, 5]
+    assert [len(its) for its in run_ablation(job, ["l1"], units=5, seeds=1).data["harm"].values()] == [5, 5]
     with pytest.raises(UsageError, match="--test"):
-        ablation(replace(job, test=""))
+        run_ablation(replace(job, test=""))
     with pytest.raises(UsageError, match="--units"):
-        ablation(job, units=2)
+        run_ablation(job, units=2)
 
 
 @pytest.mark.parametrize("study", ["samples --sizes 8,16 --criteria nexp", "ablation --criteria l1 --units 4"])

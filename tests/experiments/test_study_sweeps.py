@@ -18,10 +18,10 @@ from secateurs.experiments.report.outcome import Outcome
 from secateurs.experiments.studies import beta as betas
 from secateurs.experiments.studies import hybrid as hybrids
 from secateurs.experiments.studies import schedule as schedules
-from secateurs.experiments.studies.beta import beta, cliff
+from secateurs.experiments.studies.beta import cliff, run_beta
 from secateurs.experiments.studies.finding import Finding
-from secateurs.experiments.studies.hybrid import hybrid
-from secateurs.experiments.studies.schedule import Variant, schedule, variants
+from secateurs.experiments.studies.hybrid import run_hybrid
+from secateurs.experiments.studies.schedule import Variant, run_schedule, variants
 from secateurs.experiments.summary import PERPLEXITY
 from secateurs.structure.cost import Cost
 from secateurs.training.recipe import Recovery
@@ -82,11 +82,11 @@ def test_the_best_mixture_is_named_with_what_it_is_against_its_parts_and_chance(
 def test_a_mixture_of_other_than_two_is_refused(job, tmp_path):
     for parts, alphas in ((("l1",), (0, 1)), (("l1", "nexp"), (0.5,))):
         with pytest.raises(UsageError, match="two criteria"):
-            hybrid(job, tmp_path / "new", here, parts, alphas)
+            run_hybrid(job, tmp_path / "new", here, parts, alphas)
     with pytest.raises(SecateursError, match="alpha"):
-        hybrid(job, tmp_path / "new", here, alphas=(0, 2))
+        run_hybrid(job, tmp_path / "new", here, alphas=(0, 2))
     with pytest.raises(UsageError, match="--test"):
-        hybrid(replace(job, test=""), tmp_path / "new", here)
+        run_hybrid(replace(job, test=""), tmp_path / "new", here)
 
 
 @given(st.floats(0.1, 0.9), st.floats(0, 3), st.floats(0.1, 4))
@@ -124,7 +124,7 @@ def test_the_sentence_counts_where_the_cliffs_are():
 
 
 def test_beta_keeps_as_much_as_it_says(job, tmp_path, quick):
-    found = beta(job, tmp_path / "new", here, ("l1",), (0.5, 1), seeds=2)
+    found = run_beta(job, tmp_path / "new", here, ("l1",), (0.5, 1), seeds=2)
     for criterion in ("l1", "random"):
         row = next(row for row in found.rows if row[:2] == [criterion, "0.5"])
         ours = {"criterion": criterion, "budget": "effective:0.5"}
@@ -138,10 +138,10 @@ def test_beta_keeps_as_much_as_it_says(job, tmp_path, quick):
 
 
 def test_mixtures_stand_beside_their_parts_and_chance(job, tmp_path, quick):
-    found = hybrid(job, tmp_path / "new", here, alphas=(1, 0), seeds=1)
+    found = run_hybrid(job, tmp_path / "new", here, alphas=(1, 0), seeds=1)
     assert [row[0] for row in found.rows] == ["dense", MIXTURES[0], MIXTURES[1], AUTO, "l1", "nexp", "random"]
     assert "does best" in found.sentence
-    again = hybrid(job, tmp_path / "new", refuse, alphas=(0, 1), seeds=1)
+    again = run_hybrid(job, tmp_path / "new", refuse, alphas=(0, 1), seeds=1)
     assert again.figures == found.figures
 
 
@@ -173,19 +173,19 @@ def test_rounds_are_counted_as_above_or_below_one_shot():
 def test_schedules_start_from_the_same_weights_and_are_resumed(job, tmp_path, quick):
     file = tmp_path / "model.py"
     file.write_text(file.read_text().replace("torch.manual_seed(0)", "pass"))  # each time it is built, it is another
-    found = schedule(job, tmp_path / "new", here, ("l1",), [2], seeds=1)
+    found = run_schedule(job, tmp_path / "new", here, ("l1",), [2], seeds=1)
     ours = {"criterion": "l1", "stage": "cut"}.items()
     cut = {its["schedule"]: its["accuracy"] for its in found.data["records"] if ours <= its.items()}
     assert set(cut) == {"one shot", "2 rounds", "2 rounds, trained between"}
     assert cut["one shot"] == cut["2 rounds"]  # l1 says the same of what is left
-    again = schedule(job, tmp_path / "new", refuse, ("l1",), [2], seeds=1)
+    again = run_schedule(job, tmp_path / "new", refuse, ("l1",), [2], seeds=1)
     assert again.rows == found.rows
 
 
 def test_schedules_that_cannot_be_compared_are_refused(job, tmp_path):
     for changes, rounds, message in (({}, [4], "shared out"), ({}, [1], "≥ 2"), ({"fit": "py:f.py:f"}, [2], "fit")):
         with pytest.raises(UsageError, match=message):
-            schedule(replace(job, **changes), tmp_path / "new", here, rounds=rounds)
+            run_schedule(replace(job, **changes), tmp_path / "new", here, rounds=rounds)
     assert not (tmp_path / "new").exists()
 
 
@@ -222,11 +222,11 @@ def test_the_command_says_how_to_go_on_and_whether_runs_failed(job, tmp_path, mo
         raise KeyboardInterrupt
 
     options = f"{job.model} --data {job.data} --test {job.test} --out {tmp_path / 'new'}".split()
-    monkeypatch.setattr(betas, "beta", stop)
+    monkeypatch.setattr("secateurs.experiments.studies.run_beta", stop)
     assert command(monkeypatch, "beta", *options) == 130
     assert f"To go on: secateurs study beta {' '.join(options)}" in capsys.readouterr().err
     finding = Finding("beta", "", "Found.", ["one"], [["1"]], {"failed": {"l1": "why"}}, "")
-    monkeypatch.setattr(betas, "beta", lambda *_: finding)
+    monkeypatch.setattr("secateurs.experiments.studies.run_beta", lambda *_: finding)
     assert command(monkeypatch, "beta", *options) == 4
 
 

@@ -19,7 +19,7 @@ from secateurs.experiments.studies import activations, dynamics, initialisation,
 from secateurs.experiments.studies.dynamics import Course
 from secateurs.experiments.studies.retrain import architecture, check, reinitialised, train, trained, untrained
 from secateurs.experiments.studies.swap import ACTIVATIONS, swapped
-from secateurs.experiments.studies.words import against, sides
+from secateurs.experiments.studies.wording import against, sides
 from secateurs.training.recipe import Recovery
 
 MODEL = """
@@ -202,13 +202,13 @@ def test_sides_are_gathered():
 
 
 def seen(correlation, early, late):
-    return initialisation.Seen({"a": correlation, "b": correlation / 2}, {"a": 0.5, "b": 0.7}, early, late)
+    return initialisation.ScoreChange({"a": correlation, "b": correlation / 2}, {"a": 0.5, "b": 0.7}, early, late)
 
 
 def said_of(nexp, l1=(0.9, 0.8, 0.8), random=(0.0, 0.8, 0.8)):
     """The finding of two equal seeds."""
     its = {"nexp": seen(*nexp), "l1": seen(*l1), "random": seen(*random)}
-    return initialisation.found([initialisation.Round(0.95, its)] * 2, Job("m", "d"), (2, 1), "again")
+    return initialisation.found([retrain.SeedResult(0.95, its)] * 2, Job("m", "d"), (2, 1), "again")
 
 
 def test_what_initialisation_says_follows_the_data():
@@ -223,7 +223,7 @@ def test_what_initialisation_says_follows_the_data():
 
 def test_scores_agree_and_accuracies_are_those_of_the_dense_network_if_nothing_is_learnt_or_cut(job):
     barely = job(budget="keep:1.0", recovery=Recovery(0, lr=1e-9, weight_decay=0.0))
-    found = initialisation.initialisation(barely, ["l1"], seeds=2, epochs=1, recovery_epochs=1)
+    found = initialisation.run_initialisation(barely, ["l1"], seeds=2, epochs=1, recovery_epochs=1)
     for its in found.data["rounds"]:
         assert all(its["seen"]["l1"][what][group] == 1 for what in ("correlation", "overlap") for group in "03")
         assert abs(mean(its["seen"]["random"]["correlation"].values())) < 0.7
@@ -236,8 +236,11 @@ def test_scores_agree_and_accuracies_are_those_of_the_dense_network_if_nothing_i
 def rounds_of(nexp, median, random):
     """Those of one activation and two equal seeds."""
     its = {"nexp": nexp, "nexp-median": median, "l1": random, "random": random}
-    made = {name: activations.Seen({"a": 0.4}, {"a": 0.25}, {"a": 1.0}, accuracy) for name, accuracy in its.items()}
-    return [activations.Round(0.95, made)] * 2
+    made = {
+        name: activations.ActivationScores({"a": 0.4}, {"a": 0.25}, {"a": 1.0}, accuracy)
+        for name, accuracy in its.items()
+    }
+    return [retrain.SeedResult(0.95, made)] * 2
 
 
 def test_what_activations_says_follows_the_data():
@@ -250,7 +253,7 @@ def test_what_activations_says_follows_the_data():
 
 
 def test_the_median_says_nothing_of_units_with_one_value_per_input(job):
-    found = activations.activations(job(), ["relu", "gelu"], seeds=1, epochs=1, recovery_epochs=1)
+    found = activations.run_activations(job(), ["relu", "gelu"], seeds=1, epochs=1, recovery_epochs=1)
     rounds = found.data["rounds"]
     gelu = rounds["gelu"][0]["seen"]
     assert set(gelu["nexp-median"]["level"].values()) == {1.0}
@@ -264,7 +267,7 @@ def test_the_median_says_nothing_of_units_with_one_value_per_input(job):
 
 def test_an_unknown_activation_is_named(job):
     with pytest.raises(UsageError, match="swoosh"):
-        activations.activations(job(), ["relu", "swoosh"])
+        activations.run_activations(job(), ["relu", "swoosh"])
 
 
 # Dynamics
@@ -307,7 +310,7 @@ def test_watching_a_training_leaves_it_as_it_is(job):
 )
 def test_dynamics_refuses_what_it_cannot_watch(job, options, how):
     with pytest.raises(UsageError, match=r"records|patience"):
-        dynamics.dynamics(job(**options), **{"epochs": 3, "records": 2, **how})
+        dynamics.run_dynamics(job(**options), **{"epochs": 3, "records": 2, **how})
 
 
 # The commands
@@ -342,7 +345,7 @@ def test_the_commands_measure_and_write(place, tmp_path, study, options, figures
 
 
 def test_dynamics_table_is_what_was_measured(job):
-    found = dynamics.dynamics(job(batch_size=20), ["ndi", "l1"], seeds=2, epochs=2, records=2)
+    found = dynamics.run_dynamics(job(batch_size=20), ["ndi", "l1"], seeds=2, epochs=2, records=2)
     assert found.data["steps"] == [0, 3, 6]
     for name in ("ndi", "l1", "random"):
         courses = [its[name] for its in found.data["rounds"]]

@@ -5,7 +5,7 @@ import random
 import secateurs as sc
 from secateurs.budgets.certificate import Certificate
 from secateurs.experiments.report.comparison import Comparison
-from secateurs.experiments.report.outcome import Outcome, Round
+from secateurs.experiments.report.outcome import Outcome, RoundOutcome
 
 GROUPS = {f"layer{i // 4 + 1}.{i % 4}.conv1": 16 << (i // 4) for i in range(12)}
 CRITERIA = ("random", "l1", "ssi", "ssi-reversed", "nexp", "obs")
@@ -66,7 +66,10 @@ def sweep(budgets=("macs:0.75", "macs:0.5", "macs:0.25"), seeds=3):
 
 def single():
     """One pruned model with everything that can be known of it."""
-    rounds = [Round(sc.Cost(200_000, 30_000_000), GROUPS, {"cut": 0.8}), Round(sc.Cost(136_237, 20_275_520), GROUPS)]
+    rounds = [
+        RoundOutcome(sc.Cost(200_000, 30_000_000), GROUPS, {"cut": 0.8}),
+        RoundOutcome(sc.Cost(136_237, 20_275_520), GROUPS),
+    ]
     certificate = Certificate(100, 61.5, 0.79, 1.0, 61, 0.83, 0.7, 0.71)
     its = outcome(
         loss=0.61,

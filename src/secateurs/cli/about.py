@@ -18,9 +18,9 @@ def demo(
     as_json: Json = False,
 ) -> None:
     """Train a small network on digits and prune it to half its MACs by three criteria (about a minute)."""
-    from secateurs.experiments import run
+    from secateurs.experiments import run_demo
 
-    result = run(out, seeds, progress=progress(as_json))
+    result = run_demo(out, seeds, progress=progress(as_json))
     if as_json:
         print_json({**result.comparison.as_dict(), "reload_difference": result.reload_difference})
         return

@@ -1,9 +1,9 @@
 """Jobs, sweeps, workers, the demo."""
 
-from secateurs.experiments.demo import run
+from secateurs.experiments.demo import run_demo
 from secateurs.experiments.job import Job
 from secateurs.experiments.run_job import MODEL, run_job
 from secateurs.experiments.sweep import Sweep
 from secateurs.experiments.workers import on_ray, on_this_machine
 
-__all__ = ["MODEL", "Job", "Sweep", "on_ray", "on_this_machine", "run", "run_job"]
+__all__ = ["MODEL", "Job", "Sweep", "on_ray", "on_this_machine", "run_demo", "run_job"]

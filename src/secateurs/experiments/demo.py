@@ -34,7 +34,7 @@ class Demo:
     reload_difference: float
 
 
-def run(
+def run_demo(
     out: Path,
     seeds: int = 3,
     epochs: int = EPOCHS,

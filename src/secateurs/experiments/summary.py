@@ -10,7 +10,7 @@ from torch import nn
 
 from secateurs.data import Batch, first_batch
 from secateurs.evaluate import accuracy, latencies, mean_loss, perplexity, predicts_tokens, tokens_per_second
-from secateurs.experiments.report import Comparison, Metric, Outcome, Round
+from secateurs.experiments.report import Comparison, Metric, Outcome, RoundOutcome
 from secateurs.experiments.specs import is_random
 from secateurs.huggingface import task_of
 from secateurs.pruning import Result
@@ -72,7 +72,7 @@ def compared(
 
 
 def _outcome(job: Job, result: Result, latency: tuple[float, float], metric: Metric) -> Outcome:
-    rounds = [Round(its.cost, its.widths, _qualities(its.measured, metric)) for its in result.rounds]
+    rounds = [RoundOutcome(its.cost, its.widths, _qualities(its.measured, metric)) for its in result.rounds]
     return Outcome(
         criterion=result.criterion,
         budget=job.budget,

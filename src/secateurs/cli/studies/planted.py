@@ -19,7 +19,7 @@ def planted(
     as_json: Json = False,
 ) -> None:
     """Plant redundant units into small networks and see which criteria find them (minutes)."""
-    from secateurs.experiments.studies import run
+    from secateurs.experiments.studies import run_planted
 
     chosen = words_of(criteria) or None
-    show(lambda progress, command: run(seeds, chosen, progress=progress).finding(command), out, quiet, as_json)
+    show(lambda progress, command: run_planted(seeds, chosen, progress=progress).finding(command), out, quiet, as_json)

@@ -26,7 +26,7 @@ def samples(
     as_json: Json = False,
 ) -> None:
     """Score on few samples and on many others: how many does a criterion need, and which?"""
-    from secateurs.experiments.studies import samples as study
+    from secateurs.experiments.studies import run_samples as study
 
     mine, what = job(), (words_of(criteria), integers_of(sizes), seeds)
     show(lambda *how: study(mine, *what, *how), out, quiet, as_json)
@@ -42,7 +42,7 @@ def ablation(
     as_json: Json = False,
 ) -> None:
     """Remove units one by one: which scores know what the loss is without them?"""
-    from secateurs.experiments.studies import ablation as study
+    from secateurs.experiments.studies import run_ablation as study
 
     mine, what = job(), (words_of(criteria), units, seeds)
     show(lambda *how: study(mine, *what, *how), out, quiet, as_json)

@@ -33,7 +33,7 @@ def initialisation(
     as_json: Json = False,
 ) -> None:
     """Score before and after training, and prune at either time: what is known at initialisation?"""
-    from secateurs.experiments.studies import initialisation as study
+    from secateurs.experiments.studies import run_initialisation as study
 
     mine, what = replace(job(), budget=budget), (words_of(criteria), seeds, epochs, recovery_epochs)
     show(lambda *how: study(mine, *what, *how), out, quiet, as_json)
@@ -51,7 +51,7 @@ def activations(
     as_json: Json = False,
 ) -> None:
     """Swap the activations: what do NEXP's threshold 0 and the median make of each?"""
-    from secateurs.experiments.studies import activations as study
+    from secateurs.experiments.studies import run_activations as study
 
     mine, what = replace(job(), budget=budget), (words_of(activations), seeds, epochs, recovery_epochs)
     show(lambda *how: study(mine, *what, *how), out, quiet, as_json)
@@ -68,7 +68,7 @@ def dynamics(
     as_json: Json = False,
 ) -> None:
     """Score all units while a network trains: when does their order settle?"""
-    from secateurs.experiments.studies import dynamics as study
+    from secateurs.experiments.studies import run_dynamics as study
 
     mine, what = job(), (words_of(criteria), seeds, epochs, records)
     show(lambda *how: study(mine, *what, *how), out, quiet, as_json)

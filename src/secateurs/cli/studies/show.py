@@ -36,10 +36,10 @@ def show(study: Callable[[Progress, str], Finding], out: Path | None, quiet: boo
     Returns:
         What it found.
     """
-    from secateurs.experiments.studies import made
+    from secateurs.experiments.studies import make_directory
 
     if out is not None:
-        made(out)  # before anything slow
+        make_directory(out)  # before anything slow
     finding = study(progress(quiet or as_json), typed())
     if out is not None:
         finding.write(out)

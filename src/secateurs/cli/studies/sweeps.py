@@ -40,7 +40,7 @@ def hybrid(
 ) -> None:
     """Mix two criteria in all proportions: does any mixture do better than either alone?"""
     from secateurs.experiments import on_this_machine
-    from secateurs.experiments.studies import hybrid as study
+    from secateurs.experiments.studies import run_hybrid as study
 
     mine = dataclasses.replace(job(), budget=budget)
     what = (words_of(criteria), floats_of(alphas), seeds)
@@ -59,7 +59,7 @@ def beta(
 ) -> None:
     """Keep β times the effective number of units: is β = 1 where the cliff is?"""
     from secateurs.experiments import on_this_machine
-    from secateurs.experiments.studies import beta as study
+    from secateurs.experiments.studies import run_beta as study
 
     what = (words_of(criteria), floats_of(betas), seeds)
     mine = job()
@@ -79,7 +79,7 @@ def schedule(
 ) -> None:
     """Prune in one shot and in rounds, without and with training in between: which ends higher, at equal epochs?"""
     from secateurs.experiments import on_this_machine
-    from secateurs.experiments.studies import schedule as study
+    from secateurs.experiments.studies import run_schedule as study
 
     mine = dataclasses.replace(job(), budget=budget)
     what = (words_of(criteria), integers_of(rounds), seeds)

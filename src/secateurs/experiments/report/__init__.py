@@ -2,7 +2,7 @@
 
 from secateurs.experiments.report.comparison import Comparison
 from secateurs.experiments.report.curves import BAR
-from secateurs.experiments.report.outcome import Metric, Outcome, Round, Row
+from secateurs.experiments.report.outcome import Metric, Outcome, RoundOutcome, Row
 from secateurs.experiments.report.page import render_markdown, render_page, write_report
 from secateurs.experiments.report.tidy import records
 
@@ -11,7 +11,7 @@ __all__ = [
     "Comparison",
     "Metric",
     "Outcome",
-    "Round",
+    "RoundOutcome",
     "Row",
     "records",
     "render_markdown",

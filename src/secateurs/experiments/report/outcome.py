@@ -56,7 +56,7 @@ class Metric:
 
 
 @dataclass(frozen=True)
-class Round:
+class RoundOutcome:
     """The model after one round of an iterative run.
 
     Attributes:
@@ -104,7 +104,7 @@ class Outcome:
     loss: float | None = None
     effective: Mapping[str, Certificate] = field(default_factory=dict)
     compensation: Mapping[str, tuple[float, float]] = field(default_factory=dict)
-    rounds: Sequence[Round] = ()
+    rounds: Sequence[RoundOutcome] = ()
 
 
 @dataclass(frozen=True)

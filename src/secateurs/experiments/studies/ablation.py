@@ -22,7 +22,7 @@ from secateurs.evaluate import mean_loss
 from secateurs.experiments.job import Job
 from secateurs.experiments.studies.agreement import correlation
 from secateurs.experiments.studies.finding import Finding
-from secateurs.experiments.studies.picture import alone
+from secateurs.experiments.studies.picture import standalone
 from secateurs.experiments.studies.threads import one_thread, tiny
 from secateurs.structure import Structure, trace
 from secateurs.utils import STYLE, WIDTH, Progress, colour, panels, silent, spread
@@ -50,7 +50,7 @@ class Ranks:
     together: float
 
 
-def ablation(
+def run_ablation(
     job: Job,
     criteria: Sequence[str] = CRITERIA,
     units: int = 64,
@@ -191,7 +191,7 @@ def picture(names: Sequence[str], scores: Mapping[str, GroupScores], harm: Mappi
             axes.set_title(criterion, fontsize=10)
         figure.supxlabel("rank of the score in its group", fontsize=9)
         figure.supylabel("change of the loss without the unit", fontsize=9)
-        return alone(figure, "change of the loss without single units against the rank of their scores")
+        return standalone(figure, "change of the loss without single units against the rank of their scores")
 
 
 def _taken(structure: Structure, units: int, seed: int) -> dict[str, list[int]]:

@@ -21,12 +21,12 @@ from secateurs.experiments.digits import DIGITS
 from secateurs.experiments.job import Job
 from secateurs.experiments.studies.agreement import correlation
 from secateurs.experiments.studies.finding import Finding
-from secateurs.experiments.studies.picture import alone
+from secateurs.experiments.studies.picture import standalone
 from secateurs.experiments.studies.points import points
-from secateurs.experiments.studies.retrain import EPOCHS, RECOVERY_EPOCHS, Round, check, tested, trained, untrained
+from secateurs.experiments.studies.retrain import EPOCHS, RECOVERY_EPOCHS, SeedResult, check, tested, trained, untrained
 from secateurs.experiments.studies.swap import ACTIVATIONS, swapped
 from secateurs.experiments.studies.threads import one_thread, tiny
-from secateurs.experiments.studies.words import SPREAD, sides
+from secateurs.experiments.studies.wording import SPREAD, sides
 from secateurs.pruning import prune
 from secateurs.structure import trace
 from secateurs.utils import STYLE, WIDTH, Progress, legend, rng, silent, spread
@@ -38,7 +38,7 @@ SHOWN = (("spread", 1.0, "spread of the scores (CV)"), ("level", 100.0, "units a
 
 
 @dataclass(frozen=True)
-class Seen:
+class ActivationScores:
     """What one seed showed of one criterion in a network with one activation.
 
     Attributes:
@@ -54,7 +54,7 @@ class Seen:
     accuracy: float
 
 
-Rounds = Mapping[str, Sequence[Round[Seen]]]
+Rounds = Mapping[str, Sequence[SeedResult[ActivationScores]]]
 """What was found: per activation, a round per seed."""
 
 
@@ -68,7 +68,7 @@ def network() -> nn.Module:
     )  # fmt: skip
 
 
-def activations(
+def run_activations(
     job: Job,
     names: Sequence[str] = tuple(ACTIVATIONS),
     seeds: int = 3,
@@ -112,7 +112,9 @@ def _model(job: Job) -> nn.Module:
         return network()
 
 
-def _round(model: nn.Module, activation: str, job: Job, epochs: tuple[int, int], test: Iterable[Any]) -> Round[Seen]:
+def _round(
+    model: nn.Module, activation: str, job: Job, epochs: tuple[int, int], test: Iterable[Any]
+) -> SeedResult[ActivationScores]:
     data = job.calibration()
     batch = first_batch(data)
     net = trained(untrained(swapped(model, activation, batch.sample(1)), job), job, epochs[0])
@@ -122,16 +124,16 @@ def _round(model: nn.Module, activation: str, job: Job, epochs: tuple[int, int],
     def measured(its: nn.Module) -> float:
         return accuracy(trained(its, job, epochs[1]), test)
 
-    def seen(criterion: str) -> Seen:
+    def seen(criterion: str) -> ActivationScores:
         its = scores[criterion]
-        return Seen(
+        return ActivationScores(
             spread={group: _variation(values) for group, values in its.items()},
             level={group: max(Counter(values.tolist()).values()) / len(values) for group, values in its.items()},
             correlation={group: correlation(values, scores[ZERO][group]) for group, values in its.items()},
             accuracy=measured(prune(net, data, **dataclasses.replace(job, criterion=criterion).cutting).model),
         )
 
-    return Round(measured(net), {criterion: seen(criterion) for criterion in CRITERIA})
+    return SeedResult(measured(net), {criterion: seen(criterion) for criterion in CRITERIA})
 
 
 def _variation(scores: Tensor) -> float:
@@ -223,4 +225,4 @@ def _picture(rounds: Rounds) -> str:
         points(panels[2], {**ends, "dense": dense}, 100)
         panels[2].set_ylabel("accuracy after recovery, %")
         legend(figure, *panels[2].get_legend_handles_labels())
-        return alone(figure, "Spread of scores, units at one score, and accuracy after recovery, by activation")
+        return standalone(figure, "Spread of scores, units at one score, and accuracy after recovery, by activation")

@@ -15,7 +15,7 @@ from matplotlib.figure import Figure
 from secateurs.experiments.job import Job
 from secateurs.experiments.report import Comparison, Outcome, records
 from secateurs.experiments.studies.finding import Finding
-from secateurs.experiments.studies.picture import alone, curve, dense_line
+from secateurs.experiments.studies.picture import curve, dense_line, standalone
 from secateurs.experiments.studies.sweeping import WHEN, dense_cells, failures, row_of, swept
 from secateurs.experiments.sweep import Sweep
 from secateurs.experiments.workers import Execute
@@ -25,7 +25,7 @@ BETAS = (0.5, 0.75, 1.0, 1.25, 1.5, 2.0)
 Cliffs = Mapping[str, Mapping[str, Sequence[float | None]]]  # stage → criterion → β per seed
 
 
-def beta(
+def run_beta(
     job: Job,
     directory: Path,
     execute: Execute,
@@ -168,4 +168,4 @@ def picture(found: Comparison, budgets: Mapping[float, str]) -> str:
             lines[0].axvline(1, color=INK, lw=0.6)
             lines[0].set_ylabel(f"{found.metric.name}, {WHEN[stage]}")
         legend(figure, *grid[0, 0].get_legend_handles_labels())
-        return alone(figure, f"{found.metric.name} against β")
+        return standalone(figure, f"{found.metric.name} against β")

@@ -20,7 +20,7 @@ from secateurs.errors import UsageError
 from secateurs.experiments.job import Job
 from secateurs.experiments.studies.agreement import correlation
 from secateurs.experiments.studies.finding import Finding
-from secateurs.experiments.studies.picture import alone, curve, on_white
+from secateurs.experiments.studies.picture import curve, on_white, standalone
 from secateurs.experiments.studies.retrain import architecture, check, train, untrained
 from secateurs.experiments.studies.threads import one_thread, tiny
 from secateurs.training import Tracker, optimizer_of, track
@@ -71,7 +71,7 @@ class Course:
         return 1 - (len(list(takewhile(lambda its: its >= SETTLED, back))) - 1) / (len(back) - 1)
 
 
-def dynamics(
+def run_dynamics(
     job: Job,
     criteria: Sequence[str] = CRITERIA,
     seeds: int = 3,
@@ -214,4 +214,4 @@ def _picture(rounds: Rounds, steps: Sequence[int]) -> str:
         axes.set_xlabel("training step")
         axes.set_ylabel("rank correlation with the last")
         legend(figure, *axes.get_legend_handles_labels())
-        return alone(figure, "When the order of units settles in training")
+        return standalone(figure, "When the order of units settles in training")

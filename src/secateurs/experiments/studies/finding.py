@@ -69,7 +69,7 @@ class Finding:
         return f"{self.study}-{figure}.svg"
 
 
-def made(directory: str | Path) -> Path:
+def make_directory(directory: str | Path) -> Path:
     """The directory, made if it is not there.
 
     Raises:

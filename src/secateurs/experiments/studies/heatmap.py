@@ -6,7 +6,7 @@ import numpy as np
 from matplotlib import rc_context
 from matplotlib.figure import Figure
 
-from secateurs.experiments.studies.picture import alone
+from secateurs.experiments.studies.picture import standalone
 from secateurs.utils import STYLE, heat
 
 
@@ -26,4 +26,4 @@ def heatmap(title: str, rows: list[str], columns: list[str], values: np.ndarray)
         axes.set_yticks(np.arange(len(rows)) + 0.5, rows)
         bar = figure.colorbar(image, ax=axes, label="area under the curve; 0.5 is chance", shrink=0.6)
         bar.outline.set_visible(False)  # type: ignore[attr-defined]
-        return alone(figure, title)
+        return standalone(figure, title)

@@ -14,9 +14,9 @@ from secateurs.errors import UsageError
 from secateurs.experiments.job import Job
 from secateurs.experiments.report import Comparison, records
 from secateurs.experiments.studies.finding import Finding
-from secateurs.experiments.studies.picture import alone, curve, dense_line, level
+from secateurs.experiments.studies.picture import curve, dense_line, level, standalone
 from secateurs.experiments.studies.sweeping import WHEN, cells, dense_cells, failures, gap, row_of, swept
-from secateurs.experiments.studies.words import SPREAD
+from secateurs.experiments.studies.wording import SPREAD
 from secateurs.experiments.sweep import Sweep
 from secateurs.experiments.workers import Execute
 from secateurs.utils import STYLE, WIDTH, Progress, legend, panels, silent
@@ -24,7 +24,7 @@ from secateurs.utils import STYLE, WIDTH, Progress, legend, panels, silent
 ALPHAS = (0.0, 0.2, 0.4, 0.6, 0.8, 1.0)
 
 
-def hybrid(
+def run_hybrid(
     job: Job,
     directory: Path,
     execute: Execute,
@@ -110,4 +110,4 @@ def picture(found: Comparison, mixtures: Mapping[float, str], auto: str) -> str:
             axes.set_xlabel("α")
             axes.set_ylabel(found.metric.name)
         legend(figure, *grid[0].get_legend_handles_labels())
-        return alone(figure, "accuracy of mixtures against α")
+        return standalone(figure, "accuracy of mixtures against α")

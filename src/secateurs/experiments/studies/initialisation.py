@@ -18,12 +18,12 @@ from secateurs.evaluate import accuracy
 from secateurs.experiments.job import Job
 from secateurs.experiments.studies.agreement import correlation, overlap
 from secateurs.experiments.studies.finding import Finding
-from secateurs.experiments.studies.picture import alone
+from secateurs.experiments.studies.picture import standalone
 from secateurs.experiments.studies.points import points
 from secateurs.experiments.studies.retrain import (
     EPOCHS,
     RECOVERY_EPOCHS,
-    Round,
+    SeedResult,
     architecture,
     check,
     tested,
@@ -31,7 +31,7 @@ from secateurs.experiments.studies.retrain import (
     untrained,
 )
 from secateurs.experiments.studies.threads import one_thread, tiny
-from secateurs.experiments.studies.words import SPREAD, against
+from secateurs.experiments.studies.wording import SPREAD, against
 from secateurs.pruning import prune
 from secateurs.structure import trace
 from secateurs.utils import INK, STYLE, WIDTH, Progress, legend, silent, spread
@@ -52,7 +52,7 @@ class Column(NamedTuple):
 
 
 @dataclass(frozen=True)
-class Seen:
+class ScoreChange:
     """What one seed showed of one criterion.
 
     Attributes:
@@ -68,7 +68,7 @@ class Seen:
     late: float
 
 
-def initialisation(
+def run_initialisation(
     job: Job,
     criteria: Sequence[str] = CRITERIA,
     seeds: int = 3,
@@ -97,12 +97,14 @@ def initialisation(
     check(job, seeds, epochs, recovery_epochs)
     names = list(dict.fromkeys(parse_criterion(name).name for name in (*criteria, *CONTROLS)))
     test, model = tested(job), architecture(job)
-    rounds: list[Round[Seen]] = []
+    rounds: list[SeedResult[ScoreChange]] = []
     with one_thread(tiny(model)):
         for seed in range(seeds):
             pair = _Pair.of(model, dataclasses.replace(job, seed=seed), names, (epochs, recovery_epochs), test)
             dense = pair.measured(pair.after, recovery_epochs)
-            rounds.append(Round(dense, {its: pair.seen(its) for its in progress(names, f"seed {seed + 1} of {seeds}")}))
+            rounds.append(
+                SeedResult(dense, {its: pair.seen(its) for its in progress(names, f"seed {seed + 1} of {seeds}")})
+            )
     return found(rounds, job, (epochs, recovery_epochs), command)
 
 
@@ -132,13 +134,13 @@ class _Pair:
         )
         return cls(job, data, test, epochs, before, after, (first, second))
 
-    def seen(self, criterion: str) -> Seen:
+    def seen(self, criterion: str) -> ScoreChange:
         """What a criterion says at both times, and what becomes of the network that it prunes."""
         first, second = (its[criterion] for its in self.scores)
         groups = [group for group in first if group in second]
         job = dataclasses.replace(self.job, criterion=criterion)
         early, late = (prune(its, self.data, **job.cutting).model for its in (self.before, self.after))
-        return Seen(
+        return ScoreChange(
             correlation={group: correlation(first[group], second[group]) for group in groups},
             overlap={group: overlap(second[group], first[group]) for group in groups},
             early=self.measured(early, *self.epochs),
@@ -152,7 +154,7 @@ class _Pair:
         return accuracy(model, self.test)
 
 
-def found(rounds: Sequence[Round[Seen]], job: Job, epochs: tuple[int, int], command: str) -> Finding:
+def found(rounds: Sequence[SeedResult[ScoreChange]], job: Job, epochs: tuple[int, int], command: str) -> Finding:
     """What the rounds show, in words, as a table and as a picture."""
     columns = {name: _column(rounds, name) for name in rounds[0].seen}
     dense = [its.dense for its in rounds]
@@ -178,7 +180,7 @@ def found(rounds: Sequence[Round[Seen]], job: Job, epochs: tuple[int, int], comm
     )
 
 
-def _column(rounds: Sequence[Round[Seen]], name: str) -> Column:
+def _column(rounds: Sequence[SeedResult[ScoreChange]], name: str) -> Column:
     seen = [its.seen[name] for its in rounds]
     return Column(
         [mean(its.correlation.values()) for its in seen],
@@ -214,4 +216,4 @@ def _picture(columns: Mapping[str, Column], dense: Sequence[float]) -> str:
         right.axhline(100 * mean(dense), color=INK, lw=1, ls="--", label="dense")
         right.set_ylabel("accuracy in the end, %")
         legend(figure, *right.get_legend_handles_labels())
-        return alone(figure, "Scores at initialisation against scores after training, and pruning at either time")
+        return standalone(figure, "Scores at initialisation against scores after training, and pruning at either time")

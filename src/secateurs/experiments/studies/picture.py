@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 from secateurs.utils import INK, colour, marker, short, svg
 
 
-def alone(figure: Figure, title: str) -> str:
+def standalone(figure: Figure, title: str) -> str:
     """The figure as SVG text that can stand alone; see `secateurs.report.figures.svg`."""
     return on_white(svg(figure, title))
 

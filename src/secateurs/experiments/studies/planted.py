@@ -16,7 +16,7 @@ from secateurs.evaluate import accuracy
 from secateurs.experiments.digits import Digits
 from secateurs.experiments.studies.network import EPOCHS, Net, train
 from secateurs.experiments.studies.planting import plant
-from secateurs.experiments.studies.result import Areas, Round, Study
+from secateurs.experiments.studies.result import Areas, PlantedSeed, PlantedStudy
 from secateurs.experiments.studies.threads import one_thread
 from secateurs.structure import Structure, trace
 from secateurs.utils import Progress, silent
@@ -29,9 +29,9 @@ FEW = 16  # samples on which it is tried whether a criterion can score the layer
 Data = list[tuple[Tensor, ...]]
 
 
-def run(
+def run_planted(
     seeds: int = 5, criteria: Sequence[Named] | None = None, epochs: int = EPOCHS, progress: Progress = silent
-) -> Study:
+) -> PlantedStudy:
     """Train a small network, plant redundant units (see `plant`), and see which criteria score them low.
 
     Args:
@@ -54,10 +54,10 @@ def run(
         return _run(seeds, chosen, criteria is None, epochs, progress)
 
 
-def _run(seeds: int, chosen: Sequence[AnyCriterion], drop: bool, epochs: int, progress: Progress) -> Study:
+def _run(seeds: int, chosen: Sequence[AnyCriterion], drop: bool, epochs: int, progress: Progress) -> PlantedStudy:
     digits = Digits.load()
     left_out: dict[str, str] = {}
-    rounds: list[Round] = []
+    rounds: list[PlantedSeed] = []
     for seed in progress(range(seeds), "planting and scoring"):
         net = train(digits, seed, epochs)
         planted = plant(net, digits.train.tensors[0][:TYPICAL], seed)
@@ -68,7 +68,7 @@ def _run(seeds: int, chosen: Sequence[AnyCriterion], drop: bool, epochs: int, pr
             chosen = [its for its in chosen if its.name not in left_out]
         scores = score_many(model, data, chosen, layer, seed=seed)
         rounds.append(
-            Round(
+            PlantedSeed(
                 areas={
                     criterion: {kind: areas(its[LAYER], sets, planted.untouched) for kind, sets in planted.sets.items()}
                     for criterion, its in scores.items()
@@ -78,7 +78,7 @@ def _run(seeds: int, chosen: Sequence[AnyCriterion], drop: bool, epochs: int, pr
                 correlations=planted.correlations,
             )
         )
-    return Study(rounds, left_out, epochs, SAMPLES)
+    return PlantedStudy(rounds, left_out, epochs, SAMPLES)
 
 
 def areas(scores: Tensor, sets: Sequence[Sequence[int]], untouched: Sequence[int]) -> Areas:

@@ -13,7 +13,7 @@ from secateurs.errors import UsageError
 from secateurs.experiments.studies.network import Net
 from secateurs.experiments.studies.units import Units, assemble, mixtures
 
-KINDS = {
+REDUNDANCIES = {
     "duplicates": "a unit and its exact copy",
     "combinations": "six units: the positive and the negative parts of three numbers that add up to zero",
     "near-duplicates": "a unit and a copy with noise on its weights, so that their activations correlate at 0.9",
@@ -46,7 +46,7 @@ class Planted:
 
 
 @torch.no_grad()
-def plant(net: Net, images: Tensor, seed: int = 0, kinds: Collection[str] = tuple(KINDS)) -> Planted:
+def plant(net: Net, images: Tensor, seed: int = 0, kinds: Collection[str] = tuple(REDUNDANCIES)) -> Planted:
     """Plant redundant units that neither weights nor single activations give away, where that is possible.
 
     Weights that may be anything are *mixtures*: random weighted sums of those of all live units, with the norm of one
@@ -77,8 +77,10 @@ def plant(net: Net, images: Tensor, seed: int = 0, kinds: Collection[str] = tupl
     Raises:
         UsageError: there is no such kind.
     """
-    if unknown := set(kinds) - set(KINDS):
-        raise UsageError(f"there is nothing called {', '.join(sorted(unknown))} to plant, only {', '.join(KINDS)}")
+    if unknown := set(kinds) - set(REDUNDANCIES):
+        raise UsageError(
+            f"there is nothing called {', '.join(sorted(unknown))} to plant, only {', '.join(REDUNDANCIES)}"
+        )
     garden = _Garden(net, images, seed)
     plants: dict[str, Callable[[int], list[list[int]]]] = {
         "duplicates": garden.duplicates,
@@ -87,7 +89,7 @@ def plant(net: Net, images: Tensor, seed: int = 0, kinds: Collection[str] = tupl
         "dead": garden.dead,
         "constant": garden.constant,
     }
-    sets = {kind: plants[kind](SETS[kind]) for kind in KINDS if kind in kinds}
+    sets = {kind: plants[kind](SETS[kind]) for kind in REDUNDANCIES if kind in kinds}
     return garden.planted(sets)
 
 

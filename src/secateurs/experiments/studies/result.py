@@ -13,7 +13,7 @@ import numpy as np
 from secateurs.experiments.studies.finding import Finding
 from secateurs.experiments.studies.heatmap import heatmap
 from secateurs.experiments.studies.network import UNITS
-from secateurs.experiments.studies.planting import KINDS, SETS
+from secateurs.experiments.studies.planting import REDUNDANCIES, SETS
 from secateurs.utils import spread
 
 TITLE = "Planted redundancy: who finds it"
@@ -30,7 +30,7 @@ class Areas:
 
 
 @dataclass(frozen=True)
-class Round:
+class PlantedSeed:
     """One seed.
 
     Attributes:
@@ -46,7 +46,7 @@ class Round:
 
 
 @dataclass(frozen=True)
-class Study:
+class PlantedStudy:
     """Planted redundancy and who finds it.
 
     Attributes:
@@ -56,7 +56,7 @@ class Study:
         samples: that criteria looked at.
     """
 
-    rounds: Sequence[Round]
+    rounds: Sequence[PlantedSeed]
     left_out: Mapping[str, str]
     epochs: int
     samples: int
@@ -74,8 +74,8 @@ class Study:
 
     def table(self) -> tuple[list[str], list[list[str]]]:
         """Headers and rows for people to read: mean and standard deviation over the seeds."""
-        rows = [[name, *(self._cell(name, kind) for kind in KINDS)] for name in self.criteria]
-        return ["criterion", *KINDS], rows
+        rows = [[name, *(self._cell(name, kind) for kind in REDUNDANCIES)] for name in self.criteria]
+        return ["criterion", *REDUNDANCIES], rows
 
     @property
     def notes(self) -> list[str]:
@@ -84,7 +84,7 @@ class Study:
         trained = mean(its.trained for its in self.rounds)
         planted = mean(its.planted for its in self.rounds)
         seeds = f"{len(self.rounds)} seed{'s' * (len(self.rounds) > 1)}"
-        sets = "; ".join(f"{number} × {KINDS[kind]} ({kind})" for kind, number in SETS.items())
+        sets = "; ".join(f"{number} × {REDUNDANCIES[kind]} ({kind})" for kind, number in SETS.items())
         lines = [
             "The probability that a criterion scores redundant units lower than untouched ones: 1 finds them all, 0.5 "
             f"is chance, 0 ranks them above all others. Mean ± standard deviation over {seeds}; each trains, plants "
@@ -110,24 +110,24 @@ class Study:
             command: how to do it again.
         """
         headers, rows = self.table()
-        means = [[mean(self.best(name, kind)[1]) for kind in KINDS] for name in self.criteria]
-        summary = {name: {kind: self._summary(name, kind) for kind in KINDS} for name in self.criteria}
+        means = [[mean(self.best(name, kind)[1]) for kind in REDUNDANCIES] for name in self.criteria]
+        summary = {name: {kind: self._summary(name, kind) for kind in REDUNDANCIES} for name in self.criteria}
         return Finding(
             study="planted",
             title=TITLE,
             sentence=self.sentence,
             headers=headers,
             rows=rows,
-            data={"kinds": KINDS, "sets": SETS, "summary": summary, **dataclasses.asdict(self)},
+            data={"kinds": REDUNDANCIES, "sets": SETS, "summary": summary, **dataclasses.asdict(self)},
             command=command,
             notes=self.notes,
-            figures={"areas": heatmap(TITLE, self.criteria, list(KINDS), np.array(means))},
+            figures={"areas": heatmap(TITLE, self.criteria, list(REDUNDANCIES), np.array(means))},
         )
 
     @property
     def sentence(self) -> str:
         """Who finds which kind."""
-        finders = {kind: [n for n in self.criteria if mean(self.best(n, kind)[1]) >= FOUND] for kind in KINDS}
+        finders = {kind: [n for n in self.criteria if mean(self.best(n, kind)[1]) >= FOUND] for kind in REDUNDANCIES}
         found = "; ".join(f"{kind} by {', '.join(names) or 'none'}" for kind, names in finders.items())
         return f"With an area under the curve of at least {FOUND:g}, {found}."
 

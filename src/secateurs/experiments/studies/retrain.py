@@ -24,7 +24,7 @@ S = TypeVar("S")
 
 
 @dataclass(frozen=True)
-class Round(Generic[S]):
+class SeedResult(Generic[S]):
     """What one seed showed.
 
     Attributes:

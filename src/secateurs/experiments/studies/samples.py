@@ -20,9 +20,9 @@ from secateurs.errors import SecateursWarning, UsageError
 from secateurs.experiments.job import Job
 from secateurs.experiments.specs import is_random, read_dataset
 from secateurs.experiments.studies.agreement import Agreement, agreement
-from secateurs.experiments.studies.draws import SOURCES, Draws, labels_of
+from secateurs.experiments.studies.baselines import SOURCES, Draws, labels_of
 from secateurs.experiments.studies.finding import Finding
-from secateurs.experiments.studies.picture import alone, curve
+from secateurs.experiments.studies.picture import curve, standalone
 from secateurs.experiments.studies.threads import one_thread, tiny
 from secateurs.structure import trace
 from secateurs.utils import STYLE, WIDTH, Progress, legend, silent, spread
@@ -51,7 +51,7 @@ class Record:
     agreement: Agreement
 
 
-def samples(
+def run_samples(
     job: Job,
     criteria: Sequence[str] = CRITERIA,
     sizes: Sequence[int] = SIZES,
@@ -179,7 +179,7 @@ def picture(found: Sequence[Record]) -> str:
             column[0].set_title(criterion, fontsize=10)
             column[-1].set_xlabel("samples")
         legend(figure, *grid[0, 0].get_legend_handles_labels())
-        return alone(figure, "agreement with many samples against their number")
+        return standalone(figure, "agreement with many samples against their number")
 
 
 def _agreements(found: Sequence[Record], criterion: str, source: str, size: int) -> list[Agreement]:

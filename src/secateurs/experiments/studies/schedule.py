@@ -15,9 +15,9 @@ from secateurs.errors import PersistError, UsageError
 from secateurs.experiments.job import Job
 from secateurs.experiments.report import Comparison, records
 from secateurs.experiments.studies.finding import Finding
-from secateurs.experiments.studies.picture import alone, curve, dense_line
+from secateurs.experiments.studies.picture import curve, dense_line, standalone
 from secateurs.experiments.studies.sweeping import WHEN, cells, dense_cells, failures, gap, paired, row_of, swept
-from secateurs.experiments.studies.words import SPREAD, side
+from secateurs.experiments.studies.wording import SPREAD, side
 from secateurs.experiments.sweep import Sweep
 from secateurs.experiments.workers import Execute
 from secateurs.utils import STYLE, WIDTH, Progress, legend, silent, whole
@@ -58,7 +58,7 @@ class Variant:
 Found = Mapping[Variant, Comparison]
 
 
-def schedule(
+def run_schedule(
     job: Job,
     directory: Path,
     execute: Execute,
@@ -198,4 +198,4 @@ def picture(found: Found) -> str:
                 axes.set_xlabel("rounds")
             lines[0].set_ylabel(f"{first.metric.name}, {WHEN[stage]}")
         legend(figure, *grid[0, 0].get_legend_handles_labels())
-        return alone(figure, "accuracy against the number of rounds")
+        return standalone(figure, "accuracy against the number of rounds")

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from secateurs.errors import UsageError
 from secateurs.experiments.report import Comparison, Row
-from secateurs.experiments.studies.words import against
+from secateurs.experiments.studies.wording import against
 from secateurs.experiments.sweep import Sweep
 from secateurs.experiments.workers import Execute
 from secateurs.utils import Progress, spread
