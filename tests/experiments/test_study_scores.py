@@ -20,11 +20,13 @@ from torch.utils.data import TensorDataset
 import secateurs as sc
 from secateurs import cli
 from secateurs.errors import CriterionError, UsageError
-from secateurs.experiments.studies import ablation as ablating
-from secateurs.experiments.studies.ablation import Ranks, by_chance, loss_without, ranks, run_ablation
+from secateurs.experiments.studies import ablation_finding
+from secateurs.experiments.studies.ablation import loss_without, run_ablation
+from secateurs.experiments.studies.ablation_finding import Ranks, by_chance, ranks
 from secateurs.experiments.studies.agreement import Agreement, agreement, cosine, cosine_by_chance
 from secateurs.experiments.studies.baselines import SOURCES, Draws, labels_of
-from secateurs.experiments.studies.samples import Record, run_samples, sentence
+from secateurs.experiments.studies.samples import run_samples
+from secateurs.experiments.studies.samples_finding import Record, sentence
 from secateurs.structure.trace import trace
 
 SCORES = st.lists(st.floats(-9, 9), min_size=2, max_size=6).map(lambda values: torch.tensor(values).double())
@@ -144,7 +146,7 @@ def test_the_sentence_sets_the_cosine_beside_the_overlap_and_chance():
     assert "cosine of 0.990 (by chance 0.900)" in text
     assert "0.60" in text
     assert "0.51 with gaussian" in text
-    assert "chance is 0.50" in text
+    assert "by chance is 0.50" in text
 
 
 @pytest.mark.parametrize(
@@ -201,11 +203,11 @@ def test_one_random_order_in_a_hundred_is_above_chance():
 def test_the_ablation_sentence_tells_those_who_know_from_those_who_do_not():
     harm = {"a": torch.linspace(-1, 3, 41).double()}
     found = [Ranks(name, seed, {}, its, 0) for name, its in (("sees", 0.9), ("blind", 0.1)) for seed in range(2)]
-    text = ablating.sentence(found, harm)
-    assert "seed for sees (0.90 ± 0.00), and not for blind (0.10 ± 0.00)" in text
-    assert "24% of the units" in text
-    assert "seed for none, and" in ablating.sentence(found[2:], harm)
-    assert "not for none;" in ablating.sentence(found[:2], harm)
+    text = ablation_finding.sentence(found, harm)
+    assert "seed for sees (0.90 ± 0.00); it does not for blind (0.10 ± 0.00)" in text
+    assert "lowers the loss for 24% of the units" in text
+    assert "seed for none; it" in ablation_finding.sentence(found[2:], harm)
+    assert "not for none." in ablation_finding.sentence(found[:2], harm)
 
 
 def test_ablation_takes_as_many_units_as_it_is_told_and_needs_something_to_measure(job):

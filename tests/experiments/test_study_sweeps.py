@@ -17,11 +17,12 @@ from secateurs.experiments.report.comparison import Comparison
 from secateurs.experiments.report.outcome import Outcome
 from secateurs.experiments.studies import beta as betas
 from secateurs.experiments.studies import hybrid as hybrids
-from secateurs.experiments.studies import schedule as schedules
+from secateurs.experiments.studies import schedule_finding as schedules
 from secateurs.experiments.studies.beta import cliff, run_beta
 from secateurs.experiments.studies.finding import Finding
 from secateurs.experiments.studies.hybrid import run_hybrid
-from secateurs.experiments.studies.schedule import Variant, run_schedule, variants
+from secateurs.experiments.studies.schedule import run_schedule
+from secateurs.experiments.studies.variants import Variant, variants
 from secateurs.experiments.summary import PERPLEXITY
 from secateurs.structure.cost import Cost
 from secateurs.training.recipe import Recovery
@@ -72,10 +73,10 @@ def mixed(middle, end=(0.6, 0.8)):
 
 def test_the_best_mixture_is_named_with_what_it_is_against_its_parts_and_chance():
     text = hybrids.sentence(mixed((0.7, 0.7)), MIXTURES, ("l1", "nexp"), AUTO)
-    assert "Right after the cut, α = 0.5 does best of the sweep with 70.0 ± 0.0 %" in text
+    assert "Right after the cut, α = 0.5 is the best of the sweep with 70.0 ± 0.0 %" in text
     assert "10.0 ± 0.0 points above l1" in text
     assert "points above random" in text
-    assert "recovered, α = 0 (no mixture) does best" in text
+    assert "recovered, α = 0 (no mixture) is the best" in text
     assert "level with nexp" in text
 
 
@@ -119,7 +120,7 @@ def test_the_sentence_counts_where_the_cliffs_are():
         {"cut": {"taylor": [1.0, 0.75], "random": [None, 1.0]}, "recovered": {"taylor": [0.75, 0.75]}}
     )
     assert "Right after the cut, β = 1 marks the cliff for 2 of 4 criteria and seeds" in text
-    assert "taylor at β = 1 (1 of 2 seeds), β = 0.75 (1 of 2 seeds); random at none (1 of 2 seeds)" in text
+    assert "taylor at β = 1 (1 of 2 seeds), β = 0.75 (1 of 2 seeds); random at no β (1 of 2 seeds)" in text
     assert "recovered, β = 1 marks the cliff for 0 of 2 criteria and seeds (taylor at β = 0.75 (2 of 2 seeds))" in text
 
 
@@ -140,7 +141,7 @@ def test_beta_keeps_as_much_as_it_says(job, tmp_path, quick):
 def test_mixtures_stand_beside_their_parts_and_chance(job, tmp_path, quick):
     found = run_hybrid(job, tmp_path / "new", here, alphas=(1, 0), seeds=1)
     assert [row[0] for row in found.rows] == ["dense", MIXTURES[0], MIXTURES[1], AUTO, "l1", "nexp", "random"]
-    assert "does best" in found.sentence
+    assert "is the best" in found.sentence
     again = run_hybrid(job, tmp_path / "new", refuse, alphas=(0, 1), seeds=1)
     assert again.figures == found.figures
 
@@ -163,7 +164,10 @@ def scheduled(rounds, trained, reverse=0.5):
 def test_rounds_are_counted_as_above_or_below_one_shot():
     text = schedules.sentence(scheduled(0.6, 0.4))
     assert "without training in between end above one shot for 1 of 2 pairs of criterion and rounds (ssi in 2)" in text
-    assert "with it end above one shot for 0 of 2 pairs of criterion and rounds, below it for 1 of 2" in text
+    assert (
+        "with training in between end above one shot for 0 of 2 pairs of criterion and rounds and below it for 1 of 2"
+        in text
+    )
     assert (
         "in one shot, ssi is level with reversed-ssi; in 2 rounds, ssi is 10.0 ± 0.0 points above reversed-ssi" in text
     )
@@ -183,7 +187,7 @@ def test_schedules_start_from_the_same_weights_and_are_resumed(job, tmp_path, qu
 
 
 def test_schedules_that_cannot_be_compared_are_refused(job, tmp_path):
-    for changes, rounds, message in (({}, [4], "shared out"), ({}, [1], "≥ 2"), ({"fit": "py:f.py:f"}, [2], "fit")):
+    for changes, rounds, message in (({}, [4], "divided among"), ({}, [1], "≥ 2"), ({"fit": "py:f.py:f"}, [2], "fit")):
         with pytest.raises(UsageError, match=message):
             run_schedule(replace(job, **changes), tmp_path / "new", here, rounds=rounds)
     assert not (tmp_path / "new").exists()
@@ -236,7 +240,7 @@ def test_the_command_says_how_to_go_on_and_whether_runs_failed(job, tmp_path, mo
         ("beta --betas 0", 3, "budget"),
         ("beta --betas some", 2, "not a list of numbers"),
         ("schedule --rounds 2,x", 2, "whole numbers"),
-        ("schedule --epochs 3", 3, "shared out"),
+        ("schedule --epochs 3", 3, "divided among"),
         ("hybrid --criteria l1,nxep", 3, "nxep"),
     ],
 )

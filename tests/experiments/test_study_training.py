@@ -16,9 +16,11 @@ from secateurs.data.call import as_call
 from secateurs.errors import ModelError, UsageError
 from secateurs.experiments.job import Job
 from secateurs.experiments.studies import activations, dynamics, initialisation, retrain
-from secateurs.experiments.studies.dynamics import Course
+from secateurs.experiments.studies.activations_finding import ActivationScores
+from secateurs.experiments.studies.dynamics_finding import Course
+from secateurs.experiments.studies.initialisation_finding import ScoreChange
 from secateurs.experiments.studies.retrain import architecture, check, reinitialised, train, trained, untrained
-from secateurs.experiments.studies.swap import ACTIVATIONS, swapped
+from secateurs.experiments.studies.swap import ACTIVATIONS, swap_activations
 from secateurs.experiments.studies.wording import against, sides
 from secateurs.training.recipe import Recovery
 
@@ -145,7 +147,7 @@ def test_a_study_needs_seeds_epochs_and_a_test(job):
         with pytest.raises(UsageError, match="at least one"):
             check(job(), *numbers)
     with pytest.raises(UsageError, match="--test"):
-        retrain.tested(job(test=""))
+        retrain.test_data(job(test=""))
 
 
 # Other activations
@@ -155,7 +157,7 @@ def test_a_study_needs_seeds_epochs_and_a_test(job):
 def test_activations_are_swapped_wherever_they_are_and_nothing_else(name):
     model = nn.Sequential(nn.Linear(3, 3), nn.Sequential(nn.ReLU(inplace=True), nn.Linear(3, 3)), nn.GELU(), nn.Tanh())
     before, x = state(model), torch.randn(5, 3)
-    new = swapped(model, name, as_call(x))
+    new = swap_activations(model, name, as_call(x))
     assert [type(its) for its in model.modules()].count(nn.GELU) == 1
     assert same(before, state(new))
     activate = ACTIVATIONS[name]()
@@ -164,20 +166,20 @@ def test_activations_are_swapped_wherever_they_are_and_nothing_else(name):
 
 def test_a_function_cannot_be_swapped_and_is_named_with_its_place(job):
     with pytest.raises(ModelError, match=r"gelu in 'inner'"):
-        swapped(job("Functional").dense(), "relu", as_call(torch.randn(2, 4)))
+        swap_activations(job("Functional").dense(), "relu", as_call(torch.randn(2, 4)))
 
     class Own(nn.Sequential):
         def forward(self, x):
             return functional.leaky_relu(super().forward(x))
 
-    with pytest.raises(ModelError, match="leaky_relu in its own forward"):
-        swapped(Own(nn.Linear(3, 3), nn.ReLU()), "relu", as_call(torch.randn(2, 3)))
-    with pytest.raises(ModelError, match="nothing to swap"):
-        swapped(nn.Linear(3, 3), "relu", as_call(torch.randn(2, 3)))
+    with pytest.raises(ModelError, match="leaky_relu in forward of the model itself"):
+        swap_activations(Own(nn.Linear(3, 3), nn.ReLU()), "relu", as_call(torch.randn(2, 3)))
+    with pytest.raises(ModelError, match="nothing to replace"):
+        swap_activations(nn.Linear(3, 3), "relu", as_call(torch.randn(2, 3)))
 
 
 def test_the_digits_network_of_the_study_can_be_swapped():
-    new = swapped(activations.network(), "silu", as_call(torch.randn(2, 1, 8, 8)))
+    new = swap_activations(activations.network(), "silu", as_call(torch.randn(2, 1, 8, 8)))
     assert [type(its) for its in new].count(nn.SiLU) == 4
 
 
@@ -202,23 +204,26 @@ def test_sides_are_gathered():
 
 
 def seen(correlation, early, late):
-    return initialisation.ScoreChange({"a": correlation, "b": correlation / 2}, {"a": 0.5, "b": 0.7}, early, late)
+    return ScoreChange({"a": correlation, "b": correlation / 2}, {"a": 0.5, "b": 0.7}, early, late)
 
 
 def said_of(nexp, l1=(0.9, 0.8, 0.8), random=(0.0, 0.8, 0.8)):
     """The finding of two equal seeds."""
     its = {"nexp": seen(*nexp), "l1": seen(*l1), "random": seen(*random)}
-    return initialisation.found([retrain.SeedResult(0.95, its)] * 2, Job("m", "d"), (2, 1), "again")
+    return initialisation.summarise([retrain.SeedResult(0.95, its)] * 2, Job("m", "d"), (2, 1), "again")
 
 
 def test_what_initialisation_says_follows_the_data():
     worse, better = said_of((0.4, 0.7, 0.7)).sentence, said_of((0.4, 0.9, 0.8)).sentence
-    assert "nexp ranks units with a correlation of 0.30 ± 0.00 to its ranking after training" in worse
-    assert "l1, the closest of the others: 0.68" in worse
+    assert (
+        "The ranking of nexp at initialisation has a correlation of 0.30 ± 0.00 with the ranking after training"
+        in worse
+    )
+    assert "l1, the highest of the others: 0.68" in worse
     assert "picks 60 ± 0 % of the units" in worse
     assert worse.count("10.0 ± 0.0 points below random") == 2
-    assert "at initialisation ends 10.0 ± 0.0 points above random" in better
-    assert better.endswith("after training level with random.")
+    assert "pruned at initialisation ends 10.0 ± 0.0 points above random" in better
+    assert better.endswith("after training ends level with random.")
 
 
 def test_scores_agree_and_accuracies_are_those_of_the_dense_network_if_nothing_is_learnt_or_cut(job):
@@ -236,18 +241,15 @@ def test_scores_agree_and_accuracies_are_those_of_the_dense_network_if_nothing_i
 def rounds_of(nexp, median, random):
     """Those of one activation and two equal seeds."""
     its = {"nexp": nexp, "nexp-median": median, "l1": random, "random": random}
-    made = {
-        name: activations.ActivationScores({"a": 0.4}, {"a": 0.25}, {"a": 1.0}, accuracy)
-        for name, accuracy in its.items()
-    }
+    made = {name: ActivationScores({"a": 0.4}, {"a": 0.25}, {"a": 1.0}, accuracy) for name, accuracy in its.items()}
     return [retrain.SeedResult(0.95, made)] * 2
 
 
 def test_what_activations_says_follows_the_data():
     rounds = {"relu": rounds_of(0.9, 0.8, 0.7), "silu": rounds_of(0.6, 0.6, 0.7)}
-    sentence = activations.found(rounds, Job("m", "d"), (2, 1), "again").sentence
-    assert "a CV of 0.40 (relu), 0.40 (silu)" in sentence
-    assert "shared by 25 (relu), 25 (silu) %" in sentence
+    sentence = activations.summarise(rounds, Job("m", "d"), (2, 1), "again").sentence
+    assert "scores is 0.40 (relu), 0.40 (silu) with threshold 0" in sentence
+    assert "25 (relu), 25 (silu) % of a group's units share" in sentence
     assert "nexp ends above random with relu, below random with silu" in sentence
     assert sentence.endswith("nexp-median ends below nexp with relu, within the spread of nexp with silu.")
 
@@ -287,18 +289,18 @@ def test_what_dynamics_says_follows_the_data():
 
     def said(*records):
         course = Course.of([{"a": its, "b": 2 * its} for its in records])
-        return dynamics.found([{"ndi": course, "random": course}] * 2, [0, 5, 10], {}, Job("m", "d"), "").sentence
+        return dynamics.summarise([{"ndi": course, "random": course}] * 2, [0, 5, 10], {}, Job("m", "d"), "").sentence
 
-    assert "correlates at -1.00 ± 0.00 with that at the end" in said(down, down, up)
-    assert "settles (≥ 0.9) after 100 ± 0 % of it (random: 100 %)" in said(down, down, up)
-    assert "correlates at 1.00 ± 0.00 with that at the end" in said(up, up, up + 1)
-    assert "settles (≥ 0.9) after 0 ± 0 % of it" in said(up, up, up + 1)
+    assert "a rank correlation of -1.00 ± 0.00 with the order at the end" in said(down, down, up)
+    assert "settles (≥ 0.9) after 100 ± 0 % of the training (random: 100 %)" in said(down, down, up)
+    assert "a rank correlation of 1.00 ± 0.00 with the order at the end" in said(up, up, up + 1)
+    assert "settles (≥ 0.9) after 0 ± 0 % of the training" in said(up, up, up + 1)
     assert "changes by +1.00 (a) to +2.00 (b)" in said(up, up, up + 1)
 
 
 def test_watching_a_training_leaves_it_as_it_is(job):
     its, model = job(), untrained(architecture(job()), job())
-    tracker = dynamics._tracked(architecture(its), its, ["l1"], 3, 1, lambda items, _: items)
+    tracker = dynamics._track_training(architecture(its), its, ["l1"], 3, 1, lambda items, _: items)
     assert tracker.steps == 3  # one batch an epoch
     assert same(state(tracker._model), state(trained(model, its, 3)))
     assert not same(state(model), state(train(model, its, 3)))

@@ -2,6 +2,7 @@
 
 from secateurs.experiments.report.comparison import Comparison
 from secateurs.experiments.report.curves import BAR
+from secateurs.experiments.report.figure import page_figure
 from secateurs.experiments.report.outcome import Metric, Outcome, RoundOutcome, Row
 from secateurs.experiments.report.page import render_markdown, render_page, write_report
 from secateurs.experiments.report.tidy import records
@@ -13,6 +14,7 @@ __all__ = [
     "Outcome",
     "RoundOutcome",
     "Row",
+    "page_figure",
     "records",
     "render_markdown",
     "render_page",

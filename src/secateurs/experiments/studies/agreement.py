@@ -1,4 +1,4 @@
-"""How far two scorings of the same units agree."""
+"""Measures of the agreement of two scorings of the same units."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ from secateurs.criteria import GroupScores
 
 @dataclass(frozen=True)
 class Agreement:
-    """How far two scorings of a model agree: means over its groups.
+    """The agreement of two scorings of a model: means over the groups.
 
     Attributes:
-        cosine, spearman, overlap: see the functions.
-        cosine_by_chance, overlap_by_chance: what they would be on average if one had its scores in random order.
+        cosine, spearman, overlap: as computed by `cosine`, `correlation` and `overlap`.
+        cosine_by_chance, overlap_by_chance: the expected value if one scoring were in random order.
     """
 
     cosine: float
@@ -30,10 +30,10 @@ class Agreement:
 
 
 def agreement(one: GroupScores, other: GroupScores, keep: float = 0.5) -> Agreement:
-    """How far two scorings agree on the groups that both score.
+    """Measure the agreement of two scorings on the groups that both score.
 
     Args:
-        one, other: group name to scores [units].
+        one, other: scores [units] by group name.
         keep: at most this fraction of every group's units is kept.
     """
     pairs = [(one[name], other[name]) for name in one if name in other]
@@ -42,7 +42,7 @@ def agreement(one: GroupScores, other: GroupScores, keep: float = 0.5) -> Agreem
         cosine_by_chance=mean(cosine_by_chance(*pair) for pair in pairs),
         spearman=mean(correlation(*pair) for pair in pairs),
         overlap=mean(overlap(*pair, keep) for pair in pairs),
-        overlap_by_chance=mean(_removed(len(its), keep) / len(its) for its, _ in pairs),
+        overlap_by_chance=mean(_removed(len(scores), keep) / len(scores) for scores, _ in pairs),
     )
 
 
@@ -53,13 +53,13 @@ def cosine(one: Tensor, other: Tensor) -> float:
 
 
 def cosine_by_chance(one: Tensor, other: Tensor) -> float:
-    """The mean cosine over all orders of one of them: what is due to scores of one sign alone."""
+    """The mean cosine over all orders of one of the vectors, which is high for scores of one sign."""
     norms = float(one.norm() * other.norm())
     return float(one.sum() * other.sum()) / len(one) / norms if norms else 0.0
 
 
 def correlation(one: Tensor, other: Tensor) -> float:
-    """Spearman's rank correlation; 0 where one of them gives all units the same score, and so no order.
+    """Spearman's rank correlation; 0 if one scoring gives all units an equal score.
 
     Args:
         one, other: scores [units].
@@ -70,10 +70,10 @@ def correlation(one: Tensor, other: Tensor) -> float:
 
 
 def overlap(one: Tensor, other: Tensor, keep: float = 0.5) -> float:
-    """The share of the units that one scoring removes that the other removes too.
+    """Of the units that one scoring removes, the share that the other removes too.
 
-    Units that are level at the threshold are drawn at random, separately for both: the share is what is expected of
-    that. Two orders that have nothing to do with each other share as much as is removed.
+    Ties at the threshold are broken at random, independently for both scorings; the result is the expected share. For
+    two independent orders it equals the share of removed units.
 
     Args:
         one, other: scores [units], higher = keep.
@@ -88,7 +88,7 @@ def _removed(units: int, keep: float) -> int:
 
 
 def _chances(scores: Tensor, removed: int) -> Tensor:
-    """For each unit, how probable it is that it is among the lowest."""
+    """For each unit, the probability that it is among the lowest."""
     threshold = scores.sort().values[removed - 1]
-    below, level = scores < threshold, scores == threshold
-    return below.double() + level.double() * (removed - int(below.sum())) / int(level.sum())
+    below, tied = scores < threshold, scores == threshold
+    return below.double() + tied.double() * (removed - int(below.sum())) / int(tied.sum())

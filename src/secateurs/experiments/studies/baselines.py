@@ -1,4 +1,4 @@
-"""Samples of a data set: drawn at random or class by class, and inputs of the same form that are none of it."""
+"""Samples to score on: drawn from a data set at random or class by class, or artificial inputs of the same shape."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ SOURCES = ("random", "stratified", "gaussian", "shuffled")
 
 @dataclass(frozen=True)
 class Draws:
-    """What can be drawn from some samples of a data set.
+    """Draws samples from a part of a data set, or makes artificial ones.
 
     Attributes:
         dataset: gives (inputs,) or (inputs, target).
-        pool: indices of the samples that may be drawn, in the order in which they are.
-        labels: the class of every sample of the data set, if there are classes.
+        pool: indices of the samples that may be drawn, in the order of drawing.
+        labels: the class of every sample of the data set; None without classes.
         batch_size: samples per batch.
-        seed: of what is random in the inputs.
+        seed: of artificial inputs.
     """
 
     dataset: Any
@@ -34,13 +34,13 @@ class Draws:
     seed: int
 
     def of(self, source: str, size: int) -> list[Any]:
-        """So many samples, in batches; of the data set's own, a larger draw begins with the smaller one.
+        """Draw samples, in batches; a larger draw from the data set begins with the smaller one.
 
         Args:
-            source: "random" takes the first of the pool; "stratified" as many of each class, as far as that goes;
-                "gaussian" takes standard normal numbers, and "shuffled" each input's values in random order, both with
-                the labels of the first of the pool.
-            size: how many.
+            source: "random" takes the first samples of the pool; "stratified" takes equally many of each class, as far
+                as possible; "gaussian" gives standard normal numbers and "shuffled" the values of each input in random
+                order, both with the labels of the first samples of the pool.
+            size: number of samples.
         """
         order = self._by_class if source == "stratified" else self.pool
         batches: list[Any] = list(DataLoader(Subset(self.dataset, list(order[:size])), self.batch_size))
@@ -52,8 +52,8 @@ class Draws:
 
     @cached_property
     def _by_class(self) -> list[int]:
-        """The pool, the first of every class first, then the second of every class, and so on."""
-        assert self.labels is not None, "there are classes"
+        """The pool in another order: the first sample of every class, then the second of every class, and so on."""
+        assert self.labels is not None, "stratified draws need classes"
         seen: Counter[int] = Counter()
         turns = []
         for index in self.pool:
@@ -63,7 +63,7 @@ class Draws:
 
 
 def labels_of(dataset: Any) -> list[int] | None:
-    """The class of every sample; None if targets are no class numbers, or there are none."""
+    """The class of every sample; None if there are no targets, or they are not class numbers."""
     if len(dataset[0]) < 2:
         return None
     targets = default_collate([dataset[index][1] for index in range(len(dataset))])

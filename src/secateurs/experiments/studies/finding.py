@@ -1,4 +1,4 @@
-"""What a study found: a sentence, a table, pictures, and everything that was measured."""
+"""The result of a study: a sentence, a table, pictures, and all measurements."""
 
 from __future__ import annotations
 
@@ -14,18 +14,18 @@ from secateurs.utils import environment, markdown, write_whole
 
 @dataclass(frozen=True)
 class Finding:
-    """What a study found.
+    """The result of a study.
 
     Attributes:
-        study: its name on the command line.
-        title: what was asked.
-        sentence: what was found, said from the data.
-        headers, rows: the table for people.
-        data: everything that was measured, as plain data for JSON.
-        command: how to do it again.
-        notes: what a reader should know.
-        figures: pictures by name, as SVG text that can stand alone.
-        provenance: what it was measured with.
+        study: name of the study on the command line.
+        title: heading.
+        sentence: the result in words, made from the data.
+        headers, rows: the table.
+        data: all measurements, as plain data for JSON.
+        command: the command that repeats the study.
+        notes: explanations for readers.
+        figures: pictures by name, each the text of an SVG file.
+        provenance: versions and hardware.
     """
 
     study: str
@@ -40,19 +40,19 @@ class Finding:
     provenance: Mapping[str, str] = field(default_factory=environment)
 
     def as_dict(self) -> dict[str, Any]:
-        """Everything but the pictures, as plain data for JSON."""
-        return {name: its for name, its in vars(self).items() if name != "figures"}
+        """All but the pictures, as plain data for JSON."""
+        return {name: value for name, value in vars(self).items() if name != "figures"}
 
     def markdown(self) -> str:
-        """A page with the sentence, the pictures (beside it, as files) and the table."""
+        """A page with the sentence, links to the files of the pictures, and the table."""
         parts = [f"# {self.title}", self.sentence]
         parts += [f"![{name}]({self._file(name)})" for name in self.figures]
         parts += [markdown(self.headers, self.rows).strip(), *self.notes, f"Made by `{self.command}`."]
-        parts.append(f"Measured with {', '.join(f'{name} {its}' for name, its in self.provenance.items())}.")
+        parts.append(f"Measured with {', '.join(f'{name} {value}' for name, value in self.provenance.items())}.")
         return "\n\n".join(parts) + "\n"
 
     def write(self, directory: str | Path) -> None:
-        """Write STUDY.json, STUDY.md and the pictures; what is there under these names is replaced.
+        """Write STUDY.json, STUDY.md and the pictures; files of these names are replaced.
 
         Raises:
             PersistError: the directory cannot be written to.
@@ -70,10 +70,10 @@ class Finding:
 
 
 def make_directory(directory: str | Path) -> Path:
-    """The directory, made if it is not there.
+    """Make a directory unless it exists.
 
     Raises:
-        PersistError: it cannot be made.
+        PersistError: the directory cannot be made.
     """
     try:
         Path(directory).mkdir(parents=True, exist_ok=True)

@@ -1,25 +1,23 @@
-"""The picture of a study: one coloured cell per criterion and kind."""
+"""Heat map of the planted study: one coloured cell per criterion and kind of redundancy."""
 
 from __future__ import annotations
 
 import numpy as np
-from matplotlib import rc_context
-from matplotlib.figure import Figure
 
+from secateurs.experiments.report import page_figure
 from secateurs.experiments.studies.picture import standalone
-from secateurs.utils import STYLE, heat
+from secateurs.utils import heat
 
 
 def heatmap(title: str, rows: list[str], columns: list[str], values: np.ndarray) -> str:
-    """Areas under the curve as a heat map, as SVG text that can stand alone.
+    """Draw areas under the curve as a heat map, as the text of an SVG file.
 
     Args:
-        title: of the picture.
-        rows, columns: their names.
-        values: in [0, 1], [rows, columns].
+        title: title of the picture.
+        rows, columns: names.
+        values: areas in [0, 1], shape [rows, columns].
     """
-    with rc_context(STYLE):
-        figure = Figure(figsize=(8, 1 + 0.24 * len(rows)))
+    with page_figure(1 + 0.24 * len(rows), width=8, layout=None) as figure:
         axes = figure.add_subplot()
         texts = [[f"{value:.2f}" for value in line] for line in values]
         image = heat(axes, values, columns, texts, "RdBu", size=9)

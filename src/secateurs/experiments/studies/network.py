@@ -1,4 +1,4 @@
-"""The network of the studies."""
+"""The network of the planted study."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ UNITS, EPOCHS = 64, 10
 class Net(nn.Module):
     """Three convolutions for 8×8 grey images of ten digits.
 
-    The third has no padding, so that a constant map stays one.
+    The third has no padding, so that a constant map stays constant.
     """
 
     def __init__(self, inputs: int = 32, units: int = UNITS, outputs: int = 32):
@@ -33,12 +33,12 @@ class Net(nn.Module):
         return self.head(functional.relu(self.conv3(x)).mean((2, 3)))
 
     def inputs(self, x: Tensor) -> Tensor:
-        """What the second convolution reads, all ≥ 0: [N, 1, 8, 8] to [N, inputs, 4, 4]."""
+        """The input of the second convolution, all ≥ 0: [N, 1, 8, 8] to [N, inputs, 4, 4]."""
         return functional.relu(self.bn1(self.conv1(x)))
 
 
 def train(digits: Digits, seed: int, epochs: int = EPOCHS) -> Net:
-    """The network, trained from scratch."""
+    """Train the network from scratch."""
     with rng(seed):
         net = Net()
     finetune(net, digits.batches(seed), Recovery(epochs, lr=0.05), seed=seed)

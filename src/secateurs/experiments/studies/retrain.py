@@ -1,4 +1,4 @@
-"""Models from scratch: re-initialised, and trained by a job's labelled data."""
+"""Models trained from scratch: re-initialised, and trained on the labelled data of a job."""
 
 from __future__ import annotations
 
@@ -18,18 +18,18 @@ from secateurs.training import MakeOptimizer, finetune, recalibrate, tracking_no
 from secateurs.utils import Progress, rng, silent
 
 EPOCHS, RECOVERY_EPOCHS = 4, 2
-"""Of training from scratch, and of the training after a cut; the demo's network gets 97 % of the digits right."""
+"""Epochs of training from scratch and after a cut; with them the demo's network classifies 97 % of the digits."""
 
 S = TypeVar("S")
 
 
 @dataclass(frozen=True)
 class SeedResult(Generic[S]):
-    """What one seed showed.
+    """The measurements of one seed.
 
     Attributes:
-        dense: accuracy of the whole network, trained as long as the pruned ones.
-        seen: per criterion.
+        dense: accuracy of the dense network, trained for as long as the pruned ones.
+        seen: the measurements of each criterion.
     """
 
     dense: float
@@ -37,13 +37,13 @@ class SeedResult(Generic[S]):
 
 
 def check(job: Job, seeds: int, *epochs: int) -> None:
-    """See that a study can train from scratch, before anything slow.
+    """Check that a study can train from scratch, before anything slow.
 
     Raises:
-        UsageError: it cannot.
+        UsageError: an option does not allow it, or the data has no labels.
     """
     if seeds < 1 or min(epochs) < 1:
-        raise UsageError(f"a study takes at least one seed and one epoch, not {seeds} and {min(epochs)}")
+        raise UsageError(f"a study needs at least one seed and one epoch, not {seeds} and {min(epochs)}")
     if is_random(job.training or job.data):
         raise UsageError(f"nothing can be learnt from {job.training or job.data!r}: give labelled data (--train)")
     if job.weights or job.fit or job.recovery.distill_weight or job.epochs_between:
@@ -54,34 +54,34 @@ def check(job: Job, seeds: int, *epochs: int) -> None:
     job.check()
 
 
-def tested(job: Job) -> Iterable[Any]:
-    """What accuracy is measured on.
+def test_data(job: Job) -> Iterable[Any]:
+    """The data to measure accuracy on.
 
     Raises:
-        UsageError: the job names nothing.
+        UsageError: the job names none.
     """
     data = job.tested()
     if data is None:
-        raise UsageError("accuracy is measured on labelled data that is not trained on: name some (--test)")
+        raise UsageError("this study measures accuracy: give labelled data that is not trained on (--test)")
     return data
 
 
 def architecture(job: Job) -> nn.Module:
-    """The job's model, with whatever weights; the demo's network is not trained for that."""
+    """The job's model, with arbitrary weights; the demo's network is not trained."""
     return DigitsNet() if job.model == DIGITS else job.dense()
 
 
 def reinitialised(model: nn.Module, seed: int) -> nn.Module:
-    """A copy with new weights: every module's `reset_parameters` is called, a module's after those in it.
+    """Copy a model and give it new weights: call `reset_parameters` of every module, children before parents.
 
-    torch's `MultiheadAttention` calls its own `_reset_parameters`.
+    `torch.nn.MultiheadAttention` has `_reset_parameters` instead.
 
     Args:
-        model: stays as it is.
+        model: is not changed.
         seed: of the weights.
 
     Raises:
-        ModelError: the model cannot be copied, or a module has parameters of its own that it cannot reset.
+        ModelError: the model cannot be copied, or a module has parameters but no method that resets them.
     """
     fresh = _copied(model)
     resets = {
@@ -95,8 +95,8 @@ def reinitialised(model: nn.Module, seed: int) -> nn.Module:
     ]
     if stuck:
         raise ModelError(
-            f"{type(model).__name__} cannot be initialised anew: {', '.join(stuck[:5])} {'…' if stuck[5:] else ''}has "
-            "parameters of its own but no method reset_parameters(); give its class one"
+            f"{type(model).__name__} cannot be re-initialised: {', '.join(stuck[:5])} {'…' if stuck[5:] else ''}has "
+            "parameters but no method reset_parameters(): add one to the class"
         )
     with rng(seed):
         for reset in reversed(list(resets.values())):
@@ -106,9 +106,9 @@ def reinitialised(model: nn.Module, seed: int) -> nn.Module:
 
 
 def untrained(model: nn.Module, job: Job) -> nn.Module:
-    """A re-initialised copy, by the job's seed, whose batch norm has statistics of the job's labelled inputs.
+    """A copy re-initialised with the job's seed, with statistics of the labelled inputs in batch norm.
 
-    Without them batch norm would, in evaluation, be the identity, and most units always on or always off.
+    Without these statistics batch norm would be the identity in evaluation, and most units would always or never fire.
     """
     fresh = reinitialised(model, job.seed)
     if tracking_norms(fresh):
@@ -119,20 +119,20 @@ def untrained(model: nn.Module, job: Job) -> nn.Module:
 def train(
     model: nn.Module, job: Job, epochs: int, optimizer: MakeOptimizer | None = None, progress: Progress = silent
 ) -> nn.Module:
-    """Train a model in place by the job's recipe and seed.
+    """Train a model in place with the job's recipe and seed.
 
     Args:
         model: to train; in evaluation mode afterwards.
-        job: has the labelled data and the recipe.
-        epochs: in the place of the recipe's.
-        optimizer: see `finetune`.
+        job: names the labelled data and the recipe.
+        epochs: replace the epochs of the recipe.
+        optimizer: makes the optimizer; see `finetune`.
         progress: wraps the epochs.
 
     Returns:
         The model.
 
     Raises:
-        SecateursError: of the kind that `finetune` raises.
+        SecateursError: as raised by `finetune`.
     """
     data, validation = job.labelled()
     recipe = dataclasses.replace(job.recovery, epochs=epochs)
@@ -141,7 +141,7 @@ def train(
 
 
 def trained(model: nn.Module, job: Job, epochs: int) -> nn.Module:
-    """A trained copy; see `train`."""
+    """Train a copy of a model; see `train`."""
     return train(_copied(model), job, epochs)
 
 

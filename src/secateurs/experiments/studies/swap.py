@@ -1,4 +1,4 @@
-"""The same network with other non-linearities."""
+"""Replacing the activations of a network."""
 
 from __future__ import annotations
 
@@ -20,65 +20,65 @@ ACTIVATIONS: Mapping[str, Callable[[], nn.Module]] = {
     "gelu": nn.GELU,
     "silu": nn.SiLU,
 }
-"""What is swapped in, by name."""
+"""The activations that can be put in, by name."""
 
 SWAPPED = (nn.ReLU, nn.ReLU6, nn.LeakyReLU, nn.PReLU, nn.ELU, nn.GELU, nn.SiLU, nn.Mish, nn.Hardswish)
-"""What is swapped out."""
+"""The modules that are replaced."""
 
 OPERATORS = {"relu", "hardtanh", "leaky_relu", "_prelu_kernel", "elu", "gelu", "silu", "mish", "hardswish", "celu"}
-"""What modules of these kinds, and functions in their place, come down to in ATen."""
+"""The ATen operators of these modules and of the equivalent functions."""
 
 
-def swapped(model: nn.Module, activation: str, call: Call) -> nn.Module:
-    """A copy in which every module that is a non-linearity of the kind of ReLU is another one.
+def swap_activations(model: nn.Module, activation: str, call: Call) -> nn.Module:
+    """Copy a model and replace every activation module of the kinds in `SWAPPED`.
 
     Args:
-        model: stays as it is.
+        model: is not changed.
         activation: one of `ACTIVATIONS`.
-        call: runs the model, to see whether there are others that are no modules.
+        call: a call of the model, which shows activations that are not modules.
 
     Raises:
-        ModelError: the model has no such module, or calls a non-linearity as a function, which cannot be swapped.
+        ModelError: the model has no such module, or calls an activation as a function, which cannot be replaced.
     """
     bare = _replaced(model, nn.Identity)
     finder = _Finder()
     with evaluating(bare), finder.modules, finder:
         call.run(bare)
-    if finder.found:
+    if finder.calls:
         raise ModelError(
-            f"the activations of {type(model).__name__} cannot be swapped: it calls {', '.join(finder.found)} as a "
-            "function; make it a module in __init__ (self.act = nn.ReLU()) and call that"
+            f"the activations of {type(model).__name__} cannot be replaced: it calls {', '.join(finder.calls)} as a "
+            "function; make it a module in __init__ (self.act = nn.ReLU()) and call the module"
         )
     return _replaced(model, ACTIVATIONS[activation])
 
 
 class _Finder(TorchDispatchMode):
-    """Notes the operators that are non-linearities, and the module that calls them."""
+    """Collects the calls of activation operators, with the calling module."""
 
     def __init__(self):
         super().__init__()
         self.modules = ModuleTracker()
-        self.found: list[str] = []
+        self.calls: list[str] = []
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         name = func.overloadpacket.__name__.removesuffix("_")
         if name in OPERATORS:
             where = max(self.modules.parents - {"Global"}, key=len).partition(".")[2]
-            self.found.append(f"{name} in {repr(where) if where else 'its own forward'}")
+            self.calls.append(f"{name} in {repr(where) if where else 'forward of the model itself'}")
         return func(*args, **(kwargs or {}))
 
 
 def _replaced(model: nn.Module, new: Callable[[], nn.Module]) -> nn.Module:
     copy = rebuild(model, lambda _, tensor: tensor.clone())
-    found = [
+    places = [
         (parent, name)
         for parent in copy.modules()
         for name, module in parent.named_children()
         if isinstance(module, SWAPPED)
     ]
-    if not found:
+    if not places:
         kinds = ", ".join(kind.__name__ for kind in SWAPPED)
-        raise ModelError(f"{type(model).__name__} has no activation that is a module ({kinds}), so nothing to swap")
-    for parent, name in found:
+        raise ModelError(f"{type(model).__name__} has no activation module ({kinds}), so there is nothing to replace")
+    for parent, name in places:
         setattr(parent, name, new())
     return copy

@@ -1,4 +1,4 @@
-"""How many threads a study takes."""
+"""How many threads a study uses."""
 
 from __future__ import annotations
 
@@ -12,16 +12,16 @@ TINY = 1_000_000  # parameters
 
 
 @contextmanager
-def one_thread(tiny: bool = True) -> Iterator[None]:
-    """Where tensors are tiny, several threads mostly wait for each other, and round otherwise."""
+def one_thread(enabled: bool = True) -> Iterator[None]:
+    """Use one thread: for tiny tensors several mostly wait for each other, and they round differently."""
     before = torch.get_num_threads()
-    torch.set_num_threads(1 if tiny else before)
+    torch.set_num_threads(1 if enabled else before)
     try:
         yield
     finally:
         torch.set_num_threads(before)
 
 
-def tiny(model: nn.Module) -> bool:
+def is_tiny(model: nn.Module) -> bool:
     """Whether one thread is fastest for a model."""
-    return sum(its.numel() for its in model.parameters()) < TINY
+    return sum(parameter.numel() for parameter in model.parameters()) < TINY
