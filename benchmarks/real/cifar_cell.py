@@ -13,10 +13,10 @@ from benchmarks.real import peer
 from benchmarks.real.data import Batches, batches, cifar10, training
 from benchmarks.real.record import Figures, Settings
 from benchmarks.real.stages import compensated, recalibrated
-from benchmarks.zoo.measure import wrong
 from secateurs.budgets import Scope
 from secateurs.observe.observe import Observations, observe
 from secateurs.surgery.compensate import compensation_statistics
+from tests.support.oracle import wrong
 
 BATCH = 128
 WHOLE = "as it comes"

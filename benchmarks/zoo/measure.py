@@ -17,7 +17,7 @@ from typing import Any
 from urllib.parse import quote
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 import secateurs as sc
 from benchmarks.zoo import BY_NAME
@@ -29,12 +29,13 @@ from secateurs.structure.structure import Structure
 from secateurs.surgery.apply import apply_and_report
 from secateurs.surgery.cut import cut
 from secateurs.surgery.stale_attributes import SizeAttributes, assign
+from tests.support.oracle import run_model, wrong
 
 LIMIT_S = 120
 
 
 def measure(name: str) -> dict[str, Any]:
-    """Everything about one model, ours first."""
+    """Measure one model: Secateurs first, then Torch-Pruning."""
     torch.set_num_threads(1)
     torch.manual_seed(0)
     tiny = nn.Sequential(nn.Linear(2, 4), nn.Linear(4, 2))
@@ -51,7 +52,7 @@ def measure(name: str) -> dict[str, Any]:
 
 
 def measure_ours(model: nn.Module, inputs: Any) -> dict[str, Any]:
-    """What the table says of Secateurs alone."""
+    """The figures of Secateurs alone."""
     structure, seconds = best(lambda: sc.trace(model, inputs, kinds="all"))
     return _ours(model, inputs, structure, seconds)
 
@@ -78,18 +79,18 @@ def _ours(model: nn.Module, inputs: Any, structure: Structure, trace_s: float) -
 
 
 def cut_only(model: nn.Module, plan: Plan, structure: Structure) -> nn.Module:
-    """What `operate` does once it knows that a cut is right."""
+    """Cut a model without verification."""
     small = cut(model, structure.keep_masks(plan.keep))
     assign(small, SizeAttributes(model, structure).changes(plan.widths, {}))
     return small
 
 
 def _torch_pruning(model: nn.Module, inputs: Any, structure: Structure) -> dict[str, Any]:
-    """Torch-Pruning's generic path: L1, half of every layer, everything that makes the model's outputs ignored."""
+    """Torch-Pruning's generic path: L1, half of every layer, without the layers that make the outputs of the model."""
     outputs = {name for name, reason in structure.frozen.items() if reason == "model output"}
     small, seconds = best(lambda: prune_by_torch_pruning(copy.deepcopy(model), inputs, outputs))
-    shapes = [t.shape for t in _run(small, inputs)]
-    if shapes != [t.shape for t in _run(model, inputs)]:
+    shapes = [t.shape for t in run_model(small, inputs)]
+    if shapes != [t.shape for t in run_model(model, inputs)]:
         raise ValueError("other output shapes")
     params = sum(p.numel() for p in small.parameters()) / sum(p.numel() for p in model.parameters())
     exact = {
@@ -105,7 +106,7 @@ def _torch_pruning(model: nn.Module, inputs: Any, structure: Structure) -> dict[
 
 
 def prune_by_torch_pruning(model: nn.Module, inputs: Any, ignored: set[str]) -> nn.Module:
-    """Half of every layer by L1, in place, but for the layers named."""
+    """Remove half of every layer by L1, in place, except for the ignored layers."""
     import torch_pruning as tp
 
     modules = dict(model.named_modules())
@@ -119,57 +120,6 @@ def prune_by_torch_pruning(model: nn.Module, inputs: Any, ignored: set[str]) -> 
     )
     pruner.step()
     return model
-
-
-def wrong(model: nn.Module, inputs: Any, prune: Callable[[nn.Module, Any], nn.Module]) -> str | None:
-    """Prune a twin whose weights all differ; say how it differs from the dense twin with the rest set to zero.
-
-    Trusts no bookkeeping: which weights were kept is read from the pruned model's values. In float64, to 1e-9 of the
-    largest output; in float32, to 1e-4, where the model does not run in float64.
-    """
-    dense, inputs, tolerance = copy.deepcopy(model).double(), _double(inputs), 1e-9
-    try:
-        _run(dense, inputs)
-    except RuntimeError:
-        dense, inputs, tolerance = dense.float(), _double(inputs, torch.float32), 1e-4
-    generator = torch.Generator().manual_seed(1)
-    with torch.no_grad():
-        for p in dense.parameters():
-            p.add_(torch.rand(p.shape, generator=generator, dtype=p.dtype) * 1e-6)
-    small = prune(copy.deepcopy(dense), inputs)
-    kept = dict(small.named_parameters(remove_duplicate=False))
-    with torch.no_grad():
-        for name, p in dense.named_parameters():
-            if name not in kept:  # Torch-Pruning may replace a module
-                return f"parameter {name} is gone"
-            if p.shape != kept[name].shape:
-                p[~_kept(p, kept[name])] = 0
-    for a, b in zip(_run(small, inputs), _run(dense, inputs), strict=True):
-        if a.shape != b.shape:
-            return f"shapes {list(a.shape)}, {list(b.shape)}"
-        if a.is_floating_point() and a.numel():
-            scale = float(b.nan_to_num().abs().max()) or 1.0
-            error = float((a - b).nan_to_num().abs().max()) / scale
-            if error > tolerance:
-                return f"{error:.1e}"
-    return None
-
-
-def _kept(values: Tensor, kept: Tensor) -> Tensor:
-    """Which entries of `values`, all different, occur in `kept`, which is smaller: a mask of the shape of `values`.
-
-    As a rule whole slices were taken in their order. Then the first entry's neighbours along each dimension tell which,
-    and what they tell is compared with all of `kept`. Otherwise every single value is looked up.
-    """
-    found = (values == kept.flatten()[0]).nonzero()
-    mask = torch.ones((), dtype=torch.bool)
-    for dim in range(values.ndim if len(found) == 1 else 0):
-        line = values[tuple(slice(None) if d == dim else at for d, at in enumerate(found[0]))]
-        its = kept[tuple(slice(None) if d == dim else 0 for d in range(kept.ndim))]
-        mask = mask.unsqueeze(-1) & torch.isin(line, its)
-    if mask.shape == values.shape and torch.equal(values[mask], kept.flatten()):
-        return mask
-    return torch.isin(values, kept)
 
 
 def _exact(structure: Structure, plan: Plan) -> Plan:
@@ -190,7 +140,7 @@ def _in_the_way(dense: Structure, left: Structure) -> str:
 
 
 def _backward(small: nn.Module, dense: nn.Module, inputs: Any) -> str | None:
-    """How the backward pass of the cut model fails, if that of the dense one does not."""
+    """The error of the backward pass of the pruned model, if the dense model has none."""
     for model in (copy.deepcopy(dense), small):
         try:
             outputs = outputs_of(as_call(inputs).run(model))
@@ -200,19 +150,8 @@ def _backward(small: nn.Module, dense: nn.Module, inputs: Any) -> str | None:
     return None
 
 
-def _run(model: nn.Module, inputs: Any) -> list[Tensor]:
-    torch.manual_seed(0)
-    with torch.no_grad():
-        return list(outputs_of(as_call(inputs).run(model.eval())))
-
-
-def _double(inputs: Any, dtype: torch.dtype = torch.float64) -> Any:
-    call = as_call(inputs).map(lambda t: t.to(dtype) if t.is_floating_point() else t)
-    return call.kwargs or call.args
-
-
 def _forward_seconds(model: nn.Module, inputs: Any) -> float:
-    return median(_timed(lambda: _run(model, inputs))[1] for _ in range(4))
+    return median(_timed(lambda: run_model(model, inputs))[1] for _ in range(4))
 
 
 def _timed(action: Callable[[], Any]) -> tuple[Any, float]:
@@ -228,11 +167,11 @@ def best(action: Callable[[], Any]) -> tuple[Any, float]:
 
 
 class TooLate(BaseException):
-    """The limit has passed; not an Exception, so that nobody takes it for a fault of the model."""
+    """The time limit has passed. This is no Exception, so that no handler of model errors catches it."""
 
 
 def within_limit(action: Callable[[], dict[str, Any]]) -> dict[str, Any]:
-    """What the action returns, or its error; an error too if it is not done in time."""
+    """The result of the action, or its error; exceeding the time limit is an error."""
     signal.signal(signal.SIGALRM, _too_late)
     signal.alarm(LIMIT_S)
     try:

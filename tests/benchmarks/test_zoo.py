@@ -20,6 +20,8 @@ from benchmarks.zoo.use import NAMES as USED
 from benchmarks.zoo.use import WAYS
 from benchmarks.zoo.use import measure as use
 
+pytestmark = pytest.mark.slow
+
 LIBRARIES = """
     mobilenet_v3_small squeezenet1_1 resnet10t convnext_atto ghostnet_050 mixnet_s levit_128s vit_tiny_patch16_224
     BertForSequenceClassification DistilBertForSequenceClassification RobertaForSequenceClassification
