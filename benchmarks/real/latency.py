@@ -30,7 +30,7 @@ from benchmarks.real.experiment import Experiment
 from benchmarks.real.record import Figures, Line, Settings
 from benchmarks.real.tables import Column, mean, setting, table
 from benchmarks.shared import SHARED
-from secateurs.evaluate.latency import in_turns
+from secateurs.evaluate.latency import median_times
 
 SEEDS = (0, 1, 2)
 SECONDS = 20.0
@@ -62,7 +62,7 @@ def measure(settings: Settings) -> Figures:
         actions = [RUNTIMES[settings["runtime"]](model, x, Path(scratch) / str(k)) for k, model in enumerate(models)]
         for model, action in zip(models, actions, strict=True):
             torch.testing.assert_close(torch.as_tensor(action()), model(x), rtol=1e-3, atol=1e-3)
-        seconds = in_turns(actions, SECONDS)
+        seconds = median_times(actions, SECONDS)
     costs = [sc.cost(model, x[:1]) for model in models]
     figures = {"dense": seconds[0], "macs": costs[0].macs}
     for multiple, its, spent in zip(MULTIPLES, costs[1:], seconds[1:], strict=True):

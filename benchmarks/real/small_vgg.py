@@ -11,7 +11,7 @@ from torch import nn
 
 import secateurs as sc
 from benchmarks.real.data import cifar10, training
-from secateurs.utils.atomic_write import whole
+from secateurs.utils.atomic_write import atomic_path
 from secateurs.utils.restore import rng
 
 WIDTHS = (16, "pool", 32, "pool", 64, 64, "pool", 64)
@@ -54,6 +54,6 @@ def trained(activation: str, images: int, epochs: int, seed: int) -> nn.Module:
         model.load_state_dict(safetensors.torch.load_file(path))
         return model
     train(model, from_scratch(epochs), images, seed)
-    with whole(path) as temporary:
+    with atomic_path(path) as temporary:
         safetensors.torch.save_file(model.state_dict(), temporary)
     return model

@@ -39,7 +39,7 @@ REMOTE = {"model_type": "ours", "architectures": ["OurLM"], "auto_map": {"AutoCo
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        ({"quantization_config": {"quant_method": "gptq", "bits": 4}}, "is quantised .*names gptq"),
+        ({"quantization_config": {"quant_method": "gptq", "bits": 4}}, "is quantized .*names gptq"),
         ({"architectures": ["OurLM"]}, "is a OurLM, which transformers does not have"),
         ({"n_inner": 99}, "no weights of the right shape for transformer.h.0.mlp.c_fc.bias"),
         (REMOTE, "only where --trust-remote-code says so"),
@@ -94,6 +94,7 @@ def prune(monkeypatch, place, out, model, spec, *more, code=0):
     command(monkeypatch, "prune", *of, "--budget", "params:0.9", "--lr", "0.05", "--quiet", *more, code=code)
 
 
+@pytest.mark.slow
 def test_a_decoder_is_pruned_and_recovered_by_the_command(monkeypatch, place, tmp_path):
     spec = f"text:{place / 'plain.txt'}"
     prune(monkeypatch, place, tmp_path / "run", "gpt", spec, "--length", "8", "--epochs", "1", "--validation", "0.2")
@@ -112,6 +113,7 @@ def test_a_decoder_is_pruned_and_recovered_by_the_command(monkeypatch, place, tm
     assert again == pytest.approx(outcome.quality["recovered"], rel=1e-6)
 
 
+@pytest.mark.slow
 def test_an_encoder_is_pruned_and_recovered_by_the_command(monkeypatch, place, tmp_path):
     spec = f"tsv:{place / 'pairs.tsv'}"
     prune(monkeypatch, place, tmp_path / "run", "bert", spec, "--epochs", "1", "--criterion", "taylor")
@@ -162,6 +164,7 @@ def test_without_a_network_a_name_of_the_hub_fails_soon(monkeypatch):
     assert time.monotonic() - begin < 10
 
 
+@pytest.mark.slow
 def test_a_run_on_text_that_is_killed_goes_on_to_the_same_end(monkeypatch, place, tmp_path):
     of = [f"hf:{place / 'gpt'}", "--data", f"text:{place / 'plain.txt'}", "--length", "8", "--batch-size", "8"]
     how = ["--budget", "params:0.9", "--kinds", "neuron", "--epochs", "4", "--validation", "0.2", "--quiet"]

@@ -3,6 +3,7 @@
 import json
 import os
 import stat
+import sys
 
 import pytest
 import torch
@@ -254,7 +255,8 @@ def test_a_directory_that_cannot_be_written(saved, tmp_path):
 def test_a_save_that_fails_midway_leaves_the_old_one(saved, monkeypatch):
     directory, result = saved
     before = {p.name: p.read_bytes() for p in directory.iterdir()}
-    monkeypatch.setattr("secateurs.persist.save.digest", lambda path: (_ for _ in ()).throw(OSError("disk full")))
+    module = sys.modules["secateurs.persist.save"]  # the package exports a function of the same name
+    monkeypatch.setattr(module, "digest", lambda path: (_ for _ in ()).throw(OSError("disk full")))
     with pytest.raises(PersistError, match="disk full"):
         result.save(directory, overwrite=True)
     assert {p.name: p.read_bytes() for p in directory.iterdir()} == before

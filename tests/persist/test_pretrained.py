@@ -126,6 +126,7 @@ def test_heads_that_do_not_divide_the_hidden_size_are_refused_in_the_words_of_th
     again.save_pretrained(tmp_path / "four")
 
 
+@pytest.mark.slow
 def test_what_no_field_tells_is_refused_with_what_to_keep_and_the_rest_is_not_blamed(tmp_path):
     result, _ = pruned("BertForSequenceClassification", None)
     message = refusal(result, tmp_path)
@@ -163,6 +164,7 @@ def test_a_decoder_is_cut_uniformly_by_default_and_can_be_saved(rounds, tmp_path
     assert reference.config.intermediate_size < 96
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("options", [[], ["--no-uniform"]], ids=["uniform", "not uniform"])
 def test_the_command_line_saves_for_from_pretrained_where_it_can_and_says_so(options, tmp_path):
     model, _ = build("LlamaForCausalLM", **BODY)

@@ -94,5 +94,5 @@ def test_adapters_and_patience(batches):
 
 def test_peft_that_is_not_there(batches, monkeypatch):
     monkeypatch.setitem(__import__("sys").modules, "peft", None)
-    with pytest.raises(UsageError, match=r"pip install secateurs\[lora\]"):
+    with pytest.raises(UsageError, match=r"pip install 'secateurs\[lora\]"):
         sc.finetune(Mixed(), batches, RECIPE)

@@ -22,7 +22,7 @@ from secateurs.data.call import Call
 from secateurs.errors import DataError, ModelError, UsageError
 from secateurs.training.history import History
 from secateurs.training.objective import Objective
-from secateurs.training.optimizer import optimizer_of, schedule_of
+from secateurs.training.optimizer import make_optimizer, make_schedule
 from secateurs.training.recover import recover
 
 
@@ -77,8 +77,8 @@ def test_json_is_read_strictly(text):
 
 
 def rates(recipe, total, start=0):
-    optimizer = optimizer_of(recipe, [nn.Parameter(torch.zeros(1))])
-    schedule, found = schedule_of(recipe, optimizer, total, start), []
+    optimizer = make_optimizer(recipe, [nn.Parameter(torch.zeros(1))])
+    schedule, found = make_schedule(recipe, optimizer, total, start), []
     for _ in range(total - start):
         found.append(optimizer.param_groups[0]["lr"])
         optimizer.step()

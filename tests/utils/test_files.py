@@ -4,7 +4,7 @@ import os
 
 import pytest
 
-from secateurs.utils.atomic_write import whole, write_whole
+from secateurs.utils.atomic_write import atomic_path, atomic_write_text
 
 
 def content(path):
@@ -12,7 +12,7 @@ def content(path):
 
 
 def put(path, directory, text, then=lambda: None):
-    with whole(path) as new:
+    with atomic_path(path) as new:
         if directory:
             new.mkdir()
             (new / "a").write_text(text)
@@ -49,8 +49,8 @@ def test_whatever_goes_wrong_the_old_stays(when, directory, tmp_path, monkeypatc
 
 
 def test_a_file_does_not_take_the_place_of_nothing(tmp_path):
-    with pytest.raises(FileNotFoundError), whole(tmp_path / "path"):
+    with pytest.raises(FileNotFoundError), atomic_path(tmp_path / "path"):
         pass
     assert not list(tmp_path.iterdir())
-    write_whole(tmp_path / "path", "ä")
+    atomic_write_text(tmp_path / "path", "ä")
     assert (tmp_path / "path").read_bytes() == "ä".encode()

@@ -63,7 +63,7 @@ class Batch:
         return DataError(f"the model refused batch {self.index} ({self.call.describe()}): {error}")
 
 
-class Batches(Iterator[Batch]):
+class BatchIterator(Iterator[Batch]):
     """Batches, one after the other; `operator.length_hint` tells how many, where the data has a length."""
 
     def __init__(self, data: Iterable[Any]):
@@ -77,7 +77,7 @@ class Batches(Iterator[Batch]):
         return len(self._data) if isinstance(self._data, Sized) else NotImplemented
 
 
-def batches(data: Iterable[Any]) -> Batches:
+def batches(data: Iterable[Any]) -> BatchIterator:
     """Each item of `data` as a `Batch`.
 
     An item is a tensor, a dict of keyword arguments, (inputs, targets), or (inputs,); `inputs` is what
@@ -86,7 +86,7 @@ def batches(data: Iterable[Any]) -> Batches:
     Raises:
         DataError: `data` is not iterable, holds no batch, or holds an item of another form.
     """
-    return Batches(data)
+    return BatchIterator(data)
 
 
 def _batches(data: Iterable[Any]) -> Iterator[Batch]:

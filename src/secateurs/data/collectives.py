@@ -17,8 +17,8 @@ N = TypeVar("N", int, float, Tensor)
 
 
 def errors_on_all_ranks(data: Any) -> AbstractContextManager[None]:
-    """For work on a rank's own part: an error on one rank is raised on all, as a DataError; see `Shard.together`."""
-    return data.together() if isinstance(data, Shard) else nullcontext()
+    """Raise an error of one rank on all ranks, as a DataError; see `Shard.errors_on_all`."""
+    return data.errors_on_all() if isinstance(data, Shard) else nullcontext()
 
 
 def gather_ranks(data: Any, value: T) -> list[T]:
@@ -35,7 +35,7 @@ def first_rank_data(data: Any) -> Any:
     """Data whose first batch is that of all data, on every rank: for a shard, what rank 0 reads first."""
     if not isinstance(data, Shard):
         return data
-    with data.together():
+    with data.errors_on_all():
         first = list(islice(data, 1))  # on every rank, lest their generators get out of step
     return data.gather(first if data.rank == 0 else [])[0]
 
@@ -47,7 +47,7 @@ def check_ranks_agree(data: Any, value: str, what: str) -> None:
         UsageError: naming `what`, and the ranks whose text differs from that of rank 0.
     """
     if isinstance(data, Shard):
-        data.agree(value, what)
+        data.check_agreement(value, what)
 
 
 def check_same_weights(data: Any, model: nn.Module) -> None:
@@ -58,4 +58,4 @@ def check_same_weights(data: Any, model: nn.Module) -> None:
     """
     if isinstance(data, Shard):
         sums = (float(p.detach().sum(dtype=torch.float64)) for p in model.parameters() if p.is_floating_point())
-        data.agree(" ".join(f"{its:.6g}" for its in sums), "model")
+        data.check_agreement(" ".join(f"{its:.6g}" for its in sums), "model")

@@ -18,7 +18,7 @@ from secateurs.errors import DataError, UsageError
 
 T = TypeVar("T")
 
-LOADING = (
+LOADER_OPTIONS = (
     "num_workers", "collate_fn", "pin_memory", "timeout", "worker_init_fn", "multiprocessing_context", "generator",
     "prefetch_factor", "in_order",
 )  # fmt: skip
@@ -26,7 +26,7 @@ LOADING = (
 
 
 @dataclass(frozen=True)
-class Slice:
+class BatchRange:
     """Some items, one after the other, of what can be iterated again."""
 
     items: Any
@@ -38,8 +38,8 @@ class Slice:
     def loader(self) -> DataLoader:
         """The slice of a DataLoader as a loader, which does not read the other batches."""
         whole = self.items
-        options = {name: getattr(whole, name) for name in LOADING}
-        return DataLoader(whole.dataset, batch_sampler=Slice(whole.batch_sampler, self.numbers), **options)  # type: ignore[arg-type]
+        options = {name: getattr(whole, name) for name in LOADER_OPTIONS}
+        return DataLoader(whole.dataset, batch_sampler=BatchRange(whole.batch_sampler, self.numbers), **options)  # type: ignore[arg-type]
 
 
 @dataclass(frozen=True)
@@ -91,7 +91,7 @@ class Shard:
     def __iter__(self) -> Iterator[Any]:
         if self.split:
             return iter(self.data)
-        part = Slice(self.data, self.part)
+        part = BatchRange(self.data, self.part)
         sampled = type(self.data) is DataLoader and not isinstance(self.data.dataset, IterableDataset)
         return iter(part.loader() if sampled and self.data.batch_sampler is not None else part)
 
@@ -108,7 +108,7 @@ class Shard:
         distributed.all_gather_object(found, sent, self.group)
         return tree_map_only(Tensor, lambda t: t.to(device), found)
 
-    def agree(self, value: str, what: str) -> None:
+    def check_agreement(self, value: str, what: str) -> None:
         """See that all ranks hold the same text.
 
         Raises:
@@ -122,7 +122,7 @@ class Shard:
             )
 
     @contextmanager
-    def together(self) -> Iterator[None]:
+    def errors_on_all(self) -> Iterator[None]:
         """An error within on one rank is raised on all, lest they wait for each other for ever.
 
         Raises:
@@ -170,9 +170,9 @@ def shard(data: Iterable[Any], group: Any = None, *, split: bool = False) -> Sha
         raise UsageError("this process is not in the group that the data is to be spread over")
     if split:
         return made
-    with made.together():
+    with made.errors_on_all():
         order, made = _order(data), replace(made, split=False)
-    made.agree(f"{len(made.data)} batches, {order}", "length or order of its data")
+    made.check_agreement(f"{len(made.data)} batches, {order}", "length or order of its data")
     return made
 
 

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from secateurs.errors import ModelError
-from secateurs.evaluate.latency import in_turns
+from secateurs.evaluate.latency import median_times
 from secateurs.utils import device_of, evaluating
 
 
@@ -36,11 +36,11 @@ def tokens_per_second(
             if not callable(getattr(model, "generate", None)):
                 raise ModelError(f"a {type(model).__name__} has no method generate")
             stack.enter_context(evaluating(model))
-        times = in_turns([_writing(model, prompt, new_tokens) for model in models], seconds)
+        times = median_times([_generation(model, prompt, new_tokens) for model in models], seconds)
     return [len(prompt) * new_tokens / time for time in times]
 
 
-def _writing(model: Any, prompt: Tensor, new_tokens: int) -> Callable[[], None]:
+def _generation(model: Any, prompt: Tensor, new_tokens: int) -> Callable[[], None]:
     inputs = prompt.to(device_of(model))
     end = getattr(model.generation_config, "pad_token_id", None)
     how = {"attention_mask": torch.ones_like(inputs), "pad_token_id": 0 if end is None else end, "do_sample": False}

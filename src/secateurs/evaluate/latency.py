@@ -31,10 +31,10 @@ def latencies(models: Sequence[nn.Module], example_inputs: Any, seconds: float =
     with ExitStack() as stack:
         for model in models:
             stack.enter_context(evaluating(model))
-        return in_turns([partial(call.to(device_of(model)).run, model) for model in models], seconds)
+        return median_times([partial(call.to(device_of(model)).run, model) for model in models], seconds)
 
 
-def in_turns(actions: Sequence[Callable[[], Any]], seconds: float) -> list[float]:
+def median_times(actions: Sequence[Callable[[], Any]], seconds: float) -> list[float]:
     """Median seconds of each action; they take turns.
 
     Args:

@@ -12,7 +12,7 @@ from torch.nn import functional
 from secateurs.data import Batch, batches, errors_on_all_ranks, first_batch, logits_of, sum_over_ranks
 from secateurs.errors import DataError
 from secateurs.huggingface import task_of
-from secateurs.huggingface.text import IGNORED, Windows, loader
+from secateurs.huggingface.text import IGNORE_INDEX, Windows, loader
 from secateurs.utils import Progress, device_of, evaluating, silent
 
 
@@ -82,7 +82,7 @@ def _losses(model: nn.Module, batch: Batch, shift: bool) -> Tensor:
         )
     if shift:
         logits, labels = logits[:, :-1], labels[:, 1:]
-    predicted = labels != IGNORED
+    predicted = labels != IGNORE_INDEX
     logits = logits[predicted]
     wide = logits.to(torch.promote_types(logits.dtype, torch.float32))
     return functional.cross_entropy(wide, labels[predicted], reduction="none")

@@ -11,7 +11,7 @@ from torch.func import functional_call
 from secateurs.data import Batch, Loss, batches, errors_on_all_ranks, logits_of, loss_of, sum_over_ranks
 from secateurs.errors import DataError
 from secateurs.huggingface import task_of
-from secateurs.huggingface.text import IGNORED
+from secateurs.huggingface.text import IGNORE_INDEX
 from secateurs.utils import Progress, device_of, evaluating, silent
 
 
@@ -87,4 +87,4 @@ def _terms(model: nn.Module, batch: Batch) -> int:
     if not isinstance(labels, Tensor) or labels.is_floating_point():
         return batch.size
     shift = batch.targets is None and labels.ndim == 2 and task_of(type(model).__name__) == "causal"
-    return int((labels[:, 1:] if shift else labels).ne(IGNORED).sum())
+    return int((labels[:, 1:] if shift else labels).ne(IGNORE_INDEX).sum())

@@ -20,7 +20,7 @@ from secateurs.experiments.job import Job
 from secateurs.experiments.report import Comparison, write_report
 from secateurs.experiments.summary import measure
 from secateurs.experiments.workers import Cell, Execute
-from secateurs.utils import Progress, environment, whole, write_whole
+from secateurs.utils import Progress, atomic_path, atomic_write_text, environment
 
 CONTROLS = ("l1", "random")
 """In every sweep: a criterion that does not beat these is not worth its name."""
@@ -130,17 +130,17 @@ class Sweep:
                 raise PersistError(f"{directory} exists already, and is no comparison; choose another")
             self._share(directory)
             record = {"command": command, "sweep": json.loads(asked), "versions": environment()}
-            write_whole(directory / RECORD, json.dumps(record, indent=1) + "\n")
+            atomic_write_text(directory / RECORD, json.dumps(record, indent=1) + "\n")
         except (OSError, ValueError) as error:
             raise PersistError(f"the comparison cannot be kept in {directory}: {error}") from error
 
     def _share(self, directory: Path) -> None:
         """Write what is the same for all cells: the dense weights, and what is measured of them."""
         dense, test = self.job.dense(), self.job.tested()
-        with whole(directory / DENSE) as new:
+        with atomic_path(directory / DENSE) as new:
             safetensors.torch.save_model(dense, str(new))
         figures = {} if test is None else measure(test)(dense)
-        write_whole(directory / FIGURES, json.dumps(figures) + "\n")
+        atomic_write_text(directory / FIGURES, json.dumps(figures) + "\n")
         del dense
         if torch.accelerator.is_available():
             torch.accelerator.empty_cache()  # the cells' processes want the memory

@@ -5,9 +5,9 @@ from __future__ import annotations
 from torch import Tensor, nn
 
 from secateurs.data import Call
-from secateurs.huggingface.text import IGNORED
+from secateurs.huggingface.text import IGNORE_INDEX
 
-FED = ("decoder_input_ids", "decoder_inputs_embeds")
+DECODER_INPUTS = ("decoder_input_ids", "decoder_inputs_embeds")
 
 
 def add_decoder_inputs(model: nn.Module, call: Call) -> Call:
@@ -22,9 +22,9 @@ def add_decoder_inputs(model: nn.Module, call: Call) -> Call:
     """
     shifted = getattr(model, "prepare_decoder_input_ids_from_labels", None)
     labels = call.kwargs.get("labels")
-    given = any(call.kwargs.get(name) is not None for name in FED)
+    given = any(call.kwargs.get(name) is not None for name in DECODER_INPUTS)
     if shifted is None or given or not isinstance(labels, Tensor) or labels.ndim != 2:
         return call
-    counted = labels.ne(IGNORED).long().flip(1).cummax(1).values.flip(1)
+    counted = labels.ne(IGNORE_INDEX).long().flip(1).cummax(1).values.flip(1)
     made = {"decoder_input_ids": shifted(labels), "decoder_attention_mask": counted}
     return Call(call.args, {**made, **{name: its for name, its in call.kwargs.items() if its is not None}})

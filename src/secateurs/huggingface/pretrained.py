@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
 import logging
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -19,7 +18,7 @@ from torch import Tensor, nn
 
 from secateurs.errors import ModelError
 from secateurs.huggingface.tasks import Task, task_of
-from secateurs.utils import refuse_quantised_config, require
+from secateurs.utils import refuse_quantized_config, require
 
 UNTRUSTED = "; code that comes with a model is run only where --trust-remote-code says so"
 
@@ -44,13 +43,13 @@ class Pretrained:
         """The configuration.
 
         Raises:
-            ModelError: there is none, or it is that of a quantised model.
+            ModelError: there is none, or it is that of a quantized model.
             UsageError: transformers is not installed.
         """
         if Path(self.path).is_dir() and not (Path(self.path) / "config.json").is_file():
             raise ModelError(f"{self.path} holds no config.json: give a directory that save_pretrained wrote")
         config = self._read(_transformers().AutoConfig.from_pretrained, "configuration")
-        refuse_quantised_config(config, f"the model of {self.path}")
+        refuse_quantized_config(config, f"the model of {self.path}")
         return config
 
     @property
@@ -71,7 +70,7 @@ class Pretrained:
         """
         return self._whole()
 
-    def hollow(self, folder: Path) -> tuple[nn.Module, Mapping[str, Tensor]]:
+    def without_weights(self, folder: Path) -> tuple[nn.Module, Mapping[str, Tensor]]:
         """The model without its parameters, which are on the meta device, and what they are, read when asked for.
 
         Args:
@@ -187,9 +186,7 @@ def _is_name(path: str) -> bool:
 
 def _reachable() -> bool:
     """Whether the hub answers, or a proxy is there to ask; if not, transformers would try for half a minute."""
-    from huggingface_hub import constants
-
-    hub = urlsplit(constants.ENDPOINT)
+    hub = urlsplit(require("huggingface_hub.constants", extra="hf").ENDPOINT)
     if hub.scheme in getproxies():
         return True
     try:
@@ -226,7 +223,7 @@ def _unannounced() -> Iterator[None]:
 @contextmanager
 def without_bars() -> Iterator[None]:
     """Without the progress bars of transformers, which would be printed."""
-    bars = importlib.import_module("transformers.utils.logging")
+    bars = require("transformers.utils.logging", extra="hf")
     shown = bars.is_progress_bar_enabled()
     bars.disable_progress_bar()
     try:

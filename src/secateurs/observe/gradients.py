@@ -19,7 +19,7 @@ from secateurs.data import (
     sum_over_ranks,
 )
 from secateurs.errors import DataError
-from secateurs.huggingface.text import IGNORED
+from secateurs.huggingface.text import IGNORE_INDEX
 from secateurs.utils import Progress, device_of, differentiating, silent
 
 PROBES = 100
@@ -136,7 +136,7 @@ def _uneven(labels: Any) -> bool:
     """Whether samples have different numbers of labels: then the mean over those is not the mean over samples."""
     if not isinstance(labels, Tensor) or labels.ndim < 2 or labels.is_floating_point():
         return False
-    counts = (labels != IGNORED).flatten(1).sum(1)
+    counts = (labels != IGNORE_INDEX).flatten(1).sum(1)
     return bool((counts != counts[0]).any())
 
 

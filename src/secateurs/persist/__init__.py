@@ -6,7 +6,7 @@ A saved model is a directory: `manifest.json` (what it is, and a digest of every
 
 from secateurs.persist.load import load
 from secateurs.persist.manifest import PLAN, WEIGHTS, Manifest, read_manifest
-from secateurs.persist.save import check_free, save, written
+from secateurs.persist.save import check_free, model_directory, save
 from secateurs.persist.save_pretrained import save_pretrained, write_pretrained
 
 __all__ = [
@@ -19,5 +19,5 @@ __all__ = [
     "save",
     "save_pretrained",
     "write_pretrained",
-    "written",
+    "model_directory",
 ]

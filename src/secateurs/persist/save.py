@@ -17,7 +17,7 @@ from secateurs.budgets import Plan
 from secateurs.errors import PersistError, PlanError
 from secateurs.persist.manifest import FORMAT, MANIFEST, PAGE, PLAN, WEIGHTS, Manifest, digest, read_manifest, seal
 from secateurs.surgery import Attributes, dropped
-from secateurs.utils import named_tensors, whole
+from secateurs.utils import atomic_path, named_tensors
 
 
 def save(
@@ -37,7 +37,7 @@ def save(
         PersistError: the directory exists (and is not a saved model that may be overwritten), or cannot be written.
     """
     tensors, aliases = _tensors(model)
-    with written(check_free(directory, overwrite)) as work:
+    with model_directory(check_free(directory, overwrite)) as work:
         safetensors.torch.save_file(tensors, work / WEIGHTS)
         plan.save(work / PLAN)
         manifest = Manifest(
@@ -58,14 +58,14 @@ def save(
 
 
 @contextmanager
-def written(directory: Path) -> Iterator[Path]:
+def model_directory(directory: Path) -> Iterator[Path]:
     """A directory to write into, which takes its place when everything is written, or vanishes.
 
     Raises:
         PersistError: something cannot be written.
     """
     try:
-        with whole(directory) as work:
+        with atomic_path(directory) as work:
             work.mkdir()
             yield work
     except (OSError, PlanError, SafetensorError, KeyError, RuntimeError) as error:

@@ -13,7 +13,7 @@ from secateurs.data import Call
 from secateurs.errors import PersistError, UsageError
 from secateurs.huggingface import without_bars
 from secateurs.persist.manifest import PLAN
-from secateurs.persist.save import check_free, written
+from secateurs.persist.save import check_free, model_directory
 from secateurs.structure import Structure
 from secateurs.surgery import TOLERANCE, difference, has_config, run_model, unsupported_widths
 from secateurs.utils import device_of, rng
@@ -65,7 +65,7 @@ def write_pretrained(
         raise PersistError(f"{kind} is no model of transformers: save it by result.save")
     if tokenizer is not None and not callable(getattr(tokenizer, "save_pretrained", None)):
         raise UsageError(f"a tokenizer or processor has save_pretrained, which a {type(tokenizer).__name__} has not")
-    with written(check_free(directory)) as work:
+    with model_directory(check_free(directory)) as work:
         try:
             with without_bars():
                 model.save_pretrained(work)  # type: ignore[operator]

@@ -19,7 +19,7 @@ from secateurs.structure.name_patterns import matching
 from secateurs.structure.structure import Structure
 from secateurs.structure.trace_record import TraceRecord
 from secateurs.structure.tracer import Tracer
-from secateurs.utils import device_of, evaluating, refuse_quantised
+from secateurs.utils import device_of, evaluating, refuse_quantized
 
 
 def trace(
@@ -44,7 +44,7 @@ def trace(
         The structure. Its `groups` can be pruned; `frozen` gives the reason for everything else.
 
     Raises:
-        ModelError: `model` is not a module, has no parameters or lazy ones, or is quantised.
+        ModelError: `model` is not a module, has no parameters or lazy ones, or is quantized.
         NoMatchError: an entry of `keep` matches nothing, or an entry of `kinds` is not a kind.
         TraceError: the model does not run on the inputs, or its outputs cannot be searched for tensors.
 
@@ -57,7 +57,7 @@ def trace(
         {'0.weight[1]': 'model input', '2': 'model output'}
     """
     device = device_of(model)
-    refuse_quantised(model)
+    refuse_quantized(model)
     if next(model.parameters(), None) is None:
         raise ModelError(f"{type(model).__name__} has no parameters, so there is nothing to prune")
     if any(is_lazy(tensor) for tensor in [*model.parameters(), *model.buffers()]):

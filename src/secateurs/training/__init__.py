@@ -3,7 +3,7 @@
 from secateurs.training.differentiation_loss import DifferentiationLoss, differentiation_loss
 from secateurs.training.epoch_seed import randomness
 from secateurs.training.finetune import check_training, finetune
-from secateurs.training.optimizer import MakeOptimizer, optimizer_of
+from secateurs.training.optimizer import MakeOptimizer, make_optimizer
 from secateurs.training.recalibrate import recalibrate, tracking_norms
 from secateurs.training.recipe import Recovery
 from secateurs.training.recover import Fit, recover
@@ -19,7 +19,7 @@ __all__ = [
     "check_training",
     "differentiation_loss",
     "finetune",
-    "optimizer_of",
+    "make_optimizer",
     "randomness",
     "recalibrate",
     "recover",

@@ -17,22 +17,22 @@ from torch import Tensor, nn
 from secateurs.errors import PersistError
 from secateurs.training.history import History
 from secateurs.training.recipe import Recovery
-from secateurs.utils import whole
+from secateurs.utils import atomic_path
 
-NAME = "checkpoint.safetensors"
+CHECKPOINT = "checkpoint.safetensors"
 HEADER = "secateurs"
 
 Scalar = bool | int | float | str | None
 
 
 @dataclass
-class State:
+class TrainingState:
     """Where a training stands.
 
     Attributes:
         history: of the epochs that are done.
         steps: of the learning rate schedule that are done.
-        model: what training changes, by name; see `changing`.
+        model: what training changes, by name; see `trained_tensors`.
         best: the same after the best epoch; empty where none is chosen.
         optimizer: its `state_dict`.
         scaler: that of the gradient scaler of fp16; empty otherwise.
@@ -63,12 +63,12 @@ class _Header(BaseModel):
     pruner: dict[str, Any] | None
 
 
-def changing(model: nn.Module) -> dict[str, Tensor]:
+def trained_tensors(model: nn.Module) -> dict[str, Tensor]:
     """What training changes: parameters that require a gradient, and buffers."""
     return {name: p for name, p in model.named_parameters() if p.requires_grad} | dict(model.named_buffers())
 
 
-def write(directory: Path, state: State, recipe: Recovery, seed: int) -> None:
+def write(directory: Path, state: TrainingState, recipe: Recovery, seed: int) -> None:
     """Replace the checkpoint in `directory`, whole or not at all.
 
     Raises:
@@ -92,7 +92,7 @@ def write(directory: Path, state: State, recipe: Recovery, seed: int) -> None:
     )
     copies = {name: tensor.detach().to("cpu", copy=True).contiguous() for name, tensor in tensors.items()}
     try:
-        with whole(directory / NAME) as path:
+        with atomic_path(directory / CHECKPOINT) as path:
             safetensors.torch.save_file(copies, path, {HEADER: header.model_dump_json()})
             with path.open("rb+") as file:
                 os.fsync(file.fileno())
@@ -102,7 +102,7 @@ def write(directory: Path, state: State, recipe: Recovery, seed: int) -> None:
         ) from error
 
 
-def read(directory: Path, recipe: Recovery, seed: int, optimizer: dict[str, Any]) -> State | None:
+def read(directory: Path, recipe: Recovery, seed: int, optimizer: dict[str, Any]) -> TrainingState | None:
     """The checkpoint in `directory`; None if there is none.
 
     Args:
@@ -114,7 +114,7 @@ def read(directory: Path, recipe: Recovery, seed: int, optimizer: dict[str, Any]
     Raises:
         PersistError: it cannot be read, or is of another recipe or seed.
     """
-    path = directory / NAME
+    path = directory / CHECKPOINT
     if not path.exists():
         return None
     try:
@@ -126,7 +126,7 @@ def read(directory: Path, recipe: Recovery, seed: int, optimizer: dict[str, Any]
         raise PersistError(f"{path} is not a checkpoint of this version: {error}; remove it to begin anew") from error
     if differing := _differences(header, recipe, seed):
         raise PersistError(f"{path} is of another training: {differing}; give another directory, or remove it")
-    return State(
+    return TrainingState(
         header.history,
         header.steps,
         _under("model", tensors),
@@ -143,7 +143,7 @@ def check(tensors: Mapping[str, Tensor], model: nn.Module) -> None:
     Raises:
         PersistError: there are others, or one has another shape or type.
     """
-    theirs, ours = _kinds(tensors), _kinds(changing(model))
+    theirs, ours = _kinds(tensors), _kinds(trained_tensors(model))
     for name in sorted(theirs.keys() | ours.keys()):
         if theirs.get(name) != ours.get(name):
             raise PersistError(
@@ -155,7 +155,7 @@ def check(tensors: Mapping[str, Tensor], model: nn.Module) -> None:
 def assign(model: nn.Module, tensors: Mapping[str, Tensor]) -> None:
     """Write values into a model's tensors of these names."""
     with torch.no_grad():
-        for name, tensor in changing(model).items():
+        for name, tensor in trained_tensors(model).items():
             tensor.copy_(tensors[name])
 
 

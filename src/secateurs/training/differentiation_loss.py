@@ -20,7 +20,7 @@ from secateurs.observe import Pooled, without_padding
 from secateurs.structure import Contraction, Frame, Structure, check_shapes
 
 
-class _Place(NamedTuple):
+class _UnitInputs(NamedTuple):
     """Where a module takes in the units of groups: for each, the features of each unit [units, features per unit]."""
 
     contraction: Contraction
@@ -37,7 +37,7 @@ class DifferentiationLoss:
     def __init__(self, model: nn.Module, structure: Structure, weight: float):
         check_shapes(model, structure)
         self._model, self._weight = model, weight
-        self._places, self.left_out = _places(model, structure)
+        self._places, self.left_out = _unit_inputs(model, structure)
         if not self._places:
             raise ModelError(f"{type(model).__name__} has no units that can be decorrelated: {dict(self.left_out)}")
         self._arguments = structure.arguments
@@ -146,9 +146,9 @@ def mean_squared_correlation(z: Tensor) -> Tensor:
     return (pairs / (units * (units - 1))).clamp(0, 1)
 
 
-def _places(model: nn.Module, structure: Structure) -> tuple[dict[nn.Module, _Place], Mapping[str, str]]:
+def _unit_inputs(model: nn.Module, structure: Structure) -> tuple[dict[nn.Module, _UnitInputs], Mapping[str, str]]:
     """Each module whose first input is what a weight sums over, with the groups whose units that holds; the others."""
-    places: dict[nn.Module, _Place] = {}
+    places: dict[nn.Module, _UnitInputs] = {}
     left_out: dict[str, str] = {}
     for name, group in structure.groups.items():
         found = [(model.get_submodule(c.operand.site.module), c) for c in structure.contractions_of(group)]
@@ -156,5 +156,5 @@ def _places(model: nn.Module, structure: Structure) -> tuple[dict[nn.Module, _Pl
         if not found:
             left_out[name] = "its units are the input of no nn.Linear and no convolution"
         for module, contraction in found:
-            places.setdefault(module, _Place(contraction, {})).groups[name] = contraction.units(group.var)
+            places.setdefault(module, _UnitInputs(contraction, {})).groups[name] = contraction.units(group.var)
     return places, left_out

@@ -10,7 +10,7 @@ from typing import Any
 import torch
 
 from secateurs.data import Shard
-from secateurs.training.partition import Filled, Turns
+from secateurs.training.partition import PaddedShard, RoundRobin
 from secateurs.utils import rng
 
 
@@ -40,7 +40,7 @@ def randomness(seed: int, epoch: int, *data: Any) -> Iterator[None]:
 def _parts(data: Any) -> Iterator[Any]:
     """A data loader, its samplers and its data sets (or whatever else is data), which may hold generators."""
     yield data
-    if isinstance(data, (Shard, Turns, Filled)):
+    if isinstance(data, (Shard, RoundRobin, PaddedShard)):
         yield from _parts(data.data)
     for name in ("batch_sampler", "sampler", "dataset"):
         part = getattr(data, name, None)

@@ -15,8 +15,8 @@ from secateurs.training.history import History
 from secateurs.training.loop import Training
 from secateurs.training.lora import adapters
 from secateurs.training.objective import ExtraLoss, Objective
-from secateurs.training.optimizer import MakeOptimizer, optimizer_of
-from secateurs.training.partition import part
+from secateurs.training.optimizer import MakeOptimizer, make_optimizer
+from secateurs.training.partition import process_batches
 from secateurs.training.pruner_protocol import MakePruner
 from secateurs.training.recipe import Recovery
 from secateurs.utils import Progress, device_of, require, restoring_modes, rng, silent
@@ -95,14 +95,14 @@ def finetune(
                 "a model that is cut while it trains cannot be trained in several processes, by adapters (lora), or "
                 "with an early stop (patience) here; cut it in a loop of your own, or prune it first"
             )
-        made = optimizer_of(recipe, [p for p in model.parameters() if p.requires_grad], optimizer)
+        made = make_optimizer(recipe, [p for p in model.parameters() if p.requires_grad], optimizer)
         training = Training(
             model=model,
             prepared=prepared,
             accelerator=accelerator,
             optimizer=made,
             objective=Objective(loss, extra_loss, teacher, recipe.distill_weight, recipe.temperature),
-            data=stack.enter_context(part(data, accelerator)),
+            data=stack.enter_context(process_batches(data, accelerator)),
             validation=validation,
             recipe=recipe,
             seed=seed,

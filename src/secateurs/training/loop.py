@@ -18,12 +18,12 @@ from secateurs.data import Batch, batches
 from secateurs.errors import DataError, PersistError
 from secateurs.evaluate import mean_loss
 from secateurs.training import checkpoint
-from secateurs.training.checkpoint import State, changing
+from secateurs.training.checkpoint import TrainingState, trained_tensors
 from secateurs.training.epoch_seed import randomness
 from secateurs.training.history import History
 from secateurs.training.objective import Objective
-from secateurs.training.optimizer import schedule_of
-from secateurs.training.partition import length
+from secateurs.training.optimizer import make_schedule
+from secateurs.training.partition import known_length
 from secateurs.training.pruner_protocol import Pruner
 from secateurs.training.recipe import Recovery
 from secateurs.utils import Progress, device_of
@@ -60,7 +60,7 @@ class Training:
         history, best = state.history, state.best
         steps = self._steps()
         total = self.recipe.epochs * (steps or 1)
-        schedule = schedule_of(self.recipe, self.optimizer, total, state.steps)
+        schedule = make_schedule(self.recipe, self.optimizer, total, state.steps)
         optimizer: Any = self.accelerator.prepare_optimizer(self.optimizer, device_placement=False)
         self.model.train()
         for epoch in progress(range(len(history.train), self.recipe.epochs), "fine-tuning"):
@@ -70,7 +70,7 @@ class Training:
                 train = self._epoch(epoch, optimizer, schedule, bool(steps))
                 history = history.then(train, self._validate(epoch), self.recipe.patience is not None)
             if history.best == epoch:
-                best = {name: tensor.detach().clone() for name, tensor in changing(self.model).items()}
+                best = {name: tensor.detach().clone() for name, tensor in trained_tensors(self.model).items()}
             self._log(history, schedule)
             self._keep(history, state.steps + schedule.last_epoch, best)
         if best:
@@ -82,10 +82,10 @@ class Training:
 
     def _steps(self) -> int | None:
         """Steps of the optimiser in an epoch, where that is known."""
-        count = length(self.data)
+        count = known_length(self.data)
         return None if count is None else -(-count // self.recipe.grad_accumulation)
 
-    def _begin(self) -> State:
+    def _begin(self) -> TrainingState:
         """Where the training stands; if there is a checkpoint, the model and the optimiser are brought there."""
         from accelerate.utils import gather_object
 
@@ -95,7 +95,7 @@ class Training:
         if len({*gather_object([found and len(found.history.train)])}) > 1:
             raise PersistError(f"not all processes see the same checkpoint in {self.directory}; it must be shared")
         if found is None:
-            return State()
+            return TrainingState()
         if self.pruner is not None and found.pruner is not None:
             self.pruner.load_state_dict(found.pruner)
         for tensors in (found.model, found.best) if found.best else (found.model,):
@@ -179,7 +179,9 @@ class Training:
         if self.accelerator.is_main_process:
             scaler = self.accelerator.scaler.state_dict() if self.accelerator.scaler is not None else {}
             pruner = None if self.pruner is None else self.pruner.state_dict()
-            state = State(history, steps, changing(self.model), best, self.optimizer.state_dict(), scaler, pruner)
+            state = TrainingState(
+                history, steps, trained_tensors(self.model), best, self.optimizer.state_dict(), scaler, pruner
+            )
             try:
                 checkpoint.write(self.directory, state, self.recipe, self.seed)
             except PersistError as error:

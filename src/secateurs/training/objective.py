@@ -12,7 +12,7 @@ from torch.nn import functional
 
 from secateurs.data import Batch, Loss, logits_of, loss_of
 from secateurs.errors import DataError, UsageError
-from secateurs.huggingface.text import IGNORED
+from secateurs.huggingface.text import IGNORE_INDEX
 from secateurs.utils import evaluating
 
 ExtraLoss = Callable[[], Tensor]
@@ -86,5 +86,5 @@ def _divergence(outputs: Any, teacher: nn.Module, batch: Batch, temperature: flo
     ).sum(-1)
     labels = batch.labels
     if isinstance(labels, Tensor) and labels.shape == each.shape:  # of tokens, those that the loss looks at
-        each = each[labels != IGNORED]
+        each = each[labels != IGNORE_INDEX]
     return each.mean() * temperature**2

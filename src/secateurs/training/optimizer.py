@@ -15,7 +15,7 @@ from secateurs.training.recipe import Recovery
 MakeOptimizer = Callable[[list[nn.Parameter]], torch.optim.Optimizer]
 
 
-def optimizer_of(
+def make_optimizer(
     recipe: Recovery, parameters: list[nn.Parameter], make: MakeOptimizer | None = None
 ) -> torch.optim.Optimizer:
     """The optimiser of a recipe, or the one that `make` gives, at the recipe's learning rate."""
@@ -32,12 +32,12 @@ def optimizer_of(
     return optimizer
 
 
-def schedule_of(recipe: Recovery, optimizer: torch.optim.Optimizer, total: int, start: int) -> LambdaLR:
+def make_schedule(recipe: Recovery, optimizer: torch.optim.Optimizer, total: int, start: int) -> LambdaLR:
     """The schedule of a recipe over `total` steps, of which `start` are done."""
-    return LambdaLR(optimizer, lambda step: factor(recipe, start + step, total))
+    return LambdaLR(optimizer, lambda step: lr_factor(recipe, start + step, total))
 
 
-def factor(recipe: Recovery, step: int, total: int) -> float:
+def lr_factor(recipe: Recovery, step: int, total: int) -> float:
     """What the learning rate of step number `step` of `total` is multiplied by, in [0, 1]."""
     done = min(step / total, 1.0)
     falling = {

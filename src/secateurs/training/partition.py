@@ -18,14 +18,14 @@ if TYPE_CHECKING:  # Accelerate is slow to import, and an extra
 
 
 @contextmanager
-def part(data: Iterable[Any], accelerator: Accelerator) -> Iterator[Iterable[Any]]:
+def process_batches(data: Iterable[Any], accelerator: Accelerator) -> Iterator[Iterable[Any]]:
     """This process's batches: as many in each process, and together all of them, the first of them perhaps twice.
 
     A DataLoader is read by each process in part. Other data is read whole by each, which takes its batches. A shard is
     a process's own batches.
     """
     if isinstance(data, Shard):
-        yield Filled(data, max(data.gather(_count(data))))
+        yield PaddedShard(data, max(data.gather(_count(data))))
     elif accelerator.num_processes == 1:
         yield data
     elif isinstance(data, DataLoader):
@@ -39,11 +39,11 @@ def part(data: Iterable[Any], accelerator: Accelerator) -> Iterator[Iterable[Any
             if sampler is not None and hasattr(sampler, "generator"):
                 sampler.generator = generator  # where there is none, Accelerate sets one
     else:
-        yield Turns(data, accelerator.process_index, accelerator.num_processes)
+        yield RoundRobin(data, accelerator.process_index, accelerator.num_processes)
 
 
 @dataclass(frozen=True)
-class Turns:
+class RoundRobin:
     """Of each `ranks` batches in turn, that of this rank; the last turn is filled up with the first batches."""
 
     data: Iterable[Any]
@@ -63,7 +63,7 @@ class Turns:
 
 
 @dataclass(frozen=True)
-class Filled:
+class PaddedShard:
     """A shard, filled up with its own first batches to a number of batches."""
 
     data: Shard
@@ -76,7 +76,7 @@ class Filled:
         return self.count
 
 
-def length(data: Any) -> int | None:
+def known_length(data: Any) -> int | None:
     """How many batches there are, where that is known."""
     try:
         return len(data)
@@ -85,7 +85,7 @@ def length(data: Any) -> int | None:
 
 
 def _count(shard: Shard) -> int:
-    count = length(shard)
+    count = known_length(shard)
     if not count:
         has = "no batch" if count == 0 else "no length"
         raise DataError(f"the shard of rank {shard.rank} has {has}; to train, each needs a batch or more")

@@ -14,7 +14,7 @@ from secateurs.budgets import Plan
 from secateurs.data import batches, errors_on_all_ranks, first_batch, gather_ranks
 from secateurs.errors import DataError, ModelError, UsageError
 from secateurs.structure import Structure, trace
-from secateurs.training.dense_statistics import Reference
+from secateurs.training.dense_statistics import DenseStatistics
 from secateurs.training.objective import forward
 from secateurs.utils import Progress, device_of, restoring_modes, rng, silent
 
@@ -76,7 +76,7 @@ def recalibrate(
                 norm.train()
                 norm.reset_running_stats()
                 norm.momentum = None  # a cumulative average: every batch counts the same
-            with errors_on_all_ranks(data), reference.beside() if reference else nullcontext() as show:
+            with errors_on_all_ranks(data), reference.observing() if reference else nullcontext() as show:
                 for batch in progress(batches(data), "recalibrating"):
                     if show:
                         show(batch)
@@ -84,7 +84,7 @@ def recalibrate(
             for norm in norms.values():
                 _merge(norm, data)
             if reference:
-                reference.settle(data)
+                reference.apply(data)
         if not all(torch.isfinite(buffer).all() for norm in norms.values() for buffer in norm.buffers()):
             raise DataError("the batch norm statistics of this data are not finite; check the inputs and the weights")
         done = True
@@ -102,12 +102,12 @@ def _reference(
     dense: nn.Module | None,
     plan: Plan | None,
     structure: Structure | None,
-) -> Reference | None:
+) -> DenseStatistics | None:
     if dense is None and plan is None:
         return None
     if dense is None or plan is None:
         raise UsageError("recalibration by the model before the cut takes both: dense= and the plan= it was cut by")
-    return Reference(norms, dense, plan, structure or trace(dense, first_batch(data).sample(2), kinds="all"))
+    return DenseStatistics(norms, dense, plan, structure or trace(dense, first_batch(data).sample(2), kinds="all"))
 
 
 def _merge(norm: _BatchNorm, data: Iterable[Any]) -> None:

@@ -1,12 +1,12 @@
 """What knows nothing of pruning: restoring a model's state, tables, figures, atomic writes, processes."""
 
-from secateurs.utils.atomic_write import whole, write_whole
+from secateurs.utils.atomic_write import atomic_path, atomic_write_text
 from secateurs.utils.environment import environment
 from secateurs.utils.figures import COLOURS, INK, STYLE, WIDTH, colour, heat, legend, marker, panels, short, svg
 from secateurs.utils.modules import device_of, named_tensors, need_values
 from secateurs.utils.process_group import barrier, is_first_process, is_single_process, is_writer, process_group
 from secateurs.utils.progress import Progress, silent
-from secateurs.utils.quantized import refuse_quantised, refuse_quantised_config
+from secateurs.utils.quantized import refuse_quantized, refuse_quantized_config
 from secateurs.utils.require import require
 from secateurs.utils.restore import batch_statistics, differentiating, evaluating, restoring_modes, rng
 from secateurs.utils.tables import Number, Table, escape, list_reasons, markdown, render, spread
@@ -40,8 +40,8 @@ __all__ = [
     "need_values",
     "panels",
     "process_group",
-    "refuse_quantised",
-    "refuse_quantised_config",
+    "refuse_quantized",
+    "refuse_quantized_config",
     "render",
     "require",
     "rng",
@@ -51,6 +51,6 @@ __all__ = [
     "svg",
     "barrier",
     "warn_user",
-    "whole",
-    "write_whole",
+    "atomic_path",
+    "atomic_write_text",
 ]

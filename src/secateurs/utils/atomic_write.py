@@ -11,7 +11,7 @@ from pathlib import Path
 
 
 @contextmanager
-def whole(path: Path) -> Iterator[Path]:
+def atomic_path(path: Path) -> Iterator[Path]:
     """A temporary path beside `path` for a file or a directory; it takes the place of `path` once it is complete.
 
     Whatever goes wrong, `path` stays as it was, and nothing is left beside it. Killed in between, at most a hidden
@@ -45,11 +45,11 @@ def _put(new: Path, path: Path) -> None:
         raise
 
 
-def write_whole(path: Path, text: str) -> None:
+def atomic_write_text(path: Path, text: str) -> None:
     """Write a text file whole or not at all.
 
     Raises:
         OSError: it cannot be written.
     """
-    with whole(path) as temporary:
+    with atomic_path(path) as temporary:
         temporary.write_text(text, encoding="utf-8")

@@ -9,7 +9,7 @@ from secateurs.errors import PersistError
 from secateurs.experiments.report.comparison import Comparison
 from secateurs.experiments.report.headlines import headlines
 from secateurs.experiments.report.tidy import records, summary, to_csv
-from secateurs.utils import escape, markdown, write_whole
+from secateurs.utils import atomic_write_text, escape, markdown
 
 
 def render_page(comparison: Comparison) -> str:
@@ -64,7 +64,7 @@ def write_report(comparison: Comparison, directory: str | Path) -> None:
     }
     try:
         for name, text in texts.items():
-            write_whole(Path(directory) / name, text)
+            atomic_write_text(Path(directory) / name, text)
     except OSError as error:
         raise PersistError(f"the report cannot be written to {directory}: {error}") from error
 

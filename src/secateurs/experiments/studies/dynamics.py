@@ -18,7 +18,7 @@ from secateurs.experiments.studies.finding import Finding
 from secateurs.experiments.studies.picture import on_white
 from secateurs.experiments.studies.retrain import architecture, check, train, untrained
 from secateurs.experiments.studies.threads import is_tiny, one_thread
-from secateurs.training import Tracker, optimizer_of, track
+from secateurs.training import Tracker, make_optimizer, track
 from secateurs.utils import Progress, silent
 
 CRITERIA = ("ndi", "diversity", "informativeness", "fisher", "l1")
@@ -81,7 +81,7 @@ def _track_training(
     tracker = track(net, job.calibration(), names, every, seed=job.seed)
 
     def tracked_optimizer(parameters: list[nn.Parameter]) -> torch.optim.Optimizer:
-        optimizer = optimizer_of(job.recovery, parameters)
+        optimizer = make_optimizer(job.recovery, parameters)
         optimizer.register_step_post_hook(lambda *_: tracker.step())
         return optimizer
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from secateurs.errors import PersistError
-from secateurs.utils import environment, markdown, write_whole
+from secateurs.utils import atomic_write_text, environment, markdown
 
 
 @dataclass(frozen=True)
@@ -61,7 +61,7 @@ class Finding:
         texts |= {self._file(name): text for name, text in self.figures.items()}
         try:
             for name, text in texts.items():
-                write_whole(Path(directory) / name, text)
+                atomic_write_text(Path(directory) / name, text)
         except OSError as error:
             raise PersistError(f"the study cannot be written to {directory}: {error}") from error
 

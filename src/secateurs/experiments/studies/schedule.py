@@ -18,7 +18,7 @@ from secateurs.experiments.studies.variants import Variant, variants
 from secateurs.experiments.studies.wording import SPREAD
 from secateurs.experiments.sweep import Sweep
 from secateurs.experiments.workers import Execute
-from secateurs.utils import Progress, silent, whole
+from secateurs.utils import Progress, atomic_path, silent
 
 CRITERIA = ("ssi", "nexp")
 ROUNDS = (2, 5)
@@ -110,7 +110,7 @@ def _same_weights(job: Job, runs: Path) -> Job:
     kept = runs / WEIGHTS
     try:
         if not kept.exists():
-            with whole(kept) as new:
+            with atomic_path(kept) as new:
                 safetensors.torch.save_model(job.dense(), str(new))
     except OSError as error:
         raise PersistError(f"the runs cannot be kept in {runs}: {error}") from error

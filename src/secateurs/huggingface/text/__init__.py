@@ -2,6 +2,6 @@
 
 from secateurs.huggingface.text.data import TextOptions, read_text_dataset, text_data
 from secateurs.huggingface.text.files import FORMATS
-from secateurs.huggingface.text.sequences import IGNORED, Windows, loader
+from secateurs.huggingface.text.sequences import IGNORE_INDEX, Windows, loader
 
-__all__ = ["FORMATS", "IGNORED", "TextOptions", "Windows", "loader", "read_text_dataset", "text_data"]
+__all__ = ["FORMATS", "IGNORE_INDEX", "TextOptions", "Windows", "loader", "read_text_dataset", "text_data"]

@@ -13,7 +13,15 @@ from torch.utils.data import Dataset
 from secateurs.errors import DataError, UsageError
 from secateurs.huggingface.tasks import Task
 from secateurs.huggingface.text.files import Texts
-from secateurs.huggingface.text.sequences import Blocks, Masking, Padded, Windows, bare, continued, halved
+from secateurs.huggingface.text.sequences import (
+    Blocks,
+    Masking,
+    Padded,
+    Windows,
+    causal_sample,
+    seq2seq_sample,
+    unlabelled_sample,
+)
 
 LONGEST = 1024
 """Tokens per sequence, unless more are asked for."""
@@ -57,7 +65,7 @@ class Encoder:
             return Windows(tokens, self.length, self.length // 2)
         if self.task == "masked":
             return Blocks(tokens, self.length, Masking(self._special("mask")))
-        form = {"causal": continued, "seq2seq": halved, "features": bare}[self.task]
+        form = {"causal": causal_sample, "seq2seq": seq2seq_sample, "features": unlabelled_sample}[self.task]
         return Blocks(tokens, self.length, form)
 
     @property

@@ -13,7 +13,7 @@ from torch.utils.data import DataLoader, Dataset, Subset
 
 from secateurs.errors import DataError
 
-IGNORED = -100
+IGNORE_INDEX = -100
 """The label of a token that is not to be predicted."""
 
 MASKED = 0.15
@@ -45,18 +45,18 @@ class Blocks(Dataset[Sample]):
         return self.form(self.tokens[index * self.length : (index + 1) * self.length], index)
 
 
-def continued(tokens: Tensor, _: int) -> Sample:
+def causal_sample(tokens: Tensor, _: int) -> Sample:
     """For a causal model: it predicts the tokens themselves, each from those before it."""
     return {"input_ids": tokens, "labels": tokens}
 
 
-def halved(tokens: Tensor, _: int) -> Sample:
+def seq2seq_sample(tokens: Tensor, _: int) -> Sample:
     """For an encoder and decoder: the second half is predicted from the first (Raffel et al. 2020, section 3.2.3)."""
     middle = len(tokens) // 2
     return {"input_ids": tokens[:middle], "labels": tokens[middle:]}
 
 
-def bare(tokens: Tensor, _: int) -> Sample:
+def unlabelled_sample(tokens: Tensor, _: int) -> Sample:
     """For a model that predicts nothing."""
     return {"input_ids": tokens}
 
@@ -73,7 +73,7 @@ class Masking:
         hidden = order[: max(1, round(MASKED * len(tokens)))]
         return {
             "input_ids": tokens.index_fill(0, hidden, self.mask),
-            "labels": torch.full_like(tokens, IGNORED).index_copy(0, hidden, tokens[hidden]),
+            "labels": torch.full_like(tokens, IGNORE_INDEX).index_copy(0, hidden, tokens[hidden]),
         }
 
 
@@ -91,7 +91,7 @@ class _Padded(Dataset[Sample]):
     def _together(self, name: str, values: list[Tensor]) -> Tensor:
         if not values[0].ndim:
             return torch.stack(values)
-        filler = {"input_ids": self.pad, "labels": IGNORED}.get(name, 0)
+        filler = {"input_ids": self.pad, "labels": IGNORE_INDEX}.get(name, 0)
         return pad_sequence(values, batch_first=True, padding_value=filler, padding_side=self.side)
 
 
@@ -153,7 +153,7 @@ class Windows(_Padded):
             raise IndexError(index)
         tokens = self.tokens[index * self.stride :][: self.length]
         labels = tokens.clone()
-        labels[: self.length - self.stride if index else 1] = IGNORED
+        labels[: self.length - self.stride if index else 1] = IGNORE_INDEX
         return {"input_ids": tokens, "labels": labels}
 
 

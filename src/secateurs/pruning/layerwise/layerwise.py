@@ -17,7 +17,7 @@ from secateurs.criteria import AnyCriterion, Named, parse_criterion
 from secateurs.data import Batch, Shard, batches
 from secateurs.errors import PersistError, UsageError
 from secateurs.huggingface import Pretrained
-from secateurs.persist import check_free, written
+from secateurs.persist import check_free, model_directory
 from secateurs.pruning.layerwise.compensate import compensate_by_stages
 from secateurs.pruning.layerwise.estimate import Estimate, estimate
 from secateurs.pruning.layerwise.execution_plan import Passage, find_passage
@@ -169,7 +169,7 @@ class Layerwise:
         config = changed_config(self._hollow.model, self.structure, plan)
         processor = Pretrained(self.tokenizer or str(self.path), self.trust_remote_code).processor()
         compensation = None
-        with written(out) as work:
+        with model_directory(out) as work:
             shards = Shards(work, self._hollow, self._passage)
             shards.write(self.structure.keep_masks(plan.keep), self.progress)
             write_rest(work, self._hollow.model, config, plan, str(self.path), processor)
@@ -225,7 +225,7 @@ class Layerwise:
 
     @cached_property
     def _hollow(self) -> Hollow:
-        return Hollow(*self._source.hollow(Path(self._home.name)), self._device)
+        return Hollow(*self._source.without_weights(Path(self._home.name)), self._device)
 
     @cached_property
     def _passage(self) -> Passage:

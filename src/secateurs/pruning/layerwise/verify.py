@@ -117,7 +117,7 @@ class _Pair:
         return _returned(self._hollow(self._small, cut), passage, call)
 
     def _hollow(self, source: Pretrained, change: Change) -> Hollow:
-        return Hollow(*source.hollow(Path(tempfile.mkdtemp(dir=self._folder))), self._device, change)
+        return Hollow(*source.without_weights(Path(tempfile.mkdtemp(dir=self._folder))), self._device, change)
 
     def _wide(self, name: str, tensor: Tensor, dtype: torch.dtype | None) -> Tensor:
         """In this precision, a constant parameter with noise: what a layer of zeros makes of a wrong cut is right."""

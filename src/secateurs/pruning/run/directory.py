@@ -25,7 +25,7 @@ from secateurs.pruning.procedure import Procedure
 from secateurs.pruning.run.checkpoint import forget_weights, keep, restore
 from secateurs.pruning.run.fingerprint import settings
 from secateurs.pruning.state import State
-from secateurs.utils import barrier, environment, is_writer, require, whole, write_whole
+from secateurs.utils import atomic_path, atomic_write_text, barrier, environment, is_writer, require
 
 FORMAT = 1
 RECORD, LOG, STAGES, WORK, LOCK = "run.json", "log.jsonl", "stages", "work", ".lock"
@@ -120,7 +120,7 @@ class Run:
         after = procedure.advance(stage, state, self.directory / WORK / path.name)
         if self._writes:
             with self._writing():
-                with whole(path) as new:
+                with atomic_path(path) as new:
                     keep(after, new, procedure.criterion.name)
                 if previous is not None:
                     forget_weights(previous)
@@ -169,7 +169,7 @@ class Run:
             if others := _visible(self.directory):
                 raise PersistError(f"{self.directory} is no run's directory: it holds {', '.join(others[:5])}")
             record = {"format": FORMAT, "command": self._command, "settings": asked, "versions": environment()}
-            write_whole(self.directory / RECORD, json.dumps({**record, "job": self._job}, indent=1) + "\n")
+            atomic_write_text(self.directory / RECORD, json.dumps({**record, "job": self._job}, indent=1) + "\n")
             self.log("new")
             return
         record = _record(self.directory)

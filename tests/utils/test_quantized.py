@@ -1,4 +1,4 @@
-"""Quantised models are refused by name, wherever that can be seen."""
+"""Quantized models are refused by name, wherever that can be seen."""
 
 import copy
 import warnings
@@ -32,7 +32,7 @@ LAYERS = [
 def test_a_layer_that_packs_weights_is_named(package, name):
     model = nn.Sequential(nn.Linear(4, 8), nn.ReLU(), of(package, name, nn.Linear)(8, 4))
     with pytest.raises(
-        ModelError, match=rf"Sequential is quantised \(2 is a {name} of {package}\).*quantise the result"
+        ModelError, match=rf"Sequential is quantized \(2 is a {name} of {package}\).*quantize the result"
     ):
         sc.trace(model, torch.randn(2, 4))
 
@@ -45,7 +45,7 @@ def test_a_parameter_of_a_packing_kind_is_named(package):
         sc.prune(model, [torch.randn(2, 4)], "l1")
 
 
-def test_a_model_that_torch_quantised_is_refused():
+def test_a_model_that_torch_quantized_is_refused():
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         model = torch.ao.quantization.quantize_dynamic(nn.Sequential(nn.Linear(4, 8), nn.ReLU(), nn.Linear(8, 4)))
@@ -54,13 +54,13 @@ def test_a_model_that_torch_quantised_is_refused():
 
 
 @pytest.mark.parametrize("settings", [{"quant_method": "gptq", "bits": 4}, SimpleNamespace(quant_method="gptq")])
-def test_a_configuration_of_a_quantised_model_is_enough(net, images, settings):
-    quantised = copy.deepcopy(net)
-    quantised.config = SimpleNamespace(quantization_config=settings)
+def test_a_configuration_of_a_quantized_model_is_enough(net, images, settings):
+    quantized = copy.deepcopy(net)
+    quantized.config = SimpleNamespace(quantization_config=settings)
     with pytest.raises(ModelError, match="its configuration names gptq"):
-        sc.trace(quantised, images)
-    quantised.config.quantization_config = None
-    assert sc.trace(quantised, images).groups
+        sc.trace(quantized, images)
+    quantized.config.quantization_config = None
+    assert sc.trace(quantized, images).groups
 
 
 def test_what_only_sounds_alike_is_not_refused():
