@@ -37,7 +37,7 @@ def test_equal_scores_are_all_effective_whatever_their_number(n):
         assert effective_count(torch.full((n,), value, dtype=torch.float64)) == n
 
 
-def test_scale_and_order_change_nothing():
+def test_the_count_does_not_depend_on_scale_and_order():
     scores = torch.rand(50, dtype=torch.float64)
     count = effective_count(scores)
     assert effective_count(scores * 1e200) == count
@@ -78,7 +78,7 @@ def test_the_bound_is_reached_by_one_large_score_among_equal_ones():
     assert its.mass == pytest.approx(its.sharper_bound, abs=1e-12)
 
 
-def test_no_bound_is_printed_where_the_proposition_says_nothing():
+def test_no_bound_is_given_where_the_proposition_does_not_apply():
     """With ν = 1 it is false: two equal scores and many small ones keep less than it promises."""
     alone = torch.tensor([1.0, 0.999] + [1e-3] * 98)
     assert effective_count(alone, 0.5) == 1
@@ -111,7 +111,7 @@ def structure_and_scores(net, images):
 
 
 @pytest.mark.parametrize("beta", [0.5, 1.0, 1.5])
-def test_the_global_budget_keeps_exactly_the_best_of_all_groups(net, images, beta):
+def test_scope_global_keeps_the_best_units_of_all_groups(net, images, beta):
     s, scores = structure_and_scores(net, images)
     plan = sc.allocate(s, scores, f"effective:{beta}")
     everything = torch.cat(list(scores.values()))
@@ -122,21 +122,21 @@ def test_the_global_budget_keeps_exactly_the_best_of_all_groups(net, images, bet
     assert plan.certificates["all groups"].kept == count
 
 
-def test_the_local_budget_counts_each_group_by_itself(net, images):
+def test_scope_local_counts_each_group_separately(net, images):
     s, scores = structure_and_scores(net, images)
     plan = sc.allocate(s, scores, "effective", scope="local")
     assert plan.widths == {name: effective_count(its) for name, its in scores.items()}
     assert {name: its.components for name, its in plan.certificates.items()} == {n: g.size for n, g in s.groups.items()}
 
 
-def test_limits_have_the_last_word_and_the_certificate_says_what_is_kept(net, images):
+def test_limits_override_the_effective_number_and_the_certificate_has_the_result(net, images):
     s, scores = structure_and_scores(net, images)
     plan = sc.allocate(s, scores, "effective:0.1", limits=sc.Limits(floor=0.75, multiple=4), scope="local")
     assert plan.widths == {"0": 8, "3": 12, "7": 12}
     assert plan.certificates["7"].kept == 12
 
 
-def test_ties_are_broken_by_index(net, images):
+def test_equal_scores_keep_the_lower_index(net, images):
     s, scores = structure_and_scores(net, images)
     scores = {name: torch.cat([torch.ones(len(its) - 3), torch.zeros(3)]) for name, its in scores.items()}
     plan = sc.allocate(s, scores, "effective:0.5", scope="local")
@@ -154,7 +154,7 @@ def test_a_plan_with_certificates_is_saved_and_read(net, images, tmp_path):
 @pytest.mark.parametrize(
     "budget", ["effective:0", "effective:-1", "effective:x", "effective:inf", "effectiv", "effective:"]
 )
-def test_budgets_that_mean_nothing_are_refused(net, images, budget):
+def test_malformed_budgets_are_refused(net, images, budget):
     s, scores = structure_and_scores(net, images)
     with pytest.raises(BudgetError, match='"effective"'):
         sc.allocate(s, scores, budget)
@@ -163,7 +163,7 @@ def test_budgets_that_mean_nothing_are_refused(net, images, budget):
 @pytest.mark.filterwarnings("ignore::secateurs.errors.AllZeroWarning")
 @settings(deadline=None, max_examples=60)
 @given(st.integers(1, 6), st.integers(1, 12), st.floats(0.2, 2), st.integers(1, 30), st.integers(0, 10**6))
-def test_pools_together_are_pools_one_by_one(pools, n, beta, part, seed):
+def test_several_pools_give_the_counts_and_certificates_of_single_pools(pools, n, beta, part, seed):
     """Whatever is looked at together; with negative scores, rows of zeros and equal scores among them."""
     scores = torch.randn(pools, n, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
     scores[:: 2 + seed % 2] = scores[:: 2 + seed % 2].abs()
@@ -181,7 +181,7 @@ def test_pools_together_are_pools_one_by_one(pools, n, beta, part, seed):
             assert getattr(proof, its) == pytest.approx(getattr(alone, its), rel=1e-9, abs=1e-12)
 
 
-def test_one_warning_tells_how_many_pools_say_nothing():
+def test_one_warning_counts_the_pools_of_equal_scores():
     scores = torch.tensor([[0.0, 0.0], [1.0, 2.0], [0.0, 0.0]])
     with pytest.warns(AllZeroWarning, match=r"all scores of an output of a \(2 of 3\) are zero") as caught:
         assert effective_counts(scores, 1, "an output of a").tolist() == [2, 1, 2]

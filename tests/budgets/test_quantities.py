@@ -1,7 +1,7 @@
 """A quantity is one function: a registered one works wherever a budget is given."""
 
 import pytest
-import torch
+from support.plans import random_scores
 from torch import nn
 
 import secateurs as sc
@@ -27,11 +27,6 @@ def registered():
         yield
 
 
-def scores_of(structure):
-    generator = torch.Generator().manual_seed(0)
-    return {name: torch.rand(group.size, generator=generator) for name, group in structure.groups.items()}
-
-
 def bytes_of(model):
     return sum(parameter.nbytes for parameter in model.parameters())
 
@@ -40,7 +35,7 @@ def bytes_of(model):
 @pytest.mark.parametrize("fraction", [0.3, 0.5, 0.81])
 def test_a_registered_quantity_is_kept_within_the_budget(registered, net, images, scope, fraction):
     structure = sc.trace(net, images)
-    plan = sc.allocate(structure, scores_of(structure), f"bytes:{fraction}", scope=scope)
+    plan = sc.allocate(structure, random_scores(structure), f"bytes:{fraction}", scope=scope)
     assert plan.budget == f"bytes:{fraction}"
     assert bytes_of(sc.apply(net, plan, images, structure)) <= fraction * bytes_of(net)
     for name, width in plan.widths.items():
@@ -51,20 +46,20 @@ def test_a_registered_quantity_is_kept_within_the_budget(registered, net, images
 @pytest.mark.parametrize("scope", list(Scope))
 def test_a_quantity_without_an_incremental_counter_gives_the_plan_of_one_that_has_it(registered, net, images, scope):
     structure = sc.trace(net, images)
-    scores = scores_of(structure)
+    scores = random_scores(structure)
     plans = [sc.allocate(structure, scores, f"{name}:0.4", scope=scope) for name in ("bytes", "params")]
     assert plans[0].keep == plans[1].keep
 
 
 def test_a_quantity_that_is_no_sum_over_groups_is_kept_within_the_budget(registered, net, images):
     structure = sc.trace(net, images)
-    plan = sc.allocate(structure, scores_of(structure), "widest:0.5")
+    plan = sc.allocate(structure, random_scores(structure), "widest:0.5")
     assert max(plan.widths.values()) == max(group.size for group in structure.groups.values()) // 2
 
 
 @pytest.mark.parametrize("schedule", [sc.Schedule(), sc.Schedule(2)])
 def test_prune_takes_a_registered_quantity(registered, net, batches, schedule):
-    result = sc.prune(net, batches, "l2", "bytes:0.5", schedule=schedule)
+    result = sc.prune(net, batches, criterion="l2", budget="bytes:0.5", schedule=schedule)
     assert bytes_of(result.model) <= 0.5 * bytes_of(net)
     assert result.plan.budget == "bytes:0.5"
 
@@ -72,7 +67,7 @@ def test_prune_takes_a_registered_quantity(registered, net, batches, schedule):
 def test_an_infeasible_budget_names_the_amount_and_the_unit(registered, net, images):
     structure = sc.trace(net, images)
     with pytest.raises(InfeasibleBudgetError, match=r'at least "bytes:0\.\d+" \([\d,]+ bytes\) must be kept'):
-        sc.allocate(structure, scores_of(structure), "bytes:0.01", sc.Limits(floor=0.5))
+        sc.allocate(structure, random_scores(structure), "bytes:0.01", sc.Limits(floor=0.5))
 
 
 @pytest.mark.parametrize("name", ["keep", "macs", "params"])

@@ -22,7 +22,7 @@ def test_every_round_keeps_less_and_the_last_is_the_budget(ramp, share, rounds):
     assert all(before >= after - 1e-12 for before, after in pairwise(shares))
 
 
-def test_the_ramps_by_hand():
+def test_ramps_at_hand_computed_points():
     assert kept("linear", 0.5, 0.5) == 0.75
     assert kept("cubic", 0.2, 0.5) == pytest.approx(0.2 + 0.8 / 8)
     assert kept("geometric", 0.25, 0.5) == 0.5
@@ -31,19 +31,19 @@ def test_the_ramps_by_hand():
 
 
 @pytest.mark.parametrize("arguments", [{"rounds": 0}, {"rounds": 1.5}, {"rounds": True}, {"ramp": "steep"}])
-def test_what_is_no_schedule(arguments):
+def test_invalid_schedules_are_refused(arguments):
     with pytest.raises(UsageError):
         sc.Schedule(**arguments)
 
 
-def test_effective_has_no_steps():
+def test_an_effective_budget_needs_one_round():
     assert sc.Schedule().budgets("effective") == ["effective"]
     with pytest.raises(BudgetError, match="one round"):
         sc.Schedule(2).budgets("effective:0.5")
 
 
 @pytest.mark.parametrize("rounds", [2, 5, 9])
-def test_small_groups_shrink_in_small_steps_too(rounds):
+def test_several_rounds_reach_the_widths_of_one_shot_in_small_groups(rounds):
     """Where every layer is to keep the same share."""
     sizes = (3, 40, 5)
     layers = [nn.Linear(4, sizes[0]), nn.ReLU(), nn.Linear(3, sizes[1]), nn.ReLU(), nn.Linear(40, sizes[2]), nn.ReLU()]

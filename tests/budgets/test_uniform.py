@@ -1,10 +1,10 @@
-"""Uniform widths: groups alike get one width, budgets hold as ever, and every group keeps its own best units."""
+"""Uniform widths: the groups of a role get one width, budgets are met, and every group keeps its own best units."""
 
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from support.plans import random_plan
+from support.plans import random_plan, random_scores
 from torch import nn
 
 import secateurs as sc
@@ -16,7 +16,7 @@ WIDE = ("0.into", "2.into", "4.into")
 NARROW = ("1.into", "3.into")
 
 
-class Block(nn.Module):
+class ResidualMLP(nn.Module):
     """x + out(relu(into(x)))."""
 
     def __init__(self, width):
@@ -30,12 +30,11 @@ class Block(nn.Module):
 @pytest.fixture(scope="module")
 def structure():
     """Three groups of 12 units and two of 9."""
-    return sc.trace(nn.Sequential(*map(Block, (12, 9, 12, 9, 12))), torch.randn(2, 6))
+    return sc.trace(nn.Sequential(*map(ResidualMLP, (12, 9, 12, 9, 12))), torch.randn(2, 6))
 
 
 def scores_of(structure, seed=0):
-    generator = torch.Generator().manual_seed(seed)
-    return {name: torch.rand(group.size, generator=generator).double() for name, group in structure.groups.items()}
+    return {name: scores.double() for name, scores in random_scores(structure, seed).items()}
 
 
 def measure(structure, quantity, widths):
@@ -53,9 +52,7 @@ QUANTITY, SCOPE = st.sampled_from(["macs", "params", "keep"]), st.sampled_from([
 
 @settings(max_examples=80, deadline=None)
 @given(QUANTITY, st.floats(0.3, 1), SCOPE, st.integers(0, 99), UNIFORM)
-def test_widths_are_uniform_within_the_budget_and_no_step_more_would_fit(
-    structure, quantity, fraction, scope, seed, limits
-):
+def test_uniform_widths_meet_the_budget_within_one_step(structure, quantity, fraction, scope, seed, limits):
     scores = scores_of(structure, seed)
     try:
         plan = sc.allocate(structure, scores, f"{quantity}:{fraction}", limits, scope)
@@ -86,7 +83,7 @@ def test_a_smaller_budget_never_keeps_more(structure, quantity, one, other, scop
     assert measure(structure, quantity, widths[0]) <= measure(structure, quantity, widths[1])
 
 
-def test_the_mean_over_groups_decides_which_role_shrinks(structure):
+def test_roles_compete_by_mean_score(structure):
     """By single units the wide groups would lose first: the worst unit of all is in one of them."""
     scores = {name: torch.full((g.size,), 0.5) for name, g in structure.groups.items()}
     scores[WIDE[0]] = torch.full((12,), 0.1)
@@ -98,13 +95,13 @@ def test_the_mean_over_groups_decides_which_role_shrinks(structure):
 
 
 @pytest.mark.parametrize("uniform", [None, False])
-def test_allocation_by_itself_is_not_uniform_unless_asked(structure, uniform):
+def test_allocate_is_not_uniform_by_default(structure, uniform):
     plan = sc.allocate(structure, scores_of(structure), "keep:0.5", sc.Limits(uniform=uniform))
     assert len({plan.widths[name] for name in WIDE}) > 1
 
 
-def test_effective_takes_the_mean_of_the_groups_numbers(structure):
-    scores = {name: its**3 for name, its in scores_of(structure).items()}
+def test_the_effective_width_of_a_role_is_the_mean_over_its_groups(structure):
+    scores = {name: s**3 for name, s in scores_of(structure).items()}
     plan = sc.allocate(structure, scores, "effective", sc.Limits(uniform=True), scope="local")
     for role in (WIDE, NARROW):
         counts = [effective_count(scores[name]) for name in role]
@@ -117,45 +114,45 @@ def test_effective_takes_the_mean_of_the_groups_numbers(structure):
     assert together.certificates["all groups"].kept == kept
 
 
-def test_a_second_cut_makes_uniform_what_was_not(structure):
+def test_a_second_cut_makes_uneven_widths_uniform(structure):
     first = random_plan(structure, "keep:0.9")
     uneven = {**first.keep, WIDE[1]: first.keep[WIDE[1]][:5]}
-    scores = {name: its[list(uneven[name])] for name, its in scores_of(structure).items()}
+    scores = {name: s[list(uneven[name])] for name, s in scores_of(structure).items()}
     plan = sc.allocate(structure, scores, "keep:0.8", sc.Limits(uniform=True), left=uneven)
     assert {plan.widths[name] for name in WIDE} == {5}
     assert all(set(kept) <= set(uneven[name]) for name, kept in plan.keep.items())
 
 
-def test_where_one_group_has_no_scores_all_like_it_stay(structure):
+def test_a_role_with_an_unscored_group_stays_whole(structure):
     scores = scores_of(structure)
     del scores[WIDE[2]]
     plan = sc.allocate(structure, scores, "params:0.8", sc.Limits(uniform=True))
     assert set(plan.groups) == set(NARROW)
     assert "as wide as '4.into'" in plan.frozen[WIDE[0]]
-    only = {name: its for name, its in scores.items() if name in WIDE}
+    only = {name: s for name, s in scores.items() if name in WIDE}
     with pytest.raises(BudgetError, match=r"nothing to prune.*0.into: uniform: as wide as '4.into'"):
         sc.allocate(structure, only, "params:0.8", sc.Limits(uniform=True))
 
 
-def test_where_one_group_failed_verification_all_like_it_stay(structure):
-    model = nn.Sequential(*map(Block, (12, 9, 12, 9, 12)))
-    further = prune_step(
+def test_a_role_with_a_failed_group_stays_whole(structure):
+    model = nn.Sequential(*map(ResidualMLP, (12, 9, 12, 9, 12)))
+    step = prune_step(
         model, structure, scores_of(structure), "params:0.8", torch.randn(2, 6), dense=structure, earlier=None,
         put_back={WIDE[1]: "it failed"}, limits=sc.Limits(uniform=True),
     )  # fmt: skip
-    assert [block.into.out_features for block in further.cut.model[::2]] == [12] * 3
-    assert further.plan.frozen[WIDE[1]] == "it failed"
-    assert f"as wide as {WIDE[1]!r}" in further.plan.frozen[WIDE[0]]
-    assert further.plan.pruned.params <= 0.8 * further.plan.dense.params
+    assert [block.into.out_features for block in step.cut.model[::2]] == [12] * 3
+    assert step.plan.frozen[WIDE[1]] == "it failed"
+    assert f"as wide as {WIDE[1]!r}" in step.plan.frozen[WIDE[0]]
+    assert step.plan.pruned.params <= 0.8 * step.plan.dense.params
 
 
-def test_uniform_is_yes_no_or_nothing():
+def test_uniform_must_be_true_false_or_none():
     with pytest.raises(BudgetError, match="uniform=1 "):
         sc.Limits(uniform=1)  # type: ignore[arg-type]
 
 
 class Generating(nn.Sequential):
-    """What `prune` takes for a decoder of `transformers`."""
+    """A model that `prune` regards as a decoder of `transformers`."""
 
     def can_generate(self):
         return True
@@ -168,8 +165,8 @@ class Generating(nn.Sequential):
     (nn.Sequential, None, False),
     (nn.Sequential, sc.Limits(uniform=True), True),
 ])  # fmt: skip
-def test_models_that_generate_are_cut_uniformly_by_default(kind, limits, uniform):
-    model = kind(*map(Block, (12, 12, 12)))
+def test_prune_cuts_generating_models_uniformly_by_default(kind, limits, uniform):
+    model = kind(*map(ResidualMLP, (12, 12, 12)))
     for number, block in enumerate(model):
         block.into.weight.data *= 1 + number
     result = sc.prune(model, [torch.randn(8, 6)], "l1", "keep:0.5", limits=limits, scope="global")

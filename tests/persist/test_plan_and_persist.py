@@ -7,9 +7,9 @@ import sys
 
 import pytest
 import torch
+from support.masking import tensor_outputs
 from support.models import FAMILIES, PARTLY, build
 from support.plans import random_plan
-from surgery.test_surgery import outputs
 from torch import nn
 
 import secateurs as sc
@@ -71,7 +71,7 @@ def test_a_saved_model_computes_the_same_bit_for_bit(name, tmp_path):
     cut = apply_and_report(model, random_plan(sc.trace(model, inputs)), inputs)
     save(tmp_path / "m", cut.model, cut.plan, cut.attributes, "random")
     loaded = sc.load(tmp_path / "m", model=lambda: FAMILIES[name]()[0])
-    for a, b in zip(outputs(loaded, inputs), outputs(cut.model, inputs), strict=True):
+    for a, b in zip(tensor_outputs(loaded, inputs), tensor_outputs(cut.model, inputs), strict=True):
         assert torch.equal(a, b)
     assert str(loaded) == str(cut.model)
     assert sorted(p.name for p in (tmp_path / "m").iterdir()) == ["manifest.json", "model.safetensors", "plan.json"]

@@ -9,8 +9,8 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from support.masking import zero_removed_weights
 from support.models import HardCoded
-from surgery.test_surgery import zero_what_is_gone
 from torch import nn
 from torch.nn import functional as F
 from torch.optim import SGD, AdamW
@@ -97,7 +97,7 @@ def test_each_cut_leaves_what_the_model_computes_without_the_units(net, batches)
         train(net, optimizer, batches, [number])
         before = copy.deepcopy(net).eval()
         assert pruner.step()
-        masked = zero_what_is_gone(before, net)
+        masked = zero_removed_weights(before, net)
         assert any(not torch.equal(p, q) for p, q in zip(masked.parameters(), before.parameters(), strict=True))
         with torch.no_grad():
             torch.testing.assert_close(copy.deepcopy(net).eval()(x), masked(x), rtol=1e-10, atol=1e-10)

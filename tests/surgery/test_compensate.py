@@ -1,4 +1,4 @@
-"""Compensation: units that their peers predict go without a change of the output, whoever uses them."""
+"""Compensation: units that the remaining ones predict can be removed without change of the output."""
 
 import copy
 
@@ -6,30 +6,18 @@ import numpy as np
 import pytest
 import torch
 from support.models import Apply
+from support.plans import plan_keeping, random_plan, random_scores
 from torch import nn
 from torch.nn import functional
 
 import secateurs as sc
-from secateurs.budgets.plan import GroupPlan
 from secateurs.errors import DataError, PlanError
 from secateurs.observe.observe import observe
 from secateurs.surgery.compensate import compensation_statistics
 
 
-def plan_for(structure, keep):
-    """A plan that keeps these units of these groups."""
-    return sc.Plan(
-        groups={name: GroupPlan(units=structure.groups[name].size, keep=tuple(kept)) for name, kept in keep.items()},
-        budget="keep:1",
-        scope="local",
-        dense=structure.cost(),
-        pruned=structure.cost({name: len(kept) for name, kept in keep.items()}),
-        frozen={},
-    )
-
-
-def without(size, *gone):
-    return tuple(unit for unit in range(size) if unit not in gone)
+def all_but(size, *removed):
+    return tuple(unit for unit in range(size) if unit not in removed)
 
 
 def pooled_head(width):
@@ -87,14 +75,14 @@ def copy_unit(module, group, source, target):
 
 
 @pytest.mark.parametrize("name", CONSUMERS)
-def test_an_exact_duplicate_goes_without_any_change_of_the_output(name):
+def test_a_duplicate_unit_is_removed_without_change_of_the_output(name):
     make, shape, group, makers = CONSUMERS[name]
     model = make().double().eval()
     x = torch.randn(64, *shape, dtype=torch.float64)
     s = sc.trace(model, x[:2])
     for maker in makers:
         copy_unit(model.get_submodule(maker), s.groups[group], 1, 3)
-    plan = plan_for(s, {group: without(s.groups[group].size, 3)})
+    plan = plan_keeping(s, {group: all_but(s.groups[group].size, 3)})
     small = sc.apply(model, plan, x[:2], s)
     fresh = torch.randn(32, *shape, dtype=torch.float64)
     with torch.no_grad():
@@ -105,7 +93,7 @@ def test_an_exact_duplicate_goes_without_any_change_of_the_output(name):
     assert all(report.before[weight] > 1e-3 and report.after[weight] < 1e-6 for weight in report.before)
 
 
-def test_linear_combinations_go_without_any_change_of_the_output():
+def test_linear_combinations_are_removed_without_change_of_the_output():
     """Two of ten units are combinations of others after the non-linearity, as no weight of theirs shows."""
     relays = nn.Linear(8, 10)
     model = nn.Sequential(nn.Linear(6, 8), nn.ReLU(), relays, nn.ReLU(), nn.Linear(10, 5)).double()
@@ -114,20 +102,20 @@ def test_linear_combinations_go_without_any_change_of_the_output():
         relays.bias.zero_()
     x = torch.randn(200, 6, dtype=torch.float64)
     s = sc.trace(model, x[:2])
-    plan = plan_for(s, {"2": range(8)})
+    plan = plan_keeping(s, {"2": range(8)})
     small = sc.apply(model, plan, x[:2], s)
     sc.compensate(small, model, plan, list(x.split(64)), s)
     with torch.no_grad():
         assert (model(x) - small(x)).abs().max() < 1e-8 * model(x).abs().max()
 
 
-def test_a_constant_unit_goes_into_the_bias():
+def test_a_constant_unit_is_absorbed_by_the_bias():
     model = nn.Sequential(nn.Linear(6, 8), nn.ReLU(), nn.Linear(8, 5)).double()
     with torch.no_grad():
         model[0].weight[2], model[0].bias[2] = 0, 3
     x = torch.randn(64, 6, dtype=torch.float64)
     s = sc.trace(model, x[:2])
-    plan = plan_for(s, {"0": without(8, 2)})
+    plan = plan_keeping(s, {"0": all_but(8, 2)})
     for mean_only in (False, True):
         small = sc.apply(model, plan, x[:2], s)
         sc.compensate(small, model, plan, [x], s, mean_only=mean_only)
@@ -140,8 +128,8 @@ def test_the_new_weights_are_the_least_squares_solution(bias):
     model = nn.Sequential(nn.Linear(6, 8), nn.Tanh(), nn.Linear(8, 5, bias=bias)).double()
     x = torch.randn(500, 6, dtype=torch.float64)
     s = sc.trace(model, x[:2])
-    keep = without(8, 1, 5)
-    plan = plan_for(s, {"0": keep})
+    keep = all_but(8, 1, 5)
+    plan = plan_keeping(s, {"0": keep})
     small = sc.apply(model, plan, x[:2], s)
     report = sc.compensate(small, model, plan, list(x.split(100)), s)
     with torch.no_grad():
@@ -167,14 +155,14 @@ CONVOLUTIONS = {
 
 
 @pytest.mark.parametrize("name", CONVOLUTIONS)
-def test_a_convolution_is_solved_anew_tap_by_tap(name):
+def test_convolution_weights_are_the_least_squares_solution_per_tap(name):
     make, dims = CONVOLUTIONS[name]
     first = (nn.Conv1d, nn.Conv2d, nn.Conv3d)[dims - 1](3, 8, 1)
     model = nn.Sequential(first, nn.Tanh(), make()).double()
     x = torch.randn(60, 3, *[7, 6, 3][:dims], dtype=torch.float64)
     s = sc.trace(model, x[:2])
-    keep = list(without(8, 1, 5, 6))
-    plan = plan_for(s, {"0": keep})
+    keep = list(all_but(8, 1, 5, 6))
+    plan = plan_keeping(s, {"0": keep})
     small = sc.apply(model, plan, x[:2], s)
     sc.compensate(small, model, plan, list(x.split(20)), s)
     # What the convolution makes of one entry of a kernel set to 1 is a column of the design.
@@ -182,19 +170,19 @@ def test_a_convolution_is_solved_anew_tap_by_tap(name):
     basis = torch.eye(kernels[0].numel(), dtype=torch.float64).reshape(-1, *kernels.shape[1:])
     with torch.no_grad():
         design = small[2]._conv_forward(torch.tanh(model[0](x))[:, keep], basis, None).movedim(1, -1).flatten(0, -2)
-        outputs, ours = (its.movedim(1, -1).flatten(0, -2) for its in (model(x), small(x)))
+        outputs, ours = (y.movedim(1, -1).flatten(0, -2) for y in (model(x), small(x)))
     design = design if bias is None else torch.cat([design, torch.ones(len(design), 1, dtype=torch.float64)], 1)
     best = design @ torch.linalg.lstsq(design, outputs).solution
-    left, least = (float((its - outputs).square().mean()) for its in (ours, best))
-    assert least <= left * (1 + 1e-9)
-    assert left <= 1.02 * least  # the ridge shrinks a little
+    error, least = (float((y - outputs).square().mean()) for y in (ours, best))
+    assert least <= error * (1 + 1e-9)
+    assert error <= 1.02 * least  # the ridge shrinks a little
 
 
-def test_a_layer_on_a_flattened_map_shifts_its_bias_by_what_was_lost_on_average():
+def test_the_bias_of_a_layer_on_a_flattened_map_shifts_by_the_mean_loss():
     model = nn.Sequential(nn.Conv2d(3, 6, 3), nn.ReLU(), nn.Flatten(), nn.Linear(6 * 9, 5)).double()
     x = torch.randn(100, 3, 5, 5, dtype=torch.float64)
     s = sc.trace(model, x[:2])
-    plan = plan_for(s, {"0": without(6, 2)})
+    plan = plan_keeping(s, {"0": all_but(6, 2)})
     small = sc.apply(model, plan, x[:2], s)
     sc.compensate(small, model, plan, [x], s, mean_only=True)
     with torch.no_grad():
@@ -218,7 +206,7 @@ def test_each_group_of_a_grouped_convolution_compensates_with_its_own_channels(k
     with torch.no_grad():  # in each of the two groups, the last channel repeats the first
         for tensor in model[0].parameters():
             tensor[3], tensor[7] = tensor[0], tensor[4]
-    plan = plan_for(s, {inner.name: (0, 1, 2)})
+    plan = plan_keeping(s, {inner.name: (0, 1, 2)})
     small = sc.apply(model, plan, x[:2], s)
     report = sc.compensate(small, model, plan, [x], s)
     with torch.no_grad():
@@ -226,11 +214,10 @@ def test_each_group_of_a_grouped_convolution_compensates_with_its_own_channels(k
     assert report.after["2.weight"] < 1e-6
 
 
-def test_several_groups_and_their_users_shrink_at_once(net, batches):
+def test_several_groups_and_their_consumers_shrink_together(net, batches):
     net.eval()
     s = sc.trace(net, batches[0][0])
-    scores = {name: torch.rand(g.size) for name, g in s.groups.items()}
-    plan = sc.allocate(s, scores, "keep:0.6", scope="local")
+    plan = random_plan(s, "keep:0.6")
     small = sc.apply(net, plan, batches[0][0], s)
     report = sc.compensate(small, net, plan, batches, s)
     assert set(report.before) == {"3.weight", "7.weight", "9.weight"}
@@ -239,7 +226,7 @@ def test_several_groups_and_their_users_shrink_at_once(net, batches):
     assert "9.weight" in str(report)
 
 
-def test_a_shared_layer_learns_from_all_its_uses():
+def test_a_shared_layer_is_compensated_for_all_uses():
     def run(m, x):
         return m.leave(torch.relu(m.enter(x)) + torch.relu(m.enter(2 * x + 1)))
 
@@ -247,20 +234,20 @@ def test_a_shared_layer_learns_from_all_its_uses():
     x = torch.randn(64, 6, dtype=torch.float64)
     s = sc.trace(model, x[:2])
     copy_unit(model.enter, s.groups["enter"], 0, 7)
-    plan = plan_for(s, {"enter": range(7)})
+    plan = plan_keeping(s, {"enter": range(7)})
     small = sc.apply(model, plan, x[:2], s)
     sc.compensate(small, model, plan, [x], s)
     with torch.no_grad():
         torch.testing.assert_close(small(x), model(x), rtol=0, atol=1e-8)
 
 
-def test_few_samples_do_not_make_it_worse_on_others():
+def test_compensation_from_few_samples_improves_other_samples():
     """With fewer samples than units least squares fits anything; the ridge that is chosen must hold it back."""
     torch.manual_seed(3)
     model = nn.Sequential(nn.Linear(20, 64), nn.ReLU(), nn.Linear(64, 5)).double()
     x, fresh = torch.randn(24, 20, dtype=torch.float64), torch.randn(500, 20, dtype=torch.float64)
     s = sc.trace(model, x[:2])
-    plan = plan_for(s, {"0": range(32)})
+    plan = plan_keeping(s, {"0": range(32)})
     small = sc.apply(model, plan, x[:2], s)
     with torch.no_grad():
         wanted = model(fresh)
@@ -274,20 +261,20 @@ def test_flap_keeps_only_the_mean_and_needs_a_bias():
     with_bias = nn.Sequential(nn.Linear(6, 8), nn.ReLU(), nn.Linear(8, 5)).double()
     x = torch.randn(64, 6, dtype=torch.float64)
     s = sc.trace(with_bias, x[:2])
-    plan = plan_for(s, {"0": without(8, 4)})
+    plan = plan_keeping(s, {"0": all_but(8, 4)})
     small = sc.apply(with_bias, plan, x[:2], s)
     sc.compensate(small, with_bias, plan, [x], s, mean_only=True)
     mean = torch.relu(with_bias[0](x)).mean(0)[4]
     torch.testing.assert_close(small[2].bias, with_bias[2].bias + with_bias[2].weight[:, 4] * mean)
-    torch.testing.assert_close(small[2].weight, with_bias[2].weight[:, list(without(8, 4))])
+    torch.testing.assert_close(small[2].weight, with_bias[2].weight[:, list(all_but(8, 4))])
     bare = nn.Sequential(nn.Linear(6, 8), nn.ReLU(), nn.Linear(8, 5, bias=False)).double()
     s = sc.trace(bare, x[:2])
-    small = sc.apply(bare, plan_for(s, {"0": without(8, 4)}), x[:2], s)
-    report = sc.compensate(small, bare, plan_for(s, {"0": without(8, 4)}), [x], s, mean_only=True)
+    small = sc.apply(bare, plan_keeping(s, {"0": all_but(8, 4)}), x[:2], s)
+    report = sc.compensate(small, bare, plan_keeping(s, {"0": all_but(8, 4)}), [x], s, mean_only=True)
     assert report.skipped == {"2.weight": "it has no bias to absorb the mean"}
 
 
-def test_a_table_that_is_also_a_weight_is_left_alone():
+def test_a_tied_lookup_table_is_skipped():
     model = Apply(
         lambda m, x: functional.linear(m.norm(m.table(x)), m.table.weight),
         table=nn.Embedding(11, 8),
@@ -296,7 +283,7 @@ def test_a_table_that_is_also_a_weight_is_left_alone():
     tokens = torch.randint(11, (4, 6))
     s = sc.trace(model, tokens, kinds="all")
     (name,) = s.groups
-    plan = plan_for(s, {name: range(6)})
+    plan = plan_keeping(s, {name: range(6)})
     small = sc.apply(model, plan, tokens, s)
     before = copy.deepcopy(small.state_dict())
     report = sc.compensate(small, model, plan, [tokens], s)
@@ -304,9 +291,9 @@ def test_a_table_that_is_also_a_weight_is_left_alone():
     assert all(torch.equal(tensor, before[key]) for key, tensor in small.state_dict().items())
 
 
-def test_a_model_that_was_trained_or_compensated_since_is_refused(net, batches):
+def test_a_model_that_was_already_compensated_is_refused(net, batches):
     s = sc.trace(net, batches[0][0])
-    plan = sc.allocate(s, {n: torch.rand(g.size) for n, g in s.groups.items()}, "keep:0.6")
+    plan = sc.allocate(s, random_scores(s), "keep:0.6")
     small = sc.apply(net, plan, batches[0][0], s)
     sc.compensate(small, net, plan, batches, s)
     with pytest.raises(PlanError, match="compensate once, right after the cut"):
@@ -320,7 +307,7 @@ def test_the_dense_model_is_not_changed(net, batches):
     assert all(torch.equal(tensor, before[name]) for name, tensor in net.state_dict().items())
 
 
-def test_prune_compensates_unless_told_not_to(net, batches):
+def test_prune_compensates_by_default(net, batches):
     x = torch.cat([x for x, _ in batches])
     net.eval()
     plain = sc.prune(net, batches, "l2", "keep:0.5", compensate=False)
@@ -332,8 +319,8 @@ def test_prune_compensates_unless_told_not_to(net, batches):
     assert compensated < error
 
 
-class Counted(list):
-    """Batches that know how often they were gone through."""
+class CountedBatches(list):
+    """Batches that count how often they were read."""
 
     passes = 0
 
@@ -343,7 +330,7 @@ class Counted(list):
 
 
 def test_prune_observes_what_scoring_and_compensation_need_in_one_pass(net, batches):
-    x, shared, apart = batches[0][0], Counted(batches), Counted(batches)
+    x, shared, apart = batches[0][0], CountedBatches(batches), CountedBatches(batches)
     together = sc.prune(net, shared, "obs", "keep:0.5", x)
     s = together.structure
     small = sc.apply(net, together.plan, x, s)
@@ -351,34 +338,33 @@ def test_prune_observes_what_scoring_and_compensation_need_in_one_pass(net, batc
     report = sc.compensate(small, net, together.plan, apart, s)
     assert (shared.passes, apart.passes) == (1, 2)
     assert report == together.compensation
-    assert all(torch.equal(its, together.scores[name]) for name, its in scores.items())
+    assert all(torch.equal(values, together.scores[name]) for name, values in scores.items())
     theirs = together.model.state_dict()
     assert all(torch.equal(tensor, theirs[name]) for name, tensor in small.state_dict().items())
 
 
 @pytest.mark.parametrize(("between", "passes"), [(None, 3), (lambda model: None, 3 + 2)])  # batch norms
-def test_of_several_rounds_none_reads_the_data_twice(net, batches, between, passes):
-    data = Counted(batches)
+def test_each_of_several_rounds_reads_the_data_once(net, batches, between, passes):
+    data = CountedBatches(batches)
     result = sc.prune(net, data, "nexp", "keep:0.5", batches[0][0], schedule=sc.Schedule(3), between=between)
     assert data.passes == passes
     assert result.compensation is not None
     assert result.compensation.errors
 
 
-def test_what_was_observed_for_one_plan_serves_others(net, batches):
+def test_observed_statistics_can_be_reused_for_other_plans(net, batches):
     s = sc.trace(net, batches[0][0])
-    data = Counted(batches)
+    data = CountedBatches(batches)
     observed = observe(net, data, compensation_statistics(s))
     for seed in range(3):
-        scores = {n: torch.rand(g.size, generator=torch.Generator().manual_seed(seed)) for n, g in s.groups.items()}
-        plan = sc.allocate(s, scores, "keep:0.6")
+        plan = sc.allocate(s, random_scores(s, seed), "keep:0.6")
         once, again = (sc.apply(net, plan, batches[0][0], s) for _ in range(2))
         assert sc.compensate(once, net, plan, batches, s) == sc.compensate(again, net, plan, data, s, observed=observed)
         assert all(torch.equal(tensor, once.state_dict()[name]) for name, tensor in again.state_dict().items())
     assert data.passes == 1
 
 
-def test_data_that_can_be_read_only_once_is_refused_where_two_passes_are_needed(net, batches):
+def test_an_iterator_is_refused_where_two_passes_are_needed(net, batches):
     x = batches[0][0]
     with pytest.raises(DataError, match="compensate=False"):
         sc.prune(net, iter(batches), "taylor", example_inputs=x)

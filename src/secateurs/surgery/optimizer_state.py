@@ -144,7 +144,7 @@ def check_optimizer(optimizer: Optimizer, model: nn.Module) -> None:
         UsageError: the optimiser holds a parameter that does not belong to the model.
 
     Example:
-        >>> small = sc.prune(model, data, "l2", "macs:0.5").model
+        >>> small = sc.prune(model, data, criterion="l2", budget="macs:0.5").model
         >>> sc.check_optimizer(torch.optim.SGD(small.parameters(), lr=0.1), small)
         >>> sc.check_optimizer(torch.optim.SGD(model.parameters(), lr=0.1), small)
         Traceback (most recent call last):

@@ -1,4 +1,4 @@
-"""Cutting: the cut model computes what the masked dense model computes, by bookkeeping and without it."""
+"""`apply`: the cut model computes the same as the masked dense model, by the plan and by the values of the weights."""
 
 import copy
 import itertools
@@ -6,6 +6,7 @@ import warnings
 
 import pytest
 import torch
+from support.masking import tensor_outputs, zero_removed_weights
 from support.models import FAMILIES, PARTLY, build
 from support.plans import random_plan
 from torch import nn
@@ -19,27 +20,9 @@ from secateurs.surgery.trials import Trials
 INEXACT = {"layer norm", "group norm"}
 
 
-def outputs(model, inputs):
-    with torch.no_grad():
-        return [t for t in tree_leaves(model(*inputs)) if isinstance(t, torch.Tensor)]
-
-
-def zero_what_is_gone(dense, small):
-    """A copy of `dense` in which every parameter entry whose value does not occur in `small` is zero.
-
-    Every weight is different, so values alone tell which entries were kept. No index of any plan is looked at.
-    """
-    masked = copy.deepcopy(dense)
-    kept = torch.cat([p.detach().flatten() for p in small.parameters()])
-    with torch.no_grad():
-        for p in masked.parameters():
-            p[~torch.isin(p, kept)] = 0
-    return masked
-
-
 @pytest.mark.parametrize("name", FAMILIES)
 @pytest.mark.parametrize("budget", ["keep:0.75", "keep:0.4"])
-def test_cut_model_equals_masked_model_without_bookkeeping(name, budget):
+def test_cut_model_equals_masked_model_found_by_weight_values(name, budget):
     model, inputs = build(name)
     structure = sc.trace(model, inputs)
     exact = structure.freeze({n: "not exact" for n, g in structure.groups.items() if g.inexact})
@@ -47,13 +30,15 @@ def test_cut_model_equals_masked_model_without_bookkeeping(name, budget):
     cut = apply_and_report(model, plan, inputs, exact)
     small = cut.model
     assert sc.cost(small, inputs).params < sc.cost(model, inputs).params
-    for a, b in zip(outputs(small, inputs), outputs(zero_what_is_gone(model, small), inputs), strict=True):
+    for a, b in zip(
+        tensor_outputs(small, inputs), tensor_outputs(zero_removed_weights(model, small), inputs), strict=True
+    ):
         assert a.shape == b.shape
         torch.testing.assert_close(a, b, rtol=1e-10, atol=1e-10)
 
 
 @pytest.mark.parametrize("name", FAMILIES)
-def test_everything_that_can_go_goes_and_costs_what_was_predicted(name):
+def test_every_group_is_cut_and_costs_the_predicted_amount(name):
     model, inputs = build(name)
     structure = sc.trace(model, inputs)
     assert sc.cost(model, inputs) == structure.cost()
@@ -116,14 +101,14 @@ def test_tied_parameters_are_cut_once_and_stay_tied():
     assert len(small.twice.weight) == 4
 
 
-def test_a_stale_attribute_is_set_right():
+def test_a_stale_attribute_is_updated():
     model, inputs = build("stale size")
     cut = apply_and_report(model, random_plan(sc.trace(model, inputs)), inputs)
     assert cut.model.width == 3
     assert cut.attributes[""] == {"width": 3}
 
 
-def test_a_hard_coded_size_keeps_its_group_and_lets_the_others_go():
+def test_a_hard_coded_size_keeps_only_its_group_whole():
     model, inputs = build("hard-coded")
     plan = random_plan(sc.trace(model, inputs))
     with pytest.warns(PutBackWarning, match="first"):
@@ -132,7 +117,7 @@ def test_a_hard_coded_size_keeps_its_group_and_lets_the_others_go():
     assert small.second.out_features < 8
 
 
-def test_groups_that_only_fail_together_are_found():
+def test_groups_that_fail_only_together_are_identified():
     class Together(nn.Module):
         def __init__(self):
             super().__init__()
@@ -151,7 +136,7 @@ def test_groups_that_only_fail_together_are_found():
     assert cut.model.a.out_features == 3
 
 
-def test_wrong_numbers_with_right_shapes_are_caught():
+def test_wrong_values_with_right_shapes_are_detected():
     class Sneaky(nn.Module):
         """Divides by a width that only its code knows: the cut model runs, and is wrong."""
 
@@ -169,7 +154,7 @@ def test_wrong_numbers_with_right_shapes_are_caught():
     assert small.a.out_features == 6
 
 
-def test_a_model_that_changes_each_time_cannot_be_verified():
+def test_a_model_whose_outputs_differ_from_run_to_run_is_refused():
     class Counting(nn.Module):
         def __init__(self):
             super().__init__()
@@ -184,7 +169,7 @@ def test_a_model_that_changes_each_time_cannot_be_verified():
         sc.apply(model, random_plan(sc.trace(model, x)), x)
 
 
-def test_random_numbers_in_evaluation_do_not_disturb_the_verification():
+def test_a_model_that_draws_random_numbers_is_verified():
     class Noisy(nn.Module):
         def __init__(self):
             super().__init__()
@@ -199,7 +184,7 @@ def test_random_numbers_in_evaluation_do_not_disturb_the_verification():
         assert sc.apply(model, random_plan(sc.trace(model, x)), x).a.out_features == 3
 
 
-def test_half_precision_models_are_cut_and_stay_half():
+def test_half_precision_is_preserved():
     model, inputs = build("residual")
     model, inputs = model.bfloat16(), tuple(x.bfloat16() for x in inputs)
     small = sc.apply(model, random_plan(sc.trace(model, inputs)), inputs)
@@ -230,7 +215,7 @@ class Regrouped(nn.Module):
 
 
 @pytest.mark.parametrize("norm", [nn.Identity(), nn.LayerNorm(12)])
-def test_groups_that_are_not_exact_do_not_hide_what_others_need(norm):
+def test_inexact_groups_do_not_hide_attributes_that_exact_groups_need(norm):
     model = nn.Sequential(Regrouped(), nn.Linear(6, 12), norm, nn.Linear(12, 3)).double()
     x = torch.randn(5, 8, dtype=torch.float64)
     structure = sc.trace(model, x)
@@ -238,12 +223,12 @@ def test_groups_that_are_not_exact_do_not_hide_what_others_need(norm):
     small = cut.model
     assert not cut.put_back
     assert small[0].size == 8
-    masked = zero_what_is_gone(model, small)
+    masked = zero_removed_weights(model, small)
     kept = list(cut.plan.keep["0.out"])
     torch.testing.assert_close(small[0](x), masked[0](x)[:, kept], rtol=1e-10, atol=1e-12)
 
 
-def test_sizes_on_the_way_are_checked_where_numbers_cannot_tell():
+def test_intermediate_sizes_are_checked_for_inexact_groups():
     """A fixed slice in front of a norm: the cut model runs, and some units change sides."""
 
     class Sides(nn.Module):
@@ -262,7 +247,7 @@ def test_sizes_on_the_way_are_checked_where_numbers_cannot_tell():
         sc.apply(model, sc.allocate(structure, scores, "keep:0.5"), x)
 
 
-def test_a_head_of_zeros_does_not_make_the_verification_blind():
+def test_verification_works_with_a_head_of_zeros():
     class Scaled(nn.Module):
         def __init__(self):
             super().__init__()
@@ -279,7 +264,7 @@ def test_a_head_of_zeros_does_not_make_the_verification_blind():
     assert not model.head.weight.any()
 
 
-def test_outputs_that_are_all_nan_verify_nothing():
+def test_outputs_that_are_all_nan_are_refused():
     model = nn.Sequential(nn.Linear(4, 6), nn.ReLU(), nn.Linear(6, 3))
     x = torch.full((2, 4), float("nan"))
     with pytest.raises(VerificationError, match="finite"):
@@ -302,7 +287,7 @@ def test_a_copy_that_runs_the_weights_of_its_original_is_refused():
         sc.apply(model, random_plan(sc.trace(model, x)), x)
 
 
-def test_models_that_write_into_inputs_and_buffers_leave_them_as_they_were():
+def test_inputs_and_buffers_that_a_model_writes_to_are_preserved():
     class Writer(nn.Module):
         def __init__(self):
             super().__init__()
@@ -341,7 +326,7 @@ class StreamHeads(nn.Module):
 
 
 @pytest.mark.parametrize("depth", [2, 6])
-def test_as_many_runs_find_what_is_wrong_in_a_deep_model_as_in_a_shallow_one(depth, monkeypatch):
+def test_the_number_of_trial_runs_does_not_grow_with_depth(depth, monkeypatch):
     runs = []
     original = Trials._run
     monkeypatch.setattr(Trials, "_run", lambda self, *args: (runs.append(1), original(self, *args))[1])
@@ -354,7 +339,7 @@ def test_as_many_runs_find_what_is_wrong_in_a_deep_model_as_in_a_shallow_one(dep
     assert len(runs) <= 8
 
 
-def test_modules_that_fail_in_their_own_code_are_found_together():
+def test_modules_of_one_class_that_raise_are_identified_together():
     class Checked(StreamHeads):
         def forward(self, x):
             if self.qkv.out_features != 48:
@@ -369,7 +354,7 @@ def test_modules_that_fail_in_their_own_code_are_found_together():
     assert reasons[1:] == ["ValueError: three times sixteen, please (in 0, of the same class)"]
 
 
-def test_an_attribute_of_an_exact_group_is_not_read_for_one_of_the_same_size_that_is_not():
+def test_an_attribute_of_an_exact_group_does_not_follow_an_inexact_group_of_equal_size():
     """`count` holds the width of `a`; `b`, which is not exact and joins in later, has the same width."""
 
     class Counting(nn.Module):
@@ -389,7 +374,7 @@ def test_an_attribute_of_an_exact_group_is_not_read_for_one_of_the_same_size_tha
     scores = {name: torch.arange(8.0) for name in "ab"}
     plan = sc.allocate(structure, scores, "keep:0.5", scope="local")
     other = sc.allocate(structure, {**scores, "b": torch.arange(8.0) + 4}, "keep:0.5")
-    for its in (plan, other):
-        cut = apply_and_report(model, its, x, structure)
-        assert cut.model.count == len(its.keep["a"])
+    for one in (plan, other):
+        cut = apply_and_report(model, one, x, structure)
+        assert cut.model.count == len(one.keep["a"])
         assert not cut.put_back

@@ -37,7 +37,7 @@ def llama():
     return model, structure, supported_widths(model, structure)
 
 
-def test_what_the_class_takes_is_what_it_builds(llama):
+def test_supported_widths_are_those_that_the_class_builds(llama):
     model, structure, takes = llama
     heads, neurons = of(structure, "head"), of(structure, "neuron")
     assert {width for width in range(1, 13) if takes(heads, width)} == DIVIDE
@@ -52,7 +52,7 @@ def test_what_the_class_takes_is_what_it_builds(llama):
     assert all(takes(neurons, width) for width in (1, 7, 39, 40))
 
 
-def test_groups_of_key_value_heads_take_their_queries_along():
+def test_supported_widths_of_key_value_groups_count_their_queries():
     model = build(num_attention_heads=12, num_key_value_heads=6)
     structure = sc.trace(model, IDS)
     takes = supported_widths(model, structure)
@@ -60,7 +60,7 @@ def test_groups_of_key_value_heads_take_their_queries_along():
     assert {width for width in range(1, 7) if takes(groups, width)} == {1, 2, 3, 5, 6}  # × 2 divides 60
 
 
-def test_where_no_field_tells_the_width_any_will_do():
+def test_every_width_is_supported_where_no_field_describes_it():
     body = {"n_embd": 24, "n_head": 6, "n_layer": 1, "vocab_size": 64, "n_positions": 16}
     kind = transformers.GPT2LMHeadModel
     model = kind(kind.config_class(**body)).eval()
@@ -75,9 +75,7 @@ def test_where_no_field_tells_the_width_any_will_do():
     st.sampled_from(["macs", "params", "keep"]), st.floats(0.3, 1), st.sampled_from(["global", "local"]),
     st.integers(0, 99), st.sampled_from([1, 2]),
 )  # fmt: skip
-def test_the_budget_is_met_and_no_step_more_that_the_class_takes_would_fit(
-    llama, quantity, fraction, scope, seed, multiple
-):
+def test_supported_widths_meet_the_budget_within_one_step(llama, quantity, fraction, scope, seed, multiple):
     _, structure, takes = llama
     generator = torch.Generator().manual_seed(seed)
     scores = {name: torch.rand(group.size, generator=generator) for name, group in structure.groups.items()}
@@ -105,7 +103,7 @@ def test_the_budget_is_met_and_no_step_more_that_the_class_takes_would_fit(
             assert amount({**plan.widths, **dict.fromkeys(role, wider)}) > target
 
 
-def test_limits_that_leave_no_width_are_refused_and_say_whose_fault_it_is(llama):
+def test_limits_without_a_supported_width_are_refused(llama):
     _, structure, takes = llama
     scores = {name: torch.ones(structure.groups[name].size) for name in of(structure, "head")}
     limits = sc.Limits(floor=7, cap=9, uniform=True)
@@ -114,13 +112,13 @@ def test_limits_that_leave_no_width_are_refused_and_say_whose_fault_it_is(llama)
 
 
 @pytest.mark.parametrize("schedule", [None, sc.Schedule(rounds=2)])
-def test_pruned_models_are_saved_for_from_pretrained_at_any_budget(tmp_path, schedule):
+def test_pruned_models_can_be_saved_at_any_budget(tmp_path, schedule):
     result = sc.prune(build(), [IDS], "random", "keep:0.7", kinds="head", compensate=False, schedule=schedule)
     assert set(result.plan.widths.values()) == {6}  # not 8
     result.save_pretrained(tmp_path / "small")
 
 
-def test_a_model_cut_while_it_trains_has_a_width_that_its_class_takes():
+def test_a_model_cut_during_training_has_supported_widths():
     model = build()
     data = [{**IDS, "labels": IDS["input_ids"]}]
     optimizer = torch.optim.SGD(model.parameters(), 0.01)

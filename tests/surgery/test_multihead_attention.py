@@ -18,7 +18,7 @@ HEADS, WIDTH, OTHER, QUERIES, KEYS, SAMPLES = 4, 16, 12, 5, 7, 3
 
 @settings(deadline=None, max_examples=150)
 @given(st.data())
-def test_it_computes_what_the_original_does(data):
+def test_pruned_attention_computes_the_same_as_the_original(data):
     flag = lambda name: data.draw(st.booleans(), label=name)  # noqa: E731
     width = data.draw(st.sampled_from([None, OTHER]), label="width of keys")
     original = nn.MultiheadAttention(
@@ -71,7 +71,7 @@ def tokens():
     return torch.randn(2, 6, 16)
 
 
-def test_heads_of_an_encoder_go_and_its_fused_form_stays_out(encoder, tokens):
+def test_an_encoder_loses_heads_and_does_not_use_the_fused_form(encoder, tokens):
     padding = torch.tensor([[False] * 4 + [True] * 2, [False] * 6])
     structure = sc.trace(encoder, tokens)
     cut = apply_and_report(encoder, random_plan(structure), tokens, structure)
@@ -87,7 +87,7 @@ def test_heads_of_an_encoder_go_and_its_fused_form_stays_out(encoder, tokens):
     torch.testing.assert_close(fused[1], plain[1])
 
 
-def test_width_and_heads_go_twice(tokens):
+def test_width_and_heads_can_be_cut_twice(tokens):
     def build():
         torch.manual_seed(1)
         body = nn.TransformerEncoder(nn.TransformerEncoderLayer(16, 4, 24, dropout=0.0, batch_first=True), 2)

@@ -59,7 +59,7 @@ def held(optimizer):
 
 @pytest.mark.parametrize("name", FAMILIES)
 @pytest.mark.filterwarnings("ignore::secateurs.errors.PutBackWarning")
-def test_a_model_cut_in_place_is_what_the_copy_is(name):
+def test_a_model_cut_in_place_equals_the_cut_copy(name):
     model, inputs = build(name)
     plan = random_plan(sc.trace(model, inputs))
     small = sc.apply(model, plan, inputs)
@@ -85,7 +85,7 @@ def test_a_model_cut_in_place_is_what_the_copy_is(name):
 
 @pytest.mark.parametrize("in_place", [True, False])
 @pytest.mark.parametrize("make", OPTIMIZERS.values(), ids=OPTIMIZERS)
-def test_training_goes_on_as_that_of_the_masked_dense_model(net, doubles, plan, make, in_place):
+def test_training_continues_as_that_of_the_masked_dense_model(net, doubles, plan, make, in_place):
     """Both take the same steps on what is kept, if what is gone is set to zero again after each."""
     dense = net.double()
     optimizer = make(dense.parameters())
@@ -121,7 +121,7 @@ def test_training_goes_on_as_that_of_the_masked_dense_model(net, doubles, plan, 
 
 
 @pytest.mark.parametrize("make", [lambda p: Adafactor(p, lr=0.01), lambda p: AdamW(p)], ids=["Adafactor", "AdamW"])
-def test_what_is_kept_of_a_parameter_is_sliced_as_it_is(net, batches, plan, make):
+def test_optimizer_state_is_sliced_like_the_parameter(net, batches, plan, make):
     optimizer = make(net.parameters())
     train(net, optimizer, batches)
     before = [dict(optimizer.state[p]) for p in net.parameters()]
@@ -151,7 +151,7 @@ def test_what_is_kept_of_a_parameter_is_sliced_as_it_is(net, batches, plan, make
     train(net, optimizer, batches)
 
 
-def test_muon_goes_on(net, batches, plan):
+def test_muon_continues(net, batches, plan):
     optimizer = Muon([net[7].weight, net[9].weight], lr=0.01)
     train(net, optimizer, batches)
     before = optimizer.state[net[9].weight]["momentum_buffer"]
@@ -160,7 +160,7 @@ def test_muon_goes_on(net, batches, plan):
     train(net, optimizer, batches)
 
 
-def test_groups_schedulers_and_parameters_of_others_go_on(net, batches, plan):
+def test_groups_schedulers_and_foreign_parameters_are_unchanged(net, batches, plan):
     other = nn.Parameter(torch.ones(3, 3))
     groups = [
         {"params": [net[9].bias, net[0].weight], "lr": 0.5, "name": "slow"},
@@ -191,7 +191,7 @@ def test_an_optimizer_that_accelerate_prepared_is_carried(net, batches, plan):
     train(net, optimizer, batches)
 
 
-def test_what_cannot_be_sliced_is_refused_and_nothing_is_changed(net, batches, plan):
+def test_state_that_cannot_be_sliced_is_refused_and_nothing_changes(net, batches, plan):
     (x, y), *_ = batches
     optimizer = torch.optim.LBFGS(net.parameters(), max_iter=2)
 
@@ -219,7 +219,7 @@ def test_what_cannot_be_sliced_is_refused_and_nothing_is_changed(net, batches, p
     assert all(a is b for a, b in zip(held(optimizer), before, strict=True))
 
 
-def test_an_optimizer_of_parameters_that_are_gone_is_found_out(net, images, plan):
+def test_an_optimizer_with_parameters_of_another_model_is_refused(net, images, plan):
     structure = sc.trace(net, images)
     optimizer = SGD(net.parameters(), lr=0.1)
     sc.check_optimizer(optimizer, net)
@@ -251,14 +251,14 @@ def test_a_plan_that_did_not_make_the_model_is_refused(net, images, plan):
         sc.carry_optimizer(optimizer, net, net, plan, sc.trace(model, inputs))
 
 
-def test_gradients_do_not_outlive_a_cut(net, batches, plan):
+def test_a_cut_removes_gradients(net, batches, plan):
     for p in net.parameters():
         p.grad = torch.ones_like(p)
     sc.apply_(net, plan, batches[0][0])
     assert all(p.grad is None for p in net.parameters())
 
 
-def test_tensors_held_in_attributes_follow(net, images, plan):
+def test_tensors_in_attributes_are_replaced(net, images, plan):
     net.shortlist = [net[0].weight, (net[9].bias, "name")]
     net.layers = {"first": net[0]}
     sc.apply_(net, plan, images)
@@ -272,7 +272,7 @@ class Holder:
         self.weight = weight
 
 
-def test_a_model_that_cannot_be_cut_in_place_is_as_it_was(net, images):
+def test_a_model_that_cannot_be_cut_in_place_is_unchanged(net, images):
     model = Apply(
         lambda self, x: self.last(F.linear(x, self.holder.weight).relu()), a=nn.Linear(6, 8), last=nn.Linear(8, 3)
     )
@@ -308,7 +308,7 @@ def test_attention_is_adapted_in_place():
 
 @pytest.mark.parametrize("made", [block, lambda: build("held sizes"), lambda: build("lstm")])
 @pytest.mark.parametrize("error", [ValueError, KeyboardInterrupt])
-def test_an_error_within_undoes_the_cut(made, error):
+def test_an_error_inside_the_context_undoes_the_cut(made, error):
     model, inputs = made()
     before, expected = everything(model), tree_leaves(model(*inputs))
     classes, facts = [type(m) for m in model.modules()], [m.extra_repr() for m in model.modules()]
@@ -327,7 +327,7 @@ def test_an_error_within_undoes_the_cut(made, error):
     assert all(torch.equal(a, b) for a, b in zip(tree_leaves(model(*inputs)), expected, strict=True))
 
 
-def test_groups_that_cannot_be_cut_stay_with_a_warning():
+def test_groups_that_cannot_be_cut_stay_whole_with_a_warning():
     model = HardCoded()
     x = torch.randn(4, 6)
     with pytest.warns(PutBackWarning, match=r"left whole.*first \("):
