@@ -23,7 +23,7 @@ def attention(
 ) -> Any:
     """Queries [N, G × R, L, D], keys [N, G, S, D], values [N, G, S, E]; output [N, G × R, L, E].
 
-    R heads of the queries share one of the keys and values; often R is one.
+    R query heads share one key/value head; R is one without grouped-query attention.
     """
     (batch, heads, length, inner), keys, values = flow.axes(q), flow.axes(k), flow.axes(v)
     flow.freeze([length, keys[2], values[2]], "positions of an attention")

@@ -1,4 +1,4 @@
-"""Convolutions and matrix products: what is summed over must be the same on both sides."""
+"""Convolutions and matrix products: the axes that are summed over are unified."""
 
 from __future__ import annotations
 
@@ -82,7 +82,7 @@ def matrix_product_and_sum(flow: Flow, out: Any, bias: Any, a: Any, b: Any, *, b
 
 @rule("aten::_grouped_mm")
 def grouped_product(flow: Flow, out: Any, a: Any, b: Any, offsets: Any = None, *_: Any, **__: Any) -> Any:
-    """Rows [t, k] by the matrix of their group [e, k, m], as a mixture of experts does; which rows go where is data."""
+    """Rows [t, k] times the matrix of their group [e, k, m], as in a mixture of experts; the data assign the rows."""
     if a.ndim != 2 or b.ndim != 3:
         return ()
     (rows, k), (groups, k_b, m) = flow.axes(a), flow.axes(b)

@@ -13,13 +13,13 @@ from secateurs.structure.unify import reshape
 @rule("aten::lift_fresh", "aten::positive")
 @rule("aten::detach", "aten::alias", "aten::contiguous", kind="layout")
 def same(flow: Flow, out: Any, x: Any, *_: Any, **__: Any) -> Any:
-    """Nothing moves."""
+    """The result has the axes of the argument."""
     return flow.axes(x)
 
 
 @rule("aten::view", "aten::_unsafe_view", "aten::reshape", "aten::_reshape_alias", kind="layout")
 def view(flow: Flow, out: Any, x: Any, size: Any, *_: Any) -> Any:
-    """Row-major merge and split; where the factors do not fit, everything is frozen by the tracer."""
+    """Merge and split dimensions row-major; if the factors do not fit, the tracer freezes everything."""
     axes = reshape(flow.axes(x), out.shape)
     for axis in axes or ():
         flow.sized(axis)
@@ -28,7 +28,7 @@ def view(flow: Flow, out: Any, x: Any, size: Any, *_: Any) -> Any:
 
 @rule("aten::as_strided")
 def as_strided(flow: Flow, out: Any, x: Any, *_: Any) -> Any:
-    """Only where it changes nothing but the strides of dimensions of size one."""
+    """Covered only if nothing changes but the strides of dimensions of size one."""
     same = [s for s, n in zip(out.stride(), out.shape, strict=True) if n > 1] == [
         s for s, n in zip(x.stride(), x.shape, strict=True) if n > 1
     ]
@@ -74,7 +74,7 @@ def squeeze(flow: Flow, out: Any, x: Any, dim: Any = None) -> Any:
 
 @rule("aten::expand", kind="layout")
 def expand(flow: Flow, out: Any, x: Any, size: Any, **_: Any) -> Any:
-    """Repeat dimensions of size one: a fresh axis, to follow whatever it is combined with as a whole."""
+    """Repeat dimensions of size one: a fresh axis each, which follows the axis that it is combined with."""
     axes = flow.axes(x)
     axes = (ax.ONE,) * (out.ndim - len(axes)) + axes
     result = tuple(a if a.size == n else ax.new(n) for a, n in zip(axes, out.shape, strict=True))

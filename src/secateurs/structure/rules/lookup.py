@@ -1,4 +1,4 @@
-"""Looking up and writing by index: the dimensions that are indexed stay whole, the others pass on."""
+"""Reading and writing by index: the indexed dimensions stay whole, the axes of the others flow on."""
 
 from __future__ import annotations
 
@@ -9,12 +9,13 @@ from secateurs.structure.flow import Flow
 from secateurs.structure.rules.registry import rule
 from secateurs.structure.unify import unify
 
-CHOSEN = "the largest of it are chosen"
+INDEXED = "looked up by index"
+CHOSEN = "the largest values along it are chosen"
 
 
 @rule("aten::embedding")
 def embedding(flow: Flow, out: Any, weight: Any, indices: Any, *_: Any, **__: Any) -> Any:
-    """Rows of a table; which rows there are is the vocabulary."""
+    """Rows of a table; the rows are a vocabulary and stay."""
     rows, width = flow.axes(weight)
     flow.freeze(rows, "vocabulary rows")
     flow.mark_table(weight)
@@ -26,14 +27,14 @@ def embedding(flow: Flow, out: Any, weight: Any, indices: Any, *_: Any, **__: An
 @rule("aten::_unsafe_index")
 @rule("aten::index", kind="selection")
 def index(flow: Flow, out: Any, x: Any, indices: Any) -> Any:
-    """`x[i, :, j]` with tensors of integers: their broadcast shape takes the place of the dimensions indexed."""
+    """`x[i, :, j]` with integer tensors: their broadcast shape replaces the indexed dimensions."""
     axes = flow.axes(x)
     used = _indexed(flow, x, indices)
     passed = [axis for dim, axis in enumerate(axes) if dim not in used]
     adjacent = used == list(range(used[0], used[-1] + 1))
     first = used[0] if adjacent else 0
     size = out.ndim - len(passed)
-    fresh = [ax.new(n, "looked up by index") for n in out.shape[first : first + size]]
+    fresh = [ax.new(n, INDEXED) for n in out.shape[first : first + size]]
     batches = flow.axes(indices[used[0]]) if len(used) == 1 else ()
     if len(batches) == size and [a.size for a in batches] == [a.size for a in fresh]:
         fresh = list(batches)
@@ -42,14 +43,14 @@ def index(flow: Flow, out: Any, x: Any, indices: Any) -> Any:
 
 @rule("aten::index_put")
 def index_put(flow: Flow, out: Any, x: Any, indices: Any, values: Any, *_: Any) -> Any:
-    """`x[i] = values`: the dimensions that are not indexed are the last of the values."""
+    """`x[i] = values`: the dimensions that are not indexed are the last ones of the values."""
     axes = flow.axes(x)
     used = _indexed(flow, x, indices)
     others = [axis for dim, axis in enumerate(axes) if dim not in used]
-    theirs = flow.axes(values)
+    value_axes = flow.axes(values)
     if used != list(range(len(used))):
-        flow.freeze([*others, *theirs], "written by index")
-    tail = theirs[max(len(theirs) - len(others), 0) :]
+        flow.freeze([*others, *value_axes], "written by index")
+    tail = value_axes[max(len(value_axes) - len(others), 0) :]
     for axis, other in zip(reversed(others), reversed(tail), strict=False):
         if other.size > 1:
             unify(axis, other)
@@ -58,20 +59,20 @@ def index_put(flow: Flow, out: Any, x: Any, indices: Any, values: Any, *_: Any) 
 
 @rule("aten::index_select", kind="selection")
 def index_select(flow: Flow, out: Any, x: Any, dim: int, indices: Any) -> Any:
-    """Chosen indices of one dimension, which stays whole."""
+    """Select indices of one dimension, which stays whole."""
     axes = list(flow.axes(x))
-    flow.freeze(axes[dim], "looked up by index")
-    axes[dim] = ax.new(out.shape[dim], "looked up by index")
+    flow.freeze(axes[dim], INDEXED)
+    axes[dim] = ax.new(out.shape[dim], INDEXED)
     return tuple(axes)
 
 
 @rule("aten::index_add", "aten::index_copy", "aten::index_reduce")
 def index_add(flow: Flow, out: Any, x: Any, dim: int, indices: Any, source: Any, *_: Any, **__: Any) -> Any:
-    """Rows added at chosen places of one dimension; the others are the same."""
-    axes, theirs = flow.axes(x), flow.axes(source)
+    """Write rows at indices of one dimension, which stays whole; the other dimensions are unified."""
+    axes, source_axes = flow.axes(x), flow.axes(source)
     dim %= len(axes)
-    flow.freeze([axes[dim], theirs[dim]], "written by index")
-    for d, (axis, other) in enumerate(zip(axes, theirs, strict=True)):
+    flow.freeze([axes[dim], source_axes[dim]], "written by index")
+    for d, (axis, other) in enumerate(zip(axes, source_axes, strict=True)):
         if d != dim:
             unify(axis, other)
     return axes
@@ -79,7 +80,7 @@ def index_add(flow: Flow, out: Any, x: Any, dim: int, indices: Any, source: Any,
 
 @rule("aten::topk")
 def topk(flow: Flow, out: Any, x: Any, k: int, dim: int = -1, *_: Any) -> Any:
-    """The largest of one dimension, which stays whole unless it is that of experts."""
+    """Choose the largest values along one dimension, which stays whole unless it is the one of experts."""
     axes = list(flow.axes(x))
     ax.mark_softmax_group(axes[dim], CHOSEN)
     flow.mark_indices(out[1], axes[dim], least=k)
@@ -89,30 +90,30 @@ def topk(flow: Flow, out: Any, x: Any, k: int, dim: int = -1, *_: Any) -> Any:
 
 @rule("aten::gather")
 def gather(flow: Flow, out: Any, x: Any, dim: int, indices: Any, *_: Any, **__: Any) -> Any:
-    """Chosen indices of one dimension, which stays whole unless they were chosen from it; the others are the same."""
-    axes, theirs = flow.axes(x), flow.axes(indices)
+    """Select indices of one dimension, which stays whole unless a router chose them; the others are unified."""
+    axes, index_axes = flow.axes(x), flow.axes(indices)
     dim %= max(len(axes), 1)
     _looked_up(flow, x, dim, indices)
-    for d, (axis, other) in enumerate(zip(axes, theirs, strict=True)):
+    for d, (axis, other) in enumerate(zip(axes, index_axes, strict=True)):
         if d != dim and axis.size == other.size:
             unify(axis, other)
         elif d != dim:
-            flow.freeze([axis, other], "looked up by index")
-    return theirs
+            flow.freeze([axis, other], INDEXED)
+    return index_axes
 
 
 @rule("aten::nonzero")
 def nonzero(flow: Flow, out: Any, x: Any) -> Any:
-    """Where something holds: which places there are depends on the values."""
+    """The positions of values that are not zero; they depend on the data."""
     flow.freeze(flow.axes(x), "its values choose places")
     return tuple(ax.new(n, "its values choose places") for n in out.shape)
 
 
 def _looked_up(flow: Flow, x: Any, dim: int, indices: Any) -> None:
-    """Freeze a dimension that is indexed, unless by indices chosen from it: then the rest can do without one."""
+    """Freeze an indexed dimension, unless the indices were chosen from it: then fewer can be chosen from."""
     axis, pointed = flow.axes(x)[dim], flow.indexes_axis(indices)
     if pointed is None or pointed.size != axis.size:
-        flow.freeze(axis, "looked up by index")
+        flow.freeze(axis, INDEXED)
         return
     unify(axis, pointed)
     if flow.is_constant(x):
@@ -120,7 +121,7 @@ def _looked_up(flow: Flow, x: Any, dim: int, indices: Any) -> None:
 
 
 def _indexed(flow: Flow, x: Any, indices: Any) -> list[int]:
-    """The dimensions that are indexed.  A mask of booleans indexes as many as it has."""
+    """The dimensions that are indexed; a boolean mask indexes as many as it has itself."""
     used: list[int] = []
     dim = 0
     for i in indices:

@@ -1,4 +1,4 @@
-"""Normalisations: weights follow the axis they scale; statistics taken over an axis make removal inexact."""
+"""Normalisations: weights follow the axis that they scale; statistics over an axis make removal inexact."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from secateurs.structure.unify import split, unify
     kind="affine",
 )
 def batch_norm(flow: Flow, out: Any, x: Any, *args: Any, **kwargs: Any) -> Any:
-    """Each channel by its own statistics."""
+    """Normalise each channel by the statistics of that channel."""
     axes = flow.axes(x)
     if len(args) > 4 and args[4] is True:  # statistics of this batch, as instance norm and weight standardisation use
         for axis in (axes[0], *axes[2:]):
@@ -34,7 +34,7 @@ def batch_norm(flow: Flow, out: Any, x: Any, *args: Any, **kwargs: Any) -> Any:
 def layer_norm(
     flow: Flow, out: Any, x: Any, shape: Any, weight: Any = None, bias: Any = None, eps: float = 1e-5
 ) -> Any:
-    """Statistics over the last dimensions."""
+    """Normalise by statistics over the last dimensions."""
     axes = flow.axes(x)
     kept, normalised = axes[: -len(shape)], axes[-len(shape) :]
     for axis in normalised:
@@ -51,7 +51,7 @@ def layer_norm(
 def group_norm(
     flow: Flow, out: Any, x: Any, weight: Any, bias: Any, n: int, c: int, hw: int, groups: int, eps: float
 ) -> Any:
-    """Channels are (groups × channels of a group): whole groups go exactly, channels inside one do not."""
+    """Channels are (groups × channels of a group): removal is exact for whole groups, not for channels inside one."""
     axes = flow.axes(x)
     for tensor in (weight, bias):
         if tensor is not None:

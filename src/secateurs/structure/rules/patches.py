@@ -1,4 +1,4 @@
-"""Channels that become positions or the other way round: pixel and channel shuffles, patches."""
+"""Pixel shuffles, channel shuffles and patches: channels become positions or the other way round."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def pixel_unshuffle(flow: Flow, out: Any, x: Any, factor: int) -> Any:
 
 @rule("aten::im2col")
 def im2col(flow: Flow, out: Any, x: Any, *_: Any) -> Any:
-    """Patches: [N, C, H, W] becomes [N, C × taps, positions]."""
+    """Cut patches: [N, C, H, W] becomes [N, C × taps, positions]."""
     axes = flow.axes(x)
     flow.freeze(axes[2:], "spatial dimension of patches")
     taps = out.shape[1] // axes[1].size
@@ -49,7 +49,7 @@ def im2col(flow: Flow, out: Any, x: Any, *_: Any) -> Any:
 
 @rule("aten::col2im")
 def col2im(flow: Flow, out: Any, x: Any, *_: Any) -> Any:
-    """Patches put together: [N, C × taps, positions] becomes [N, C, H, W]."""
+    """Assemble patches: [N, C × taps, positions] becomes [N, C, H, W]."""
     axes = flow.axes(x)
     both = split(axes[1], out.shape[1])
     if both is None:

@@ -1,4 +1,4 @@
-"""Operators that treat every element alike: aligned dimensions stand for the same indices."""
+"""Elementwise operators: aligned dimensions are unified."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ CREATORS = [f"{prefix}{name}" for prefix in ("", "new_") for name in "zeros ones
 @rule("aten::copy", "aten::bernoulli", "aten::fill", "aten::zero", "aten::floor_divide")
 @rule(POINTWISE)
 def pointwise(flow: Flow, out: Any, *args: Any, **kwargs: Any) -> Any:
-    """Align from the right, as broadcasting does; a dimension of size one yields to the other."""
+    """Align dimensions from the right, as broadcasting does; a dimension of size one takes the axis of the other."""
     tensors = tensors_in(args, kwargs)
     result: list[Axis] = []
     for aligned in zip_longest(*(reversed(flow.axes(t)) for t in tensors), fillvalue=ONE):
@@ -43,7 +43,7 @@ def pointwise(flow: Flow, out: Any, *args: Any, **kwargs: Any) -> Any:
 
 @rule("aten::mul", kind="affine")
 def multiply(flow: Flow, out: Any, x: Any, other: Any) -> Any:
-    """Elementwise.  Attention that is not fused multiplies queries and keys each by the fourth root of their size."""
+    """Elementwise, and a scale of attention: unfused attention multiplies queries and keys by size ** -0.25."""
     axes = flow.axes(x)
     if isinstance(other, float) and axes and math.isclose(other, axes[-1].size ** -0.25, rel_tol=1e-12):
         ax.mark_inexact(axes[-1], SCALE)
@@ -52,7 +52,7 @@ def multiply(flow: Flow, out: Any, x: Any, other: Any) -> Any:
 
 @rule(*(f"aten::{name}" for name in CREATORS))
 def new_tensor(flow: Flow, out: Any, *_: Any, **__: Any) -> Any:
-    """Its size is in the code that asks for it, which can follow a cut if it takes the size from an attribute."""
+    """A new tensor: its size is in the code that makes it, and can follow a cut only if an attribute holds the size."""
     axes = []
     for size in out.shape:
         axes.append(ax.new(size, None if flow.holds(size) else f"its size is set where {flow.operator} makes it"))

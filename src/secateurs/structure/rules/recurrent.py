@@ -1,4 +1,4 @@
-"""Recurrent layers that run as one operator; elsewhere they run as the products and gates that they are made of."""
+"""Recurrent layers that run as one operator; otherwise they run as matrix products and gates."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ def recurrent_layer(
 ) -> Any:  # fmt: skip
     """One layer in one direction: input [L, N, I]; weights [gates × H, I] and [gates × H, H]; output [L, N, H].
 
-    A unit without weights stays at zero, where it starts, so its removal is exact.
+    The state of a unit without weights stays at zero, so removal is exact.
     """
     steps, batch, inputs = flow.axes(x)
     both = split(flow.axes(w_hidden)[0], w_hidden.shape[0] // size)

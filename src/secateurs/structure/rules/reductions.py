@@ -1,4 +1,4 @@
-"""Pooling and reductions: some dimensions shrink or go, the others pass on."""
+"""Pooling and reductions: some dimensions shrink or disappear, the axes of the others flow on."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ UPSAMPLING = [
 
 @rule("aten::grid_sampler_2d", "aten::grid_sampler_3d")
 def sample_grid(flow: Flow, out: Any, x: Any, grid: Any, *_: Any, **__: Any) -> Any:
-    """Values read at positions that a grid says."""
+    """Read values at the positions in a grid."""
     axes, places = flow.axes(x), flow.axes(grid)
     flow.freeze([*axes[2:], *places[1:]], "positions that are sampled")
     unify(axes[0], places[0])
@@ -37,7 +37,7 @@ def sample_grid(flow: Flow, out: Any, x: Any, grid: Any, *_: Any, **__: Any) -> 
 
 @rule(*POOLS, *UPSAMPLING)
 def resample(flow: Flow, out: Any, x: Any, *_: Any, **__: Any) -> Any:
-    """The last dimensions are positions, which stay whole; those before pass on."""
+    """The last dimensions are positions, which stay whole; the axes before them flow on."""
     outs = out if isinstance(out, list) else [out]
     axes = flow.axes(x)
     spatial = int(re.findall(r"(\d)d", flow.operator)[0])
@@ -50,14 +50,14 @@ def resample(flow: Flow, out: Any, x: Any, *_: Any, **__: Any) -> Any:
 
 @rule("aten::sum", "aten::linalg_vector_norm")
 def total(flow: Flow, out: Any, x: Any, *args: Any, **kwargs: Any) -> Any:
-    """Removed units that are zero add nothing; whether they are is left to the verification."""
+    """A sum is exact if the removed units are zero, which verification decides."""
     dims = next((a for a in args if isinstance(a, (list, tuple))), None)
     return _reduce(flow, out, x, dims)[0]
 
 
 @rule("aten::mean", "aten::var", "aten::std", "aten::var_mean")
 def average(flow: Flow, out: Any, x: Any, dims: Any = None, *_: Any, **__: Any) -> Any:
-    """The divisor counts the units, so their removal is not exact."""
+    """The divisor counts the units, so removal is not exact."""
     axes, reduced = _reduce(flow, out, x, dims)
     for axis in reduced:
         ax.mark_inexact(axis, f"{flow.operator} averages over these units")
@@ -66,7 +66,7 @@ def average(flow: Flow, out: Any, x: Any, dims: Any = None, *_: Any, **__: Any) 
 
 @rule(*(f"aten::{name}" for name in "amax amin max min argmax argmin prod any all logsumexp median".split()))
 def extreme(flow: Flow, out: Any, x: Any, dims: Any = None, *args: Any, **kwargs: Any) -> Any:
-    """A removed unit would have taken part, so the dimension stays whole."""
+    """The result may be the value of any unit, so the dimension stays whole."""
     if hasattr(dims, "shape"):  # max(x, other), an elementwise form without the tag
         return ()
     axes, reduced = _reduce(flow, out, x, dims)
@@ -84,7 +84,7 @@ def extreme(flow: Flow, out: Any, x: Any, dims: Any = None, *args: Any, **kwargs
 )
 @rule("aten::sort", kind="selection")
 def along(flow: Flow, out: Any, x: Any, dim: Any = -1, *_: Any, **__: Any) -> Any:
-    """Every index depends on the others along this dimension, which stays whole unless it is that of experts."""
+    """Values along this dimension depend on each other, so it stays whole unless it is the one of experts."""
     axes = flow.axes(x)
     if axes:
         ax.mark_softmax_group(axes[dim], f"{flow.operator} runs along it")
@@ -93,7 +93,7 @@ def along(flow: Flow, out: Any, x: Any, dim: Any = -1, *_: Any, **__: Any) -> An
 
 @rule("aten::histc", "aten::bincount")
 def histogram(flow: Flow, out: Any, x: Any, *_: Any, **__: Any) -> Any:
-    """How many values there are of each; where the values are indices of an axis, one count per index of it."""
+    """Count equal values; if the values are indices of an axis, there is one count per index of that axis."""
     counted = flow.indexes_axis(x)
     if counted is None or counted.size != out.shape[0]:
         return ()
@@ -102,7 +102,7 @@ def histogram(flow: Flow, out: Any, x: Any, *_: Any, **__: Any) -> Any:
 
 
 def _reduce(flow: Flow, out: Any, x: Any, dims: Any) -> tuple[tuple[Any, ...], list[Any]]:
-    """The axes that a reduction over `dims` (all where None or empty) leaves, and those that it takes away."""
+    """The axes that a reduction over `dims` (all if None or empty) leaves, and the axes that it removes."""
     axes = flow.axes(x)
     dims = [dims] if isinstance(dims, int) else dims or range(len(axes))
     gone = {d % len(axes) for d in dims} if axes else set()

@@ -1,4 +1,4 @@
-"""Joining, cutting, selecting and padding: dimensions of which parts are taken or put together."""
+"""Joining, cutting, selecting and padding: parts of a dimension are taken out or put together."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from secateurs.structure.unify import pieces, unify
 
 @rule("aten::cat")
 def cat(flow: Flow, out: Any, tensors: Any, dim: int = 0) -> Any:
-    """Join along one dimension; the others are the same."""
+    """Join along one dimension; the others are unified."""
     every = [flow.axes(t) for t in tensors if t.ndim == out.ndim]  # torch lets 1-D empty tensors pass
     dim %= out.ndim
     for other in every[1:]:
@@ -37,7 +37,7 @@ def stack(flow: Flow, out: Any, tensors: Any, dim: int = 0) -> Any:
 
 @rule("aten::split", "aten::split_with_sizes", "aten::chunk", "aten::unsafe_split", "aten::unsafe_chunk")
 def split_apart(flow: Flow, out: Any, x: Any, size: Any, dim: int = 0) -> Any:
-    """Cut one dimension into pieces; code that asks for equal pieces will ask so again, so they shrink alike."""
+    """Cut one dimension into pieces; pieces that the code asks to be equal must shrink alike."""
     outs = out if isinstance(out, list) else [out]
     axes = flow.axes(x)
     dim %= len(axes)
@@ -55,7 +55,7 @@ def split_apart(flow: Flow, out: Any, x: Any, size: Any, dim: int = 0) -> Any:
 
 @rule("aten::slice", kind="selection")
 def slice_(flow: Flow, out: Any, x: Any, dim: int = 0, start: Any = None, end: Any = None, step: int = 1) -> Any:
-    """A range of one dimension; with a step, that dimension stays whole."""
+    """Take a range of one dimension; with a step, that dimension stays whole."""
     axes = flow.axes(x)
     size = axes[dim].size
     first = min(max((start or 0) + (size if (start or 0) < 0 else 0), 0), size)
@@ -73,7 +73,7 @@ def slice_(flow: Flow, out: Any, x: Any, dim: int = 0, start: Any = None, end: A
 @rule("aten::unbind")
 @rule("aten::select", kind="selection")
 def select(flow: Flow, out: Any, x: Any, dim: int = 0, index: int = 0) -> Any:
-    """Single indices of one dimension, which stays whole."""
+    """Take single indices of one dimension, which stays whole."""
     axes = list(flow.axes(x))
     flow.freeze(axes.pop(dim), "single indices of it are selected")
     return [tuple(axes) for _ in out] if isinstance(out, list) else tuple(axes)
@@ -91,7 +91,7 @@ def shuffle_indices(flow: Flow, out: Any, x: Any, *args: Any) -> Any:
 
 @rule("aten::constant_pad_nd")
 def constant_pad(flow: Flow, out: Any, x: Any, pad: Any, value: float = 0) -> Any:
-    """Fixed indices on either side of a dimension."""
+    """Add constant indices on both sides of a dimension."""
     axes = list(flow.axes(x))
     for d, (before, after) in enumerate(zip(pad[::2], pad[1::2], strict=True), start=1):
         if before < 0 or after < 0:
@@ -102,7 +102,7 @@ def constant_pad(flow: Flow, out: Any, x: Any, pad: Any, value: float = 0) -> An
 
 @rule("aten::glu", kind="activation")
 def glu(flow: Flow, out: Any, x: Any, dim: int = -1) -> Any:
-    """The first half of a dimension gated by the second: both halves go together."""
+    """Gate the first half of a dimension by the second: both halves are unified."""
     axes = list(flow.axes(x))
     halves = pieces(axes[dim], [out.shape[dim]] * 2)
     if halves is None:
