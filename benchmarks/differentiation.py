@@ -101,7 +101,7 @@ def measured(
     row = {"accuracy": accuracy(model, loader), "mean |r|": correlated, "dead units": dead, "silhouette": silhouette}
     for criterion in CRITERIA:
         options: dict[str, Any] = {"budget": SETTINGS["budget"], "scope": SETTINGS["scope"]}
-        result = sc.prune(model, calibration(train), criterion, seed=seed, compensate=False, **options)
+        result = sc.prune(model, calibration(train), criterion=criterion, seed=seed, compensate=False, **options)
         sc.recalibrate(result.model, [train[: SETTINGS["recalibration"]]])
         row[f"half by {criterion}"] = accuracy(result.model, loader)
     return {name: float(value) for name, value in row.items()}

@@ -43,7 +43,7 @@ def main() -> None:
         others = batches(cifar10("train", 2048, 100 + seed))
         for name, mixture in mixtures.items():
             for budget, scope in BUDGETS:
-                result = sc.prune(model, images, mixture, budget, scope=scope, seed=seed)
+                result = sc.prune(model, images, criterion=mixture, budget=budget, scope=scope, seed=seed)
                 found[name][f"{budget} cut"].append(accuracy(result.model, test))
                 sc.recalibrate(result.model, others)
                 found[name][f"{budget} recalibrated"].append(accuracy(result.model, test))

@@ -12,7 +12,6 @@ from __future__ import annotations
 import argparse
 import shutil
 from collections.abc import Callable
-from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
@@ -25,6 +24,7 @@ from secateurs.experiments.job import Job
 from secateurs.experiments.studies.beta import run_beta
 from secateurs.experiments.sweep import Sweep
 from secateurs.experiments.workers import Execute, on_this_machine
+from secateurs.pruning import PruningConfig
 from secateurs.training.recipe import Recovery
 from secateurs.utils.progress import Progress
 
@@ -43,10 +43,10 @@ def encoder(models: Path) -> Job:
         f"tsv:{home / 'train.tsv'}",
         training=f"tsv:{home / 'dev.tsv'}",
         test=f"tsv:{home / 'test.tsv'}",
-        kinds=("neuron", "head"),
-        scope="local",
         samples=128,
-        recovery=Recovery(1, 2e-4, optimizer="adamw"),
+        config=PruningConfig(
+            kinds=("neuron", "head"), scope="local", recovery=Recovery(epochs=1, lr=2e-4, optimizer="adamw")
+        ),
     )
 
 
@@ -58,12 +58,12 @@ def decoder(models: Path, name: str = "decoder") -> Job:
         f"text:{home / 'train.txt'}",
         training=f"text:{home / 'tune.txt'}",
         test=f"text:{home / 'test.txt'}",
-        kinds=("neuron", "head", "kv_group"),
-        scope="local",
         samples=128,
         length=128,
         batch_size=32,
-        recovery=Recovery(1, 5e-4, optimizer="adamw"),
+        config=PruningConfig(
+            kinds=("neuron", "head", "kv_group"), scope="local", recovery=Recovery(epochs=1, lr=5e-4, optimizer="adamw")
+        ),
     )
 
 
@@ -71,11 +71,11 @@ def experiments(models: Path) -> dict[str, Run]:
     """What is run, by name."""
     budgets, half = ("keep:0.7", "keep:0.5", "keep:0.3"), ("keep:0.5",)
     once, rounds = {"encoder": encoder(models), "decoder": decoder(models)}, Schedule(5)
-    heads = replace(decoder(models, "gpt"), kinds=("head",), scope="global", compensate=False, recovery=Recovery(0))
+    heads = decoder(models, "gpt").with_config(kinds=("head",), scope="global", compensate=False, recovery=None)
     return {
         **{name: partial(_swept, Sweep(job, CRITERIA, budgets, SEEDS)) for name, job in once.items()},
         **{
-            f"{name}-rounds": partial(_swept, Sweep(replace(job, schedule=rounds), CONTROLS, half, SEEDS))
+            f"{name}-rounds": partial(_swept, Sweep(job.with_config(schedule=rounds), CONTROLS, half, SEEDS))
             for name, job in once.items()
         },
         "heads": partial(_heads, heads),

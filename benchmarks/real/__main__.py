@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import sys
 from fnmatch import fnmatch
-from typing import Annotated, Literal
 
-import typer
+import click
 
 from benchmarks.real import NAMES
 from benchmarks.real.experiment import experiment
@@ -17,17 +16,22 @@ from secateurs.cli.output import errors, progress
 from secateurs.errors import DataError
 
 
+@click.command()
+@click.argument("name", type=click.Choice(NAMES))
+@click.option("--recipe", type=click.Choice(["quick", "full"]), default="quick", help="full: the published one (GPU).")
+@click.option("--workers", type=click.IntRange(1), default=1, help="Processes at a time, of one thread each.")
+@click.option("--only", default="*", help="Cells whose text, as --list shows it, matches this pattern.")
+@click.option("--again", is_flag=True, help="Measure cells again that have results; the last result counts.")
+@click.option("--list", "show", is_flag=True, help="Only list the cells that would be measured.")
+def command(name: str, recipe: str, workers: int, only: str, again: bool, show: bool) -> None:
+    """Measure the cells of an experiment that have not been measured yet; it can be interrupted at any time."""
+    main(name, recipe, workers, only, again, show)
+
+
 def main(
-    name: Annotated[str, typer.Argument(help=f"One of {', '.join(NAMES)}.")],
-    recipe: Annotated[Literal["quick", "full"], typer.Option(help="Full: the published one, for a GPU.")] = "quick",
-    workers: Annotated[int, typer.Option(min=1, help="Processes at a time, of one thread each.")] = 1,
-    only: Annotated[str, typer.Option(help="Cells whose text, as --list shows it, holds this pattern.")] = "*",
-    again: Annotated[bool, typer.Option("--again", help="Also measured ones; the last counts.")] = False,
-    show: Annotated[bool, typer.Option("--list", help="Only say which cells would be measured.")] = False,
+    name: str, recipe: str = "quick", workers: int = 1, only: str = "*", again: bool = False, show: bool = False
 ) -> None:
     """Measure the cells of an experiment that have not been measured yet; interrupt it whenever you like."""
-    if name not in NAMES:
-        raise typer.BadParameter(f"{name!r} is none of {', '.join(NAMES)}")
     its, path = experiment(name), path_of(name)
     chosen = [cell for cell in its.cells(recipe) if fnmatch(text(cell), f"*{only}*")]
     done = set() if again else {key(line.settings) for line in latest(path, chosen)}
@@ -38,7 +42,7 @@ def main(
     try:
         check()
     except DataError as error:
-        raise typer.BadParameter(str(error)) from error
+        raise click.ClickException(str(error)) from error
     failed = 0
     for _, (cell, outcome) in zip(progress(False)(range(len(cells)), name), measured(its, cells, workers), strict=True):
         if isinstance(outcome, Line):
@@ -52,4 +56,4 @@ def main(
 
 
 if __name__ == "__main__":
-    typer.run(main)
+    command()

@@ -107,8 +107,8 @@ def _by_us(model: nn.Module, settings: Settings, images: Batches, compensate: bo
     return sc.prune(
         model,
         images,
-        criterion,
-        settings["budget"],
+        criterion=criterion,
+        budget=settings["budget"],
         seed=settings["seed"],
         keep=_streams(model) if "streams kept" in how else (),
         scope=next((word for word in how if word in list(Scope)), None),

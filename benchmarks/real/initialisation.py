@@ -90,7 +90,7 @@ def _cut(method: str, inputs: str, settings: Settings) -> sc.Result:
     model = untrained("relu", seed)
     sc.recalibrate(model, data)
     how = {"budget": settings["budget"], "scope": settings["scope"]}
-    return sc.prune(model, data, method, **how, seed=seed, compensate=False)
+    return sc.prune(model, data, criterion=method, **how, seed=seed, compensate=False)
 
 
 HEAD: dict[str, Column] = {"criterion": setting("method"), "inputs": setting("inputs")}

@@ -125,8 +125,8 @@ def _pruned(dense: nn.Module, images: Batches, settings: Settings) -> sc.Result:
     return sc.prune(
         dense,
         images,
-        criterion,
-        settings["budget"],
+        criterion=criterion,
+        budget=settings["budget"],
         seed=settings["seed"],
         scope=settings.get("scope"),
         compensate="compensated" in how,

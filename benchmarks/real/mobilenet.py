@@ -75,7 +75,7 @@ def measure(settings: Settings) -> Figures:
         small = peer.pruned(model, importance, images, share, ["classifier.1"], True)
         return _costs(small) | recalibrated(small, images, test, "cut")
     seed, budget = settings["seed"], settings["budget"]
-    result = sc.prune(model, images, settings["method"], budget, seed=seed, compensate=False)
+    result = sc.prune(model, images, criterion=settings["method"], budget=budget, seed=seed, compensate=False)
     small, helped = result.model, compensated(result.model, result.plan, model, images, result.structure)
     cut = recalibrated(small, images, test, "cut")
     return _costs(small) | cut | recalibrated(helped, images, test, "compensated")

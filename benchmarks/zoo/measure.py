@@ -39,7 +39,9 @@ def measure(name: str) -> dict[str, Any]:
     torch.set_num_threads(1)
     torch.manual_seed(0)
     tiny = nn.Sequential(nn.Linear(2, 4), nn.Linear(4, 2))
-    sc.prune(tiny, [torch.ones(1, 2)], "l1", "keep:0.5")  # the first trace of a process imports parts of torch
+    sc.prune(
+        tiny, [torch.ones(1, 2)], criterion="l1", budget="keep:0.5"
+    )  # the first trace of a process imports parts of torch
     entry = BY_NAME[name]
     model = entry.build().eval()
     inputs = entry.inputs()

@@ -9,7 +9,7 @@ from secateurs.errors import SecateursError, SecateursWarning
 from secateurs.evaluate import accuracy, harness, mean_loss, perplexity, tokens_per_second
 from secateurs.huggingface.text import text_data
 from secateurs.persist import load
-from secateurs.pruning import FeatureRanking, Preflight, Result, check, ndi_report, prune, rank_features
+from secateurs.pruning import FeatureRanking, Preflight, PruningConfig, Result, check, ndi_report, prune, rank_features
 from secateurs.pruning.depth import LayerRanking, drop_layers, rank_layers
 from secateurs.pruning.gradual import gradual
 from secateurs.pruning.layerwise import Layerwise
@@ -22,9 +22,10 @@ __version__ = version("secateurs")
 
 __all__ = [
     "Compensation", "Cost", "FeatureRanking", "Hybrid", "LayerRanking", "Layerwise", "Limits", "Masked", "Plan",
-    "Preflight", "Recovery", "Result", "Schedule", "SecateursError", "SecateursWarning", "Structure", "accuracy",
-    "allocate", "apply", "apply_", "carry_optimizer", "check", "check_optimizer", "compensate", "cost", "criterion",
-    "differentiation_loss", "drop_layers", "finetune", "gradual", "harness", "load", "mask", "mean_loss",
-    "ndi_report", "perplexity", "prune", "quantity", "random_inputs", "rank_features", "rank_layers", "recalibrate",
-    "rule", "score", "score_many", "shard", "text_data", "tokens_per_second", "trace", "track",
+    "Preflight", "PruningConfig", "Recovery", "Result", "Schedule", "SecateursError", "SecateursWarning",
+    "Structure", "accuracy", "allocate", "apply", "apply_", "carry_optimizer", "check", "check_optimizer",
+    "compensate", "cost", "criterion", "differentiation_loss", "drop_layers", "finetune", "gradual", "harness",
+    "load", "mask", "mean_loss", "ndi_report", "perplexity", "prune", "quantity", "random_inputs", "rank_features",
+    "rank_layers", "recalibrate", "rule", "score", "score_many", "shard", "text_data", "tokens_per_second", "trace",
+    "track",
 ]  # fmt: skip

@@ -11,7 +11,7 @@ from secateurs.utils import require
 
 OPTIONAL = """
     accelerate filelock huggingface_hub jinja2 lm_eval matplotlib onnx peft PIL ray rich scipy sklearn timm torchvision
-    transformers typer
+    transformers click
 """.split()
 
 # An import hook that makes every optional module look as if it was not installed.

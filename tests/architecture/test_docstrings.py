@@ -13,19 +13,16 @@ import secateurs as sc
 # Exported names whose docstring has no example that runs yet. Remove a name as soon as its example runs: the test below
 # fails if a name stands here without need. A function needs an example; a class may have one.
 PENDING = """
-    Layerwise
     accuracy
     check
     criterion
     differentiation_loss
     finetune
-    gradual
     harness
     load
     mean_loss
     ndi_report
     perplexity
-    prune
     random_inputs
     rank_features
     recalibrate

@@ -91,7 +91,7 @@ def test_a_configuration_that_cannot_tell_stays_as_it_was(tmp_path):
 def test_neither_cutting_nor_loading_touches_the_configuration_that_was_given(tmp_path):
     model, inputs = build("LlamaForCausalLM:grouped")
     given = copy.deepcopy(model.config)
-    result = sc.prune(model, [inputs], "l1", "keep:0.5", scope="local")
+    result = sc.prune(model, [inputs], criterion="l1", budget="keep:0.5", scope="local")
     assert result.model.config.num_key_value_heads == 1
     assert model.config.to_dict() == given.to_dict()
     result.save(tmp_path / "small")

@@ -169,5 +169,5 @@ def test_prune_cuts_generating_models_uniformly_by_default(kind, limits, uniform
     model = kind(*map(ResidualMLP, (12, 12, 12)))
     for number, block in enumerate(model):
         block.into.weight.data *= 1 + number
-    result = sc.prune(model, [torch.randn(8, 6)], "l1", "keep:0.5", limits=limits, scope="global")
+    result = sc.prune(model, [torch.randn(8, 6)], criterion="l1", budget="keep:0.5", limits=limits, scope="global")
     assert (len(set(result.plan.widths.values())) == 1) is uniform

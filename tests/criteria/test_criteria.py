@@ -223,7 +223,7 @@ def test_a_criterion_is_one_function_outside_the_package(net, batches):
         expected = [net[7].weight[0].detach(), net[9].weight[:, 0].detach()]
         assert math.isclose(scores[0], sum(float(w.max() - w.min()) for w in expected), rel_tol=1e-6)
         assert CRITERIA["spread"].summary == "Largest weight minus smallest."
-        assert sc.prune(net, batches, "spread", "keep:0.5").plan.scope == "local"
+        assert sc.prune(net, batches, criterion="spread", budget="keep:0.5").plan.scope == "local"
         with pytest.raises(CriterionError, match="already"):
             sc.criterion("spread", source="again")(spread)
         with pytest.raises(CriterionError, match="'wide': scope 'everywhere' is none of global, per-cost"):
@@ -353,7 +353,9 @@ def test_samples_that_are_merged_into_another_dimension_are_told_apart():
     with torch.no_grad():
         hidden = model.a(x).relu()
     expected = [pairwise(hidden[..., unit]) for unit in range(6)]
-    torch.testing.assert_close(sc.prune(model, [x], "nexp", "keep:0.5").scores["a"], torch.stack(expected))
+    torch.testing.assert_close(
+        sc.prune(model, [x], criterion="nexp", budget="keep:0.5").scores["a"], torch.stack(expected)
+    )
 
 
 def test_the_number_of_samples_is_what_most_tensors_say():

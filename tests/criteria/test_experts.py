@@ -175,7 +175,7 @@ def test_an_expert_that_sees_nothing_is_left_as_it_is(grouped):
         grouped.router.bias[1] = -1e4
     x = torch.randn(50, 6)
     structure = sc.trace(grouped, x[:2])
-    result = sc.prune(grouped, [x], "obs", "keep:0.5", kinds=["neuron"], keep=["inlet"], scope="local")
+    result = sc.prune(grouped, [x], criterion="obs", budget="keep:0.5", kinds=["neuron"], keep=["inlet"], scope="local")
     kept = list(result.plan.keep["up"])
     assert torch.equal(result.model.down[1], grouped.down[1, kept][:, list(result.plan.keep.get("down", range(8)))])
     assert not torch.equal(result.model.down[0], grouped.down[0, kept][:, list(result.plan.keep.get("down", range(8)))])

@@ -150,7 +150,7 @@ def test_reversed_is_the_opposite_order(net, batches, name):
     found = sc.score_many(net, batches, [name, f"reversed-{name}"])
     for group, scores in found[name].items():
         assert torch.equal(found[f"reversed-{name}"][group], -scores)
-    plan = sc.prune(net, batches, f"reversed-{name}", "keep:0.5", compensate=False).plan
+    plan = sc.prune(net, batches, criterion=f"reversed-{name}", budget="keep:0.5", compensate=False).plan
     assert plan.scope == "global"  # the scopes of some are for scores of 0 or more
 
 

@@ -261,17 +261,19 @@ def test_emp_over_all_heads_gives_one_certificate(texts):
     assert (where, proof.components, proof.kept) == ("all groups", 12, sum(plan.widths.values()))
     assert proof.kept == max(int(every.sum() ** 2 / every.square().sum()), 3)  # no layer without a head
     asked = {"kinds": "head", "scope": "global"}
-    assert sc.prune(model, data, "fisher", "effective", **asked).plan.widths == plan.widths
-    uniform = sc.prune(model, data, "fisher", "effective", **asked, limits=sc.Limits(uniform=True)).plan
+    assert sc.prune(model, data, criterion="fisher", budget="effective", **asked).plan.widths == plan.widths
+    uniform = sc.prune(
+        model, data, criterion="fisher", budget="effective", **asked, limits=sc.Limits(uniform=True)
+    ).plan
     assert len(set(uniform.widths.values())) == 1
-    assert len(set(sc.prune(model, data, "fisher", "keep:0.5", **asked).plan.widths.values())) == 1
+    assert len(set(sc.prune(model, data, criterion="fisher", budget="keep:0.5", **asked).plan.widths.values())) == 1
 
 
 @pytest.mark.parametrize("attention", ["sdpa", "eager"])
 def test_one_group_of_keys_and_values_is_enough(attention, texts):
     """Then `reshape` copies nothing where it copied before, and runs another operator."""
     model, batch = transformer("llama", attn_implementation=attention), batch_of(texts[:4], 12)
-    result = sc.prune(model, [batch], "random", "keep:0.25", kinds="kv_group", compensate=False)
+    result = sc.prune(model, [batch], criterion="random", budget="keep:0.25", kinds="kv_group", compensate=False)
     assert set(result.plan.widths.values()) == {1}
 
 

@@ -136,7 +136,7 @@ def test_tokens_per_second_are_those_of_all_sequences_and_models_take_turns():
 def test_real_models_write_and_are_left_as_they_were():
     dense = languages.model("LlamaForCausalLM").train()
     data = sc.text_data(dense, languages.tokenizer(), languages.sentences(40), length=8)
-    result = sc.prune(dense, data, "l1", "params:0.8")
+    result = sc.prune(dense, data, criterion="l1", budget="params:0.8")
     ids = next(batches(data)).call.kwargs["input_ids"]
     assert all(its > 0 for its in sc.tokens_per_second([dense, result.model], ids[:, :4], 4, seconds=0.05))
     with pytest.raises(ModelError, match="cannot write"):

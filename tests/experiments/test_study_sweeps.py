@@ -32,7 +32,7 @@ AUTO = "auto*l1+auto*nexp"
 
 @pytest.fixture
 def job(tmp_path):
-    return replace(named(tmp_path), recovery=Recovery(epochs=2))
+    return named(tmp_path).with_config(recovery=Recovery(epochs=2))
 
 
 @pytest.fixture
@@ -195,8 +195,8 @@ def test_schedules_that_cannot_be_compared_are_refused(job, tmp_path):
 
 def test_a_variant_changes_nothing_but_the_schedule(job):
     its = Variant(2, 1, 1).of(job)
-    assert (its.schedule.rounds, its.epochs_between, its.recovery.epochs) == (2, 1, 1)
-    assert replace(its, schedule=job.schedule, epochs_between=0, recovery=job.recovery) == job
+    assert (its.config.schedule.rounds, its.config.between.epochs, its.config.recovery.epochs) == (2, 1, 1)
+    assert its.with_config(schedule=job.config.schedule, between=None, recovery=job.config.recovery) == job
 
 
 def command(monkeypatch, *arguments):
@@ -226,11 +226,11 @@ def test_the_command_says_how_to_go_on_and_whether_runs_failed(job, tmp_path, mo
         raise KeyboardInterrupt
 
     options = f"{job.model} --data {job.data} --test {job.test} --out {tmp_path / 'new'}".split()
-    monkeypatch.setattr("secateurs.experiments.studies.run_beta", stop)
+    monkeypatch.setattr("secateurs.cli.studies.sweeps.run_beta", stop)
     assert command(monkeypatch, "beta", *options) == 130
-    assert f"To go on: secateurs study beta {' '.join(options)}" in capsys.readouterr().err
+    assert f"To continue: secateurs study beta {' '.join(options)}" in capsys.readouterr().err
     finding = Finding("beta", "", "Found.", ["one"], [["1"]], {"failed": {"l1": "why"}}, "")
-    monkeypatch.setattr("secateurs.experiments.studies.run_beta", lambda *_: finding)
+    monkeypatch.setattr("secateurs.cli.studies.sweeps.run_beta", lambda *_: finding)
     assert command(monkeypatch, "beta", *options) == 4
 
 

@@ -8,9 +8,11 @@ import numpy as np
 import pytest
 import torch
 from torch import nn
+from click.testing import CliRunner
+from support.jobs import make_job
 from torch.nn import functional
-from typer.testing import CliRunner
 
+import secateurs as sc
 from secateurs.cli import app
 from secateurs.data.call import as_call
 from secateurs.errors import ModelError, UsageError
@@ -67,8 +69,8 @@ def place(tmp_path_factory):
 def job(place):
     def job(model="net", **options):
         named = {"model": f"py:{place / 'model.py'}:{model}", "data": f"npz:{place / 'train.npz'}"}
-        given = {"test": f"npz:{place / 'test.npz'}", "recovery": Recovery(0, lr=0.05), "compensate": False}
-        return Job(**{**named, **given, **options})
+        given = {"test": f"npz:{place / 'test.npz'}", "recovery": Recovery(lr=0.05), "compensate": False}
+        return make_job(**{**named, **given, **options})
 
     return job
 
@@ -132,8 +134,8 @@ def test_an_untrained_network_has_batch_norm_of_the_data(job):
         ({"data": "random:64"}, "random:64"),
         ({"weights": "w.safetensors"}, "--weights"),
         ({"fit": "py:a.py:fit"}, "--fit"),
-        ({"recovery": Recovery(0, distill_weight=0.5)}, "--distill-weight"),
-        ({"epochs_between": 1}, "--epochs-between"),
+        ({"recovery": Recovery(distill_weight=0.5)}, "--distill-weight"),
+        ({"between": Recovery(), "schedule": sc.Schedule(2)}, "--epochs-between"),
         ({"budget": "half"}, "half"),
     ],
 )
@@ -227,7 +229,7 @@ def test_what_initialisation_says_follows_the_data():
 
 
 def test_scores_agree_and_accuracies_are_those_of_the_dense_network_if_nothing_is_learnt_or_cut(job):
-    barely = job(budget="keep:1.0", recovery=Recovery(0, lr=1e-9, weight_decay=0.0))
+    barely = job(budget="keep:1.0", recovery=Recovery(lr=1e-9, weight_decay=0.0))
     found = initialisation.run_initialisation(barely, ["l1"], seeds=2, epochs=1, recovery_epochs=1)
     for its in found.data["rounds"]:
         assert all(its["seen"]["l1"][what][group] == 1 for what in ("correlation", "overlap") for group in "03")
@@ -308,7 +310,7 @@ def test_watching_a_training_leaves_it_as_it_is(job):
 
 @pytest.mark.parametrize(
     ("options", "how"),
-    [({}, {"records": 4}), ({}, {"criteria": ["random"]}), ({"recovery": Recovery(0, patience=1)}, {})],
+    [({}, {"records": 4}), ({}, {"criteria": ["random"]}), ({"recovery": Recovery(patience=1)}, {})],
 )
 def test_dynamics_refuses_what_it_cannot_watch(job, options, how):
     with pytest.raises(UsageError, match=r"records|patience"):

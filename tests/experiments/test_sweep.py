@@ -12,9 +12,9 @@ import time
 import numpy as np
 import psutil
 import pytest
+from support.jobs import make_job
 
 from secateurs.errors import CriterionError, PersistError, UsageError
-from secateurs.experiments.job import Job
 from secateurs.experiments.report.comparison import Comparison
 from secateurs.experiments.run_job import run_job
 from secateurs.experiments.summary import measure
@@ -55,7 +55,7 @@ def place(tmp_path, monkeypatch):
 
 def job(factory="net", **options):
     settings = {"samples": 40, "batch_size": 20, "recovery": Recovery(epochs=1), **options}
-    return Job(f"py:model.py:{factory}", "npz:data.npz", test="npz:data.npz", **settings)
+    return make_job(f"py:model.py:{factory}", "npz:data.npz", test="npz:data.npz", **settings)
 
 
 def compare(place, sweep, execute=None, **options):
@@ -91,7 +91,7 @@ def test_a_sweep_is_its_runs(swept):
     assert not found.failed
     for cell in sweep.cells(place / "out")[::5]:
         (its,) = [o for o in found.outcomes if (o.criterion, o.budget, o.seed) == (
-            cell.job.criterion, cell.job.budget, cell.job.seed)]  # fmt: skip
+            cell.job.config.criterion.name, str(cell.job.config.budget), cell.job.config.seed)]  # fmt: skip
         alone, _ = run_job(cell.job, place / "alone" / cell.name.replace(" ", "-"), silent, "")
         assert alone.plan.keep == {name: tuple(kept) for name, kept in its.keep.items()}
         assert alone.measured["recovered"]["accuracy"] == its.quality["recovered"]
@@ -107,7 +107,7 @@ def test_the_dense_model_is_measured_once(place, monkeypatch):
 
     monkeypatch.setattr("secateurs.experiments.sweep.measure", counting)
     monkeypatch.setattr("secateurs.experiments.run_job.measure", counting)
-    sweep = Sweep(job(recovery=Recovery(epochs=0)), ("l2",), ("macs:0.5",), 1)
+    sweep = Sweep(job(recovery=None), ("l2",), ("macs:0.5",), 1)
     found = compare(place, sweep, lambda cells: ((cell, cell.run(1)) for cell in cells))
     assert len(found.outcomes) == 3
     assert sizes.count(max(sizes)) == 1  # all others are smaller
@@ -247,7 +247,7 @@ def test_control_c_stops_all_processes_and_says_how_to_go_on(place):
     os.killpg(process.pid, signal.SIGINT)  # as a terminal does
     _, errors = process.communicate(timeout=60)
     assert process.returncode == 130
-    assert errors.strip() == "Stopped. To go on: secateurs compare --resume stopped"
+    assert errors.strip() == "Stopped. To continue: secateurs compare --resume stopped"
     logs = [path.read_text() for path in (place / "stopped").glob("cells/*/log.jsonl")]
     time.sleep(1)
     assert [path.read_text() for path in (place / "stopped").glob("cells/*/log.jsonl")] == logs

@@ -7,9 +7,9 @@ import json
 import numpy as np
 import pytest
 import torch
+from click.testing import CliRunner
 from support.layers import logits, tiny
 from torch import nn
-from typer.testing import CliRunner
 
 import secateurs as sc
 from secateurs.cli import app
@@ -49,7 +49,7 @@ def small_chain(*names):
 
 
 def pruned(model, directory, data=X, **options):
-    result = sc.prune(model, [data], "l2", "keep:0.5", scope="local", **options)
+    result = sc.prune(model, [data], criterion="l2", budget="keep:0.5", scope="local", **options)
     result.save(directory)
     return result.model
 
@@ -70,8 +70,8 @@ def test_layers_dropped_and_units_pruned_after_that_come_back(tmp_path):
 
 def test_a_run_that_goes_on_knows_what_was_dropped(tmp_path):
     small = small_chain("blocks.2")
-    first = sc.prune(small, [X], "l2", "keep:0.5", directory=tmp_path / "run")
-    again = sc.prune(small, [X], "l2", "keep:0.5", directory=tmp_path / "run")
+    first = sc.prune(small, [X], criterion="l2", budget="keep:0.5", directory=tmp_path / "run")
+    again = sc.prune(small, [X], criterion="l2", budget="keep:0.5", directory=tmp_path / "run")
     assert torch.equal(first.model(X), again.model(X))
     assert dropped(again.model) == dropped(small)
 

@@ -84,7 +84,7 @@ def build_net():
 @pytest.fixture
 def saved(tmp_path):
     data = [torch.randn(8, 4)]
-    result = sc.prune(build_net(), data, "nexp", "keep:0.5")
+    result = sc.prune(build_net(), data, criterion="nexp", budget="keep:0.5")
     result.save(tmp_path / "saved")
     return tmp_path / "saved", result
 
@@ -102,7 +102,7 @@ def test_tied_weights_modes_and_non_persistent_buffers_survive(tmp_path):
             return self.c((self.a(x) + self.b(x) + self.shift).relu()) * self.constant
 
     model, x = Odd().eval(), torch.randn(5, 4)
-    result = sc.prune(model, [x], "l1", "keep:0.5")
+    result = sc.prune(model, [x], criterion="l1", budget="keep:0.5")
     result.save(tmp_path / "m")
     state = torch.get_rng_state()
     loaded = sc.load(tmp_path / "m", model=Odd)
@@ -211,7 +211,7 @@ def test_modes_and_fixed_parameters_survive(tmp_path):
     model = build_net()
     model[1].eval()
     model[0].bias.requires_grad_(False)
-    sc.prune(model, [torch.randn(8, 4)], "l1", "keep:0.5").save(tmp_path / "m")
+    sc.prune(model, [torch.randn(8, 4)], criterion="l1", budget="keep:0.5").save(tmp_path / "m")
     loaded = sc.load(tmp_path / "m", model=build_net)
     assert [module.training for module in loaded.modules()] == [True, True, False, True]
     assert [n for n, p in loaded.named_parameters() if not p.requires_grad] == ["0.bias"]
@@ -234,7 +234,7 @@ def test_tensors_held_in_lists_are_built_for_real(tmp_path):
             return self.b(self.a(x).relu()) * self.scales[0] * self.scales[1]["other"]
 
     model, x = Listed(), torch.randn(5, 4)
-    result = sc.prune(model, [x], "l1", "keep:0.5")
+    result = sc.prune(model, [x], criterion="l1", budget="keep:0.5")
     result.save(tmp_path / "m")
     assert torch.equal(sc.load(tmp_path / "m", model=Listed)(x), result.model(x))
 

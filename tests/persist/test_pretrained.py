@@ -6,8 +6,8 @@ import json
 
 import pytest
 import torch
+from click.testing import CliRunner
 from support.languages import VOCABULARY, tokenizer, transformers
-from typer.testing import CliRunner
 
 import secateurs as sc
 from benchmarks.zoo import BY_NAME
@@ -34,7 +34,15 @@ def build(name, **options):
 def pruned(name, kinds, keep=(), budget="keep:0.5", limits=UNIFORM, **options):
     model, inputs = build(name, **options)
     result = sc.prune(
-        model, [inputs], "random", budget, kinds=kinds, keep=keep, limits=limits, scope="local", compensate=False
+        model,
+        [inputs],
+        criterion="random",
+        budget=budget,
+        kinds=kinds,
+        keep=keep,
+        limits=limits,
+        scope="local",
+        compensate=False,
     )
     return result, inputs
 
@@ -106,7 +114,7 @@ def test_widths_that_differ_are_refused_by_name_with_the_cure(tmp_path):
     model, inputs = build("LlamaForCausalLM", **BODY)
     model.model.layers[0].mlp.down_proj.weight.data *= 0.5
     limits = sc.Limits(uniform=False)
-    result = sc.prune(model, [inputs], "l2", "keep:0.5", kinds="neuron", limits=limits, scope="global")
+    result = sc.prune(model, [inputs], criterion="l2", budget="keep:0.5", kinds="neuron", limits=limits, scope="global")
     first, second = result.plan.widths.values()
     assert first != second
     message = refusal(result, tmp_path)
@@ -152,13 +160,15 @@ def test_a_change_that_shapes_do_not_show_is_noticed(tmp_path):
 
 def test_other_models_are_not_saved_so(net, batches, tmp_path):
     with pytest.raises(PersistError, match=r"Sequential is no model of transformers.*result.save"):
-        sc.prune(net, batches, "l1").save_pretrained(tmp_path / "small")
+        sc.prune(net, batches, criterion="l1").save_pretrained(tmp_path / "small")
 
 
 @pytest.mark.parametrize("rounds", [1, 2])
 def test_a_decoder_is_cut_uniformly_by_default_and_can_be_saved(rounds, tmp_path):
     model, inputs = build("LlamaForCausalLM", **BODY)
-    result = sc.prune(model, [inputs], "l2", "params:0.8", kinds="neuron", schedule=sc.Schedule(rounds))
+    result = sc.prune(
+        model, [inputs], criterion="l2", budget="params:0.8", kinds="neuron", schedule=sc.Schedule(rounds)
+    )
     result.save_pretrained(tmp_path / "small")
     reference = transformers.AutoModelForCausalLM.from_pretrained(tmp_path / "small")
     assert reference.config.intermediate_size < 96

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 from support.layers import BY_NAME, BlockChain, block_chain, logits, tiny
-from typer.testing import CliRunner
+from click.testing import CliRunner
 
 import secateurs as sc
 from secateurs.cli import app
@@ -96,7 +96,7 @@ def test_layers_command_ranks_drops_and_saves(tmp_path):
 def test_units_can_be_pruned_after_dropping_layers():
     model, inputs = tiny("LlamaForCausalLM")
     small = sc.drop_layers(model, ["model.layers.1"], inputs)
-    result = sc.prune(small, [inputs], "l2", "keep:0.5", scope="local")
+    result = sc.prune(small, [inputs], criterion="l2", budget="keep:0.5", scope="local")
     assert result.model.config.num_hidden_layers == 3
     assert result.cost.params < sc.cost(small, inputs).params
 

@@ -16,6 +16,7 @@ from torch.nn import functional as F
 from torch.optim import SGD, AdamW
 
 import secateurs as sc
+from secateurs.budgets import Budget
 from secateurs.budgets.ramp import Ramp
 from secateurs.budgets.schedule import RAMPS
 from secateurs.errors import (
@@ -59,7 +60,7 @@ def test_a_model_shrinks_to_its_budget_while_it_trains(net, batches, make, crite
     optimizer, dense = make(net.parameters()), sc.cost(net, batches[0][0][:1])
     modules, entered = list(net.modules()), []
     hook = net[3].register_forward_hook(lambda module, args, out: entered.append(out.shape[1]))
-    pruner = sc.gradual(net, optimizer, batches, criterion, "macs:0.4", start=1, stop=9, every=3)
+    pruner = sc.gradual(net, optimizer, batches, criterion=criterion, budget="macs:0.4", start=1, stop=9, every=3)
     assert (pruner.plan, pruner.finished) == (None, False)
     plans = train(net, optimizer, batches, range(9), pruner)
     assert [number for number, plan in enumerate(plans, 1) if plan] == [4, 7, 9]
@@ -91,7 +92,7 @@ def test_a_model_shrinks_to_its_budget_while_it_trains(net, batches, make, crite
 def test_each_cut_leaves_what_the_model_computes_without_the_units(net, batches):
     net, batches = net.double(), [(x.double(), y) for x, y in batches]
     optimizer = SGD(net.parameters(), lr=0.05, momentum=0.9)
-    pruner = sc.gradual(net, optimizer, batches, "l1", "params:0.3", stop=4, every=1, ramp="linear")
+    pruner = sc.gradual(net, optimizer, batches, criterion="l1", budget="params:0.3", stop=4, every=1, ramp="linear")
     x = batches[0][0]
     for number in range(4):
         train(net, optimizer, batches, [number])
@@ -114,7 +115,11 @@ def test_cuts_that_remove_nothing_leave_no_trace_on_training(net, batches):
     for model in (twin, net):
         optimizer = AdamW(model.parameters())
         torch.manual_seed(3)
-        pruner = sc.gradual(net, optimizer, loader, "ndi", "keep:1", stop=6, every=2) if model is net else None
+        pruner = (
+            sc.gradual(net, optimizer, loader, criterion="ndi", budget="keep:1", stop=6, every=2)
+            if model is net
+            else None
+        )
         plans = train(model, optimizer, batches, range(8), pruner)
         moments = [its for state in optimizer.state.values() for its in state.values()]
         found.append([*model.state_dict().values(), *moments, torch.get_rng_state()])
@@ -129,7 +134,7 @@ def test_training_that_was_broken_off_ends_with_the_same_weights(net, batches):
 
     def begin(model):
         optimizer = AdamW(model.parameters(), lr=0.01)
-        return optimizer, sc.gradual(model, optimizer, batches, "l1", "macs:0.5", stop=8, every=2)
+        return optimizer, sc.gradual(model, optimizer, batches, criterion="l1", budget="macs:0.5", stop=8, every=2)
 
     optimizer, pruner = begin(net)
     train(net, optimizer, batches, range(5), pruner)
@@ -152,7 +157,7 @@ def test_training_that_was_broken_off_ends_with_the_same_weights(net, batches):
 def test_a_state_from_before_the_first_cut_counts_its_steps(net, batches):
     def begin():
         optimizer = SGD(net.parameters(), lr=0.1)
-        return optimizer, sc.gradual(net, optimizer, batches, "l1", stop=3, every=3)
+        return optimizer, sc.gradual(net, optimizer, batches, criterion="l1", stop=3, every=3)
 
     optimizer, pruner = begin()
     train(net, optimizer, batches, range(2), pruner)
@@ -160,17 +165,17 @@ def test_a_state_from_before_the_first_cut_counts_its_steps(net, batches):
     other.load_state_dict(pruner.state_dict())
     assert train(net, optimizer, batches, [2], other) == [other.plan]
     for wrong in ({}, {"steps": 1}, {"steps": 1, "history": [{"step": 1, "plan": {}}]}, None):
-        fresh = sc.gradual(net, optimizer, batches, "l1", stop=3)
+        fresh = sc.gradual(net, optimizer, batches, criterion="l1", stop=3)
         with pytest.raises(UsageError, match="not the state of a pruner"):
             fresh.load_state_dict(wrong)
 
 
 def test_the_state_of_another_model_is_refused(net, batches):
     optimizer = SGD(net.parameters(), lr=0.1)
-    pruner = sc.gradual(net, optimizer, batches, "l1", stop=1)
+    pruner = sc.gradual(net, optimizer, batches, criterion="l1", stop=1)
     train(net, optimizer, batches, [0], pruner)
     other = nn.Sequential(nn.Flatten(), nn.Linear(108, 8), nn.ReLU(), nn.Linear(8, 4))
-    theirs = sc.gradual(other, SGD(other.parameters(), lr=0.1), batches, "l1", stop=1)
+    theirs = sc.gradual(other, SGD(other.parameters(), lr=0.1), batches, criterion="l1", stop=1)
     with pytest.raises(PlanError):
         theirs.load_state_dict(pruner.state_dict())
     assert theirs.steps == 0
@@ -188,21 +193,23 @@ class Mixed(HardCoded):
         return self.last(F.relu(self.third(super().forward(x))))
 
 
-def test_groups_that_fail_are_left_alone_and_the_others_meet_the_budget():
+def test_groups_that_fail_verification_are_put_back_and_the_others_meet_the_budget():
     model = Mixed()
     batches = [(torch.randn(8, 6), torch.randint(4, (8,)))]
     optimizer = SGD(model.parameters(), lr=0.1)
-    pruner = sc.gradual(model, optimizer, batches, "l1", "macs:0.7", stop=2, every=1, scope="local")
+    pruner = sc.gradual(model, optimizer, batches, criterion="l1", budget="macs:0.7", stop=2, every=1, scope="local")
     first, last = train(model, optimizer, batches, range(2), pruner)
-    assert list(pruner.left_alone) == ["first"]
-    assert last.frozen["first"] == pruner.left_alone["first"]
+    assert list(pruner.put_back) == ["first"]
+    assert last.frozen["first"] == pruner.put_back["first"]
     assert len(model.first.weight) == 12
     assert first.pruned.macs > last.pruned.macs == sc.cost(model, batches[0][0][:1]).macs
     assert last.pruned.macs <= 0.7 * last.dense.macs
     twin = Mixed()
-    other = sc.gradual(twin, SGD(twin.parameters(), lr=0.1), batches, "l1", "macs:0.7", stop=2, every=1, scope="local")
+    other = sc.gradual(
+        twin, SGD(twin.parameters(), lr=0.1), batches, criterion="l1", budget="macs:0.7", stop=2, every=1, scope="local"
+    )
     other.load_state_dict(pruner.state_dict())
-    assert other.left_alone == pruner.left_alone
+    assert other.put_back == pruner.put_back
 
 
 class Soft(Mixed):
@@ -216,7 +223,8 @@ def test_a_state_that_the_model_cannot_be_cut_to_is_refused():
     batches = [(torch.randn(8, 6), torch.randint(4, (8,)))]
     soft, model = Soft(), Mixed()
     pruner, other = (
-        sc.gradual(its, SGD(its.parameters(), lr=0.1), batches, "l1", "macs:0.5", stop=1) for its in (soft, model)
+        sc.gradual(its, SGD(its.parameters(), lr=0.1), batches, criterion="l1", budget="macs:0.5", stop=1)
+        for its in (soft, model)
     )
     pruner.step()
     assert pruner.plan.widths["first"] < 12
@@ -229,7 +237,7 @@ def test_a_state_that_the_model_cannot_be_cut_to_is_refused():
 def test_what_came_of_it_is_saved_and_loaded(net, batches, tmp_path):
     optimizer = SGD(net.parameters(), lr=0.1)
     dense = copy.deepcopy(net)
-    pruner = sc.gradual(net, optimizer, batches, "l1", "macs:0.4", stop=4, every=2)
+    pruner = sc.gradual(net, optimizer, batches, criterion="l1", budget="macs:0.4", stop=4, every=2)
     with pytest.raises(PlanError, match="nothing was cut"):
         pruner.save(tmp_path / "small")
     train(net, optimizer, batches, range(5), pruner)
@@ -243,28 +251,28 @@ def test_what_cannot_be_done_is_said_at_once(net, batches):
     optimizer = SGD(net.parameters(), lr=0.1)
 
     def begin(optimizer=optimizer, criterion="l1", budget="macs:0.5", **options):
-        return sc.gradual(net, optimizer, batches, criterion, budget, **{"stop": 4, **options})
+        return sc.gradual(net, optimizer, batches, criterion=criterion, budget=budget, **{"stop": 4, **options})
 
     for wrong in ({"start": 4}, {"start": 5}, {"start": -1}, {"every": 0}, {"every": 1.5}, {"stop": True}):
         with pytest.raises(UsageError, match=r"0 ≤ start < stop and every ≥ 1, not start="):
             begin(**wrong)
     with pytest.raises(UsageError, match="ramp 'steep' is none of linear, cubic, geometric"):
         begin(ramp="steep")
-    with pytest.raises(BudgetError, match="has no steps on the way"):
+    with pytest.raises(BudgetError, match="no steps on the way"):
         begin(budget="effective:0.9")
     with pytest.raises(InfeasibleBudgetError, match="cannot be reached"):
         begin(limits=sc.Limits(floor=0.9))
     with pytest.raises(CriterionError, match="leave `loss` out"):
         begin(loss=F.cross_entropy)
     with pytest.raises(DataError, match="no targets"):
-        sc.gradual(net, optimizer, [batches[0][0]], "taylor", stop=4)
+        sc.gradual(net, optimizer, [batches[0][0]], criterion="taylor", stop=4)
     with pytest.raises(UsageError, match="2 of the 2 parameters of the optimiser do not belong"):
         begin(SGD(nn.Linear(2, 2).parameters(), lr=0.1))
 
 
 def test_an_error_leaves_everything_as_it_was_and_the_step_uncounted(net, batches):
     optimizer = SGD(net.parameters(), lr=0.1)
-    pruner = sc.gradual(net, optimizer, batches, "taylor", stop=1)
+    pruner = sc.gradual(net, optimizer, batches, criterion="taylor", stop=1)
     weight = net[0].weight
     with torch.no_grad():
         weight[0, 0, 0, 0] = math.nan
@@ -283,9 +291,9 @@ def test_an_error_leaves_everything_as_it_was_and_the_step_uncounted(net, batche
 
 @given(st.sampled_from(sorted(RAMPS)), st.floats(0.01, 1), st.integers(0, 50), st.integers(1, 60), st.integers(1, 70))
 def test_a_ramp_falls_to_its_budget(shape, share, start, length, every):
-    ramp = Ramp(f"macs:{share!r}", start, start + length, every, shape)
+    ramp = Ramp(Budget("macs", share), start, start + length, every, shape)
     due = [step for step in range(start + length + every + 2) if ramp.due(step)]
     assert due == sorted({*range(start + every, start + length, every), start + length})
-    left = [float(ramp.at(step).removeprefix("macs:")) for step in due]
+    left = [ramp.at(step).fraction for step in due]
     assert left[-1] == share
     assert all(1 >= a >= b - 1e-12 for a, b in pairwise([1.0, *left]))

@@ -52,7 +52,7 @@ def assert_same(found, expected):
 )
 def test_scores_are_those_of_the_whole_model_bit_by_bit(name, criterion, tmp_path):
     model, data = saved(name, tmp_path / "dense")
-    work = sc.Layerwise(tmp_path / "dense", data, criterion, scratch=tmp_path / "scratch")
+    work = sc.Layerwise(tmp_path / "dense", data, criterion=criterion, scratch=tmp_path / "scratch")
     expected = sc.score(model, data, criterion, sc.trace(model, data[0]))
     assert_same(work.scores, expected)
     assert len(expected) > 3
@@ -64,7 +64,7 @@ def test_groups_that_span_layers_are_scored_when_all_of_them_have_been_seen(crit
     model, data = saved("LlamaForCausalLM", tmp_path)
     structure = sc.trace(model, data[0], kinds="all")
     expected = sc.score(model, data, criterion, structure)
-    assert_same(sc.Layerwise(tmp_path, iter(data), criterion, kinds="all").scores, expected)
+    assert_same(sc.Layerwise(tmp_path, iter(data), criterion=criterion, kinds="all").scores, expected)
     assert any(structure.group(name).kind == "hidden" for name in expected), "the stream, which all layers share"
 
 
@@ -77,7 +77,7 @@ def test_padding_and_batches_of_other_lengths(tmp_path):
         data.append({"input_ids": torch.randint(3, 120, (samples, length)), "attention_mask": mask})
     for criterion in ("flap", "nexp"):
         expected = sc.score(model, data, criterion, sc.trace(model, as_call(data[0]).map(lambda t: t[:2])))
-        assert_same(sc.Layerwise(tmp_path, data, criterion).scores, expected)
+        assert_same(sc.Layerwise(tmp_path, data, criterion=criterion).scores, expected)
 
 
 # Models of our own, whose layers hand things over in other ways.
@@ -184,7 +184,7 @@ GRADIENTS = ["taylor", "fisher", "0.5*l2+0.5*snip", "synflow", sc.Hybrid(("l1", 
 @pytest.mark.parametrize("criterion", GRADIENTS, ids=str)
 def test_criteria_that_need_gradients_are_refused_at_once(criterion):
     with pytest.raises(CriterionError, match=r"needs gradients, which go through all layers at once.*wanda"):
-        sc.Layerwise("nowhere", [], criterion)
+        sc.Layerwise("nowhere", [], criterion=criterion)
 
 
 def test_widths_that_differ_are_refused_at_once():

@@ -8,9 +8,9 @@ from dataclasses import replace
 
 import pytest
 import torch
+from click.testing import CliRunner
 from support.languages import WORDS, model, tokenizer, transformers
 from torch.utils._python_dispatch import TorchDispatchMode
-from typer.testing import CliRunner
 
 import secateurs as sc
 from benchmarks.zoo import BY_NAME
@@ -87,7 +87,7 @@ class Held(TorchDispatchMode):
 def test_memory_stays_below_the_estimate_and_far_below_the_model(criterion, compensate, tmp_path):
     model("LlamaForCausalLM", hidden_size=96, num_hidden_layers=10, intermediate_size=96).save_pretrained(tmp_path)
     data = [torch.randint(3, 20, (2, 8)) for _ in range(3)]
-    work = sc.Layerwise(tmp_path, data, criterion, "keep:0.5", compensate=compensate)
+    work = sc.Layerwise(tmp_path, data, criterion=criterion, budget="keep:0.5", compensate=compensate)
     told = work.estimate
     with Held() as held:
         work.prune(tmp_path / "small")
@@ -126,14 +126,16 @@ def test_what_was_written_wrong_is_found_and_nothing_is_left_of_it(where, name, 
     else:
         monkeypatch.setattr(where, name, lambda *args: change(right(*args)))
     with pytest.raises(VerificationError, match=message):
-        sc.Layerwise(path, data, "l2", "keep:0.5").prune(tmp_path / "small")
+        sc.Layerwise(path, data, criterion="l2", budget="keep:0.5").prune(tmp_path / "small")
     assert [its.name for its in tmp_path.iterdir()] == ["dense"]
 
 
 def test_groups_whose_exactness_cannot_be_had_are_cut_too(tmp_path, capfd):
     path, data = llama(tmp_path)
     capfd.readouterr()
-    result = sc.Layerwise(path, data, "l2", "keep:0.5", kinds=["hidden"], compensate=False).prune(tmp_path / "small")
+    result = sc.Layerwise(path, data, criterion="l2", budget="keep:0.5", kinds=["hidden"], compensate=False).prune(
+        tmp_path / "small"
+    )
     assert capfd.readouterr() == ("", ""), "the library never prints"
     assert transformers.LlamaForCausalLM.from_pretrained(tmp_path / "small").config.hidden_size == 8
     assert result.compensation is None
@@ -143,7 +145,7 @@ def test_what_no_configuration_can_tell_is_refused_before_anything_is_scored(tmp
     model("BertForSequenceClassification").save_pretrained(tmp_path)
     data = [torch.randint(3, 20, (2, 8))]
     with pytest.raises(PersistError, match=r"BertForSequenceClassification has no way to tell .*'head'.*keep=\["):
-        _ = sc.Layerwise(tmp_path, data, "wanda").estimate
+        _ = sc.Layerwise(tmp_path, data, criterion="wanda").estimate
 
 
 @pytest.mark.parametrize(
@@ -157,17 +159,17 @@ def test_what_no_configuration_can_tell_is_refused_before_anything_is_scored(tmp
 def test_what_cannot_be_done_is_said(options, error, message, tmp_path):
     path, data = llama(tmp_path)
     with pytest.raises(error, match=message):
-        sc.Layerwise(path, data, "l2", **options).prune(tmp_path / "small")
+        sc.Layerwise(path, data, criterion="l2", **options).prune(tmp_path / "small")
     with pytest.raises(PersistError, match="exists already"):
-        sc.Layerwise(path, data, "l2").prune(path)
+        sc.Layerwise(path, data, criterion="l2").prune(path)
     with pytest.raises(ModelError, match="nowhere"):
-        _ = sc.Layerwise(tmp_path / "nowhere", data, "l2").scores
+        _ = sc.Layerwise(tmp_path / "nowhere", data, criterion="l2").scores
 
 
 def test_weights_of_two_precisions_are_refused(tmp_path):
     model("T5ForConditionalGeneration").to(torch.float16).save_pretrained(tmp_path)
     with pytest.raises(ModelError, match="keeps wo in 32 bits where the others have 16"):
-        _ = sc.Layerwise(tmp_path, [torch.randint(3, 20, (2, 8))], "l2").scores
+        _ = sc.Layerwise(tmp_path, [torch.randint(3, 20, (2, 8))], criterion="l2").scores
 
 
 def command(*args):

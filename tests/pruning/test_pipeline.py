@@ -16,7 +16,7 @@ from secateurs.errors import BudgetError, DataError, InfeasibleBudgetError, NoMa
 def test_half_the_macs(net, batches, criterion):
     before = {name: tensor.clone() for name, tensor in net.state_dict().items()}
     state = torch.get_rng_state()
-    result = sc.prune(net, batches, criterion, "macs:0.5")
+    result = sc.prune(net, batches, criterion=criterion, budget="macs:0.5")
     one = batches[0][0][:1]
     assert result.dense_cost == sc.cost(net, one)
     assert result.cost == sc.cost(result.model, one) == result.plan.pruned
@@ -31,7 +31,7 @@ def test_half_the_macs(net, batches, criterion):
 
 
 def test_the_steps_one_by_one_give_the_same(net, batches):
-    result = sc.prune(net, batches, "nexp", "params:0.6", seed=3)
+    result = sc.prune(net, batches, criterion="nexp", budget="params:0.6", seed=3)
     one = batches[0][0][:1]
     s = sc.trace(net, one)
     scores = sc.score(net, batches, "nexp", s)
@@ -45,7 +45,7 @@ def test_the_steps_one_by_one_give_the_same(net, batches):
 
 
 def test_the_same_seed_gives_the_same_model(net, batches):
-    plans = [sc.prune(net, batches, "random", seed=seed).plan.keep for seed in (1, 1, 2)]
+    plans = [sc.prune(net, batches, criterion="random", seed=seed).plan.keep for seed in (1, 1, 2)]
     assert plans[0] == plans[1] != plans[2]
 
 
@@ -62,7 +62,7 @@ def test_random_inputs_and_explicit_examples(net, images):
 
 
 def test_limits_and_scope_are_passed_on(net, batches):
-    result = sc.prune(net, batches, "l1", "keep:0.5", scope="local", limits=sc.Limits(floor=0.5))
+    result = sc.prune(net, batches, criterion="l1", budget="keep:0.5", scope="local", limits=sc.Limits(floor=0.5))
     assert result.plan.widths == {"0": 4, "3": 6, "7": 8}
     assert result.plan.scope == "local"
 
@@ -71,18 +71,18 @@ def test_what_fails_verification_is_left_and_the_others_meet_the_budget():
     model, (x,) = build("hard-coded")
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        result = sc.prune(model, [x], "l1", "params:0.8")
+        result = sc.prune(model, [x], criterion="l1", budget="params:0.8")
     assert result.model.first.out_features == 12
     assert result.cost.params <= 0.8 * result.dense_cost.params
     assert "first" not in result.structure.groups
     assert "RuntimeError" in result.structure.frozen["first"] or "shape" in result.structure.frozen["first"]
     with pytest.raises(InfeasibleBudgetError):
-        sc.prune(model, [x], "l1", "params:0.3")
+        sc.prune(model, [x], criterion="l1", budget="params:0.3")
 
 
 def test_inexact_groups_are_reported():
     model, (x,) = build("layer norm")
-    result = sc.prune(model, [x], "l1", "keep:0.5")
+    result = sc.prune(model, [x], criterion="l1", budget="keep:0.5")
     assert list(result.inexact) == ["0"]
     assert "layer norm" in result.inexact["0"]
 
@@ -97,7 +97,7 @@ def test_several_inputs_come_as_a_tuple_with_targets():
             return self.c((self.a(x) + self.b(y)).relu())
 
     data = [((torch.randn(8, 4), torch.randn(8, 3)), torch.zeros(8).long())]
-    assert sc.prune(Two(), data, "nexp", "keep:0.5").model.c.in_features == 3
+    assert sc.prune(Two(), data, criterion="nexp", budget="keep:0.5").model.c.in_features == 3
 
 
 def test_keyword_batches():
@@ -110,7 +110,7 @@ def test_keyword_batches():
             return {"out": self.b(self.a(x).relu()) * mask}
 
     data = [{"x": torch.randn(8, 4), "mask": torch.ones(8, 1)} for _ in range(2)]
-    assert sc.prune(Named(), data, "nexp", "keep:0.5").model.b.in_features == 3
+    assert sc.prune(Named(), data, criterion="nexp", budget="keep:0.5").model.b.in_features == 3
 
 
 @pytest.mark.parametrize(

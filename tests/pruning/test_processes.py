@@ -53,7 +53,7 @@ def measured(data):
             patch.setattr(kind, "LARGEST", largest)
         for criterion, groups in sc.score_many(model, data, [*CRITERIA, HYBRID]).items():
             found |= {f"{criterion} of {group}": its for group, its in groups.items()}
-        pruned = sc.prune(model, data, "taylor", "keep:0.5", seed=3)
+        pruned = sc.prune(model, data, criterion="taylor", budget="keep:0.5", seed=3)
         ranking = sc.rank_features(model, data)
         masked = sc.mask(model, data, "wanda")
         change = sc.ndi_report(model, pruned.plan, data).change

@@ -75,7 +75,7 @@ def test_no_plan_cuts_one_side_only(name):
 @pytest.mark.parametrize("name", MODELS)
 def test_the_tie_outlives_pruning_and_saving(name, tmp_path):
     model, inputs = dense(name), inputs_of(name)
-    result = sc.prune(model, [inputs], "l2", "keep:0.6", kinds="all", scope="local")
+    result = sc.prune(model, [inputs], criterion="l2", budget="keep:0.6", kinds="all", scope="local")
     assert result.cost.params == result.plan.pruned.params < result.dense_cost.params
     assert ties(result.model) == ties(model)
     result.save(tmp_path / "small")
@@ -86,7 +86,9 @@ def test_the_tie_outlives_pruning_and_saving(name, tmp_path):
 def test_the_tie_outlives_save_pretrained(name, tmp_path):
     model, inputs = dense(name), inputs_of(name)
     keep = ["*predictions*"] if name.endswith("MaskedLM") else []
-    result = sc.prune(model, [inputs], "l2", "keep:0.6", kinds="neuron", keep=keep, limits=sc.Limits(uniform=True))
+    result = sc.prune(
+        model, [inputs], criterion="l2", budget="keep:0.6", kinds="neuron", keep=keep, limits=sc.Limits(uniform=True)
+    )
     result.save_pretrained(tmp_path / "small")
     loaded = type(model).from_pretrained(tmp_path / "small")
     assert ties(loaded) == ties(model)

@@ -163,7 +163,7 @@ def test_what_freezes_and_what_does_not(run, reason):
         assert reason in s.frozen["a"]
     else:  # what is left is exact or is caught
         assert s.groups
-        sc.prune(model, [x], "l1", "keep:0.6")
+        sc.prune(model, [x], criterion="l1", budget="keep:0.6")
 
 
 def test_integer_buffers_and_outputs_of_every_form_are_frozen():

@@ -302,7 +302,7 @@ def test_a_model_that_was_already_compensated_is_refused(net, batches):
 
 def test_the_dense_model_is_not_changed(net, batches):
     before = {name: tensor.clone() for name, tensor in net.state_dict().items()}
-    result = sc.prune(net, batches, "l1", "keep:0.5")
+    result = sc.prune(net, batches, criterion="l1", budget="keep:0.5")
     assert result.compensation is not None
     assert all(torch.equal(tensor, before[name]) for name, tensor in net.state_dict().items())
 
@@ -310,8 +310,8 @@ def test_the_dense_model_is_not_changed(net, batches):
 def test_prune_compensates_by_default(net, batches):
     x = torch.cat([x for x, _ in batches])
     net.eval()
-    plain = sc.prune(net, batches, "l2", "keep:0.5", compensate=False)
-    better = sc.prune(net, batches, "l2", "keep:0.5")
+    plain = sc.prune(net, batches, criterion="l2", budget="keep:0.5", compensate=False)
+    better = sc.prune(net, batches, criterion="l2", budget="keep:0.5")
     assert plain.compensation is None
     assert plain.plan == better.plan
     with torch.no_grad():
@@ -331,7 +331,7 @@ class CountedBatches(list):
 
 def test_prune_observes_what_scoring_and_compensation_need_in_one_pass(net, batches):
     x, shared, apart = batches[0][0], CountedBatches(batches), CountedBatches(batches)
-    together = sc.prune(net, shared, "obs", "keep:0.5", x)
+    together = sc.prune(net, shared, criterion="obs", budget="keep:0.5", example_inputs=x)
     s = together.structure
     small = sc.apply(net, together.plan, x, s)
     scores = sc.score(net, apart, "obs", s)
@@ -346,7 +346,7 @@ def test_prune_observes_what_scoring_and_compensation_need_in_one_pass(net, batc
 @pytest.mark.parametrize(("between", "passes"), [(None, 3), (lambda model: None, 3 + 2)])  # batch norms
 def test_each_of_several_rounds_reads_the_data_once(net, batches, between, passes):
     data = CountedBatches(batches)
-    result = sc.prune(net, data, "nexp", "keep:0.5", batches[0][0], schedule=sc.Schedule(3), between=between)
+    result = sc.prune(net, data, criterion="nexp", budget="keep:0.5", example_inputs=batches[0][0], schedule=sc.Schedule(3), between=between)
     assert data.passes == passes
     assert result.compensation is not None
     assert result.compensation.errors
@@ -367,8 +367,8 @@ def test_observed_statistics_can_be_reused_for_other_plans(net, batches):
 def test_an_iterator_is_refused_where_two_passes_are_needed(net, batches):
     x = batches[0][0]
     with pytest.raises(DataError, match="compensate=False"):
-        sc.prune(net, iter(batches), "taylor", example_inputs=x)
+        sc.prune(net, iter(batches), criterion="taylor", example_inputs=x)
     with pytest.raises(DataError, match="compensate=False"):
-        sc.prune(net, iter(batches), "nexp", example_inputs=x, schedule=sc.Schedule(2))
-    assert sc.prune(net, iter(batches), "taylor", example_inputs=x, compensate=False)
-    assert sc.prune(net, iter(batches), "nexp", example_inputs=x).compensation
+        sc.prune(net, iter(batches), criterion="nexp", example_inputs=x, schedule=sc.Schedule(2))
+    assert sc.prune(net, iter(batches), criterion="taylor", example_inputs=x, compensate=False)
+    assert sc.prune(net, iter(batches), criterion="nexp", example_inputs=x).compensation

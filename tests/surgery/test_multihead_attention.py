@@ -104,7 +104,7 @@ def test_width_and_heads_can_be_cut_twice(tokens):
 
 
 def test_a_cut_attention_is_saved_and_loaded(encoder, tokens, tmp_path):
-    result = sc.prune(encoder, [tokens], "l1", "keep:0.5")
+    result = sc.prune(encoder, [tokens], criterion="l1", budget="keep:0.5")
     result.save(tmp_path / "small")
     loaded = sc.load(tmp_path / "small", lambda: copy.deepcopy(encoder))
     torch.testing.assert_close(loaded(tokens), result.model(tokens), rtol=0, atol=0)

@@ -341,7 +341,7 @@ def test_wrapped_models_are_refused(net, images, plan):
         sc.apply_(nn.DataParallel(net), plan, images, sc.trace(net, images))
     compiled = nn.Sequential(torch.compile(net[:3]), *net[3:])
     with pytest.raises(ModelError, match="module '0' is wrapped by OptimizedModule"):
-        sc.gradual(compiled, SGD(net.parameters(), lr=0.1), [images], "l1", stop=1)
+        sc.gradual(compiled, SGD(net.parameters(), lr=0.1), [images], criterion="l1", stop=1)
     net[3].compile()
     with pytest.raises(ModelError, match=r"module '3' is wrapped by torch.compile"):
         sc.apply_(net, plan, images)

@@ -42,7 +42,7 @@ def test_a_parameter_of_a_packing_kind_is_named(package):
     model = nn.Sequential(nn.Linear(4, 8), nn.ReLU(), nn.Linear(8, 4))
     model[2].weight.__class__ = of(package, "Int8Tensor", nn.Parameter)
     with pytest.raises(ModelError, match=r"2.weight is a Int8Tensor of "):
-        sc.prune(model, [torch.randn(2, 4)], "l1")
+        sc.prune(model, [torch.randn(2, 4)], criterion="l1")
 
 
 def test_a_model_that_torch_quantized_is_refused():

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from typing import Annotated, ClassVar
 
+from pydantic import ConfigDict, Field
 from torch import nn
 
 from secateurs.errors import BudgetError
@@ -30,15 +32,22 @@ class Limits:
 
     Example:
         >>> limits = sc.Limits(floor=0.25, multiple=4)  # at least a quarter of each group, in multiples of 4
-        >>> result = sc.prune(model, data, "l2", "macs:0.5", limits=limits)
+        >>> result = sc.prune(model, data, criterion="l2", budget="macs:0.5", limits=limits)
         >>> [width % 4 for width in result.plan.widths.values()]
         [0, 0, 0]
     """
 
-    floor: float | int = 1
-    cap: float | int = 1.0
-    multiple: int = 1
-    uniform: bool | None = None
+    __pydantic_config__: ClassVar[ConfigDict] = ConfigDict(extra="forbid", strict=True)
+
+    floor: Annotated[
+        float | int, Field(description="Least that is kept of each group: a fraction (0.1) or a number (4).")
+    ] = 1
+    cap: Annotated[float | int, Field(description="Most that is kept of each group: a fraction or a number.")] = 1.0
+    multiple: Annotated[int, Field(description="Widths are multiples of this number.")] = 1
+    uniform: Annotated[
+        bool | None,
+        Field(description="Same width for groups alike; by default for models that generate text with transformers."),
+    ] = None
 
     def __post_init__(self):
         for name in ("floor", "cap"):

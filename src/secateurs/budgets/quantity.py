@@ -126,7 +126,7 @@ def quantity(
         ...     def parameter_bytes(structure, widths):
         ...         "Bytes of all parameters in float32."
         ...         return 4 * structure.cost(widths).params
-        ...     result = sc.prune(model, data, "l2", "bytes:0.5")
+        ...     result = sc.prune(model, data, criterion="l2", budget="bytes:0.5")
         >>> result.cost.params <= 0.5 * result.dense_cost.params
         True
     """

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from secateurs.budgets.budget import EFFECTIVE, Budget
 from secateurs.budgets.schedule import kept
@@ -25,7 +25,7 @@ class Ramp:
         BudgetError: the budget is none, or has no steps on the way to it.
     """
 
-    budget: str
+    budget: Budget
     start: int
     stop: int
     every: int
@@ -39,19 +39,19 @@ class Ramp:
                 f"start={self.start!r}, stop={self.stop!r}, every={self.every!r}"
             )
         kept(self.shape, 1, 1)
-        if Budget.parse(self.budget).quantity == EFFECTIVE:
+        if self.budget.quantity == EFFECTIVE:
             raise BudgetError(
-                f"budget {self.budget!r} says how many units count as the scores are, and has no steps on the way: "
-                'give one such as "macs:0.5"'
+                f'budget "{self.budget}" is a number of units that the scores give, with no steps on the way: give one '
+                'such as "macs:0.5"'
             )
 
     def due(self, step: int) -> bool:
         """Whether a cut follows this step."""
         return self.start < step <= self.stop and ((step - self.start) % self.every == 0 or step == self.stop)
 
-    def at(self, step: int) -> str:
+    def at(self, step: int) -> Budget:
         """The budget of the cut that follows this step."""
         if step == self.stop:
             return self.budget
-        goal = Budget.parse(self.budget)
-        return f"{goal.quantity}:{kept(self.shape, goal.fraction, (step - self.start) / (self.stop - self.start))!r}"
+        done = (step - self.start) / (self.stop - self.start)
+        return replace(self.budget, fraction=kept(self.shape, self.budget.fraction, done))

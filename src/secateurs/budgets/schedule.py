@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Annotated, ClassVar
+
+from pydantic import ConfigDict, Field
 
 from secateurs.budgets.budget import EFFECTIVE, Budget
 from secateurs.errors import BudgetError, UsageError
@@ -50,17 +53,23 @@ class Schedule:
         UsageError: there is no such ramp, or no round.
     """
 
-    rounds: int = 1
-    ramp: str = "linear"
-    during_training: bool = False
+    __pydantic_config__: ClassVar[ConfigDict] = ConfigDict(extra="forbid", strict=True)
+
+    rounds: Annotated[int, Field(description="Rounds of scoring and cutting to the budget.")] = 1
+    ramp: Annotated[str, Field(description="Course of the rounds to the budget: linear, cubic or geometric.")] = (
+        "linear"
+    )
+    during_training: Annotated[
+        bool, Field(description="Make the cuts in the first half of the training (--epochs), at even intervals.")
+    ] = False
 
     def __post_init__(self):
         if isinstance(self.rounds, bool) or not isinstance(self.rounds, int) or self.rounds < 1:
             raise UsageError(f"a schedule needs at least one round, not {self.rounds!r}")
         kept(self.ramp, 1, 1)
 
-    def budgets(self, budget: str) -> list[str]:
-        """The budget of each round, of the dense model; the last is the one given.
+    def budgets(self, budget: Budget | str) -> list[Budget]:
+        """The budget of each round, relative to the dense model; the last is the one given.
 
         Raises:
             BudgetError: the text is no budget, or has no steps on the way to it.
@@ -68,8 +77,7 @@ class Schedule:
         goal = Budget.parse(budget)
         if self.rounds > 1 and goal.quantity == EFFECTIVE:
             raise BudgetError(
-                f"budget {budget!r} says how many units count as the scores are, and has no steps on the way: take one "
-                "round"
+                f'budget "{goal}" is a number of units that the scores give, with no steps on the way: use one round'
             )
-        shares = [kept(self.ramp, goal.fraction, number / self.rounds) for number in range(1, self.rounds)]
-        return [*(f"{goal.quantity}:{share!r}" for share in shares), budget]
+        fractions = [kept(self.ramp, goal.fraction, number / self.rounds) for number in range(1, self.rounds)]
+        return [*(replace(goal, fraction=fraction) for fraction in fractions), goal]

@@ -10,24 +10,15 @@ from __future__ import annotations
 import json
 import sys
 
-import typer
-
-from secateurs.cli import about, compare, layers, prune, single
+from secateurs.cli.commands import app
 from secateurs.cli.output import errors
-from secateurs.cli.studies import study
 from secateurs.errors import SecateursError
 
-app = typer.Typer(no_args_is_help=True, add_completion=False, help="Find redundant neurons, remove them, show it.")
-for command in (
-    about.demo, prune.check, prune.prune, compare.compare, single.mask, single.features, layers.layers, about.env,
-):  # fmt: skip
-    app.command()(command)
-app.command(name="list")(about.list_)
-app.add_typer(study, name="study")
+__all__ = ["app", "main"]
 
 
 def main() -> None:
-    """Run the command line; errors of bad input become one line and an exit code."""
+    """Run the command line; an error of bad input becomes one line and an exit code."""
     try:
         app()
     except SecateursError as error:

@@ -1,48 +1,24 @@
-"""`secateurs demo`, `secateurs list` and `secateurs env`."""
+"""`secateurs list` and `secateurs env`."""
 
 from __future__ import annotations
 
-from pathlib import Path
-from typing import Annotated
+import click
 
-import typer
-
-from secateurs.cli.output import Json, print_json, print_table, progress
+from secateurs.budgets import EFFECTIVE, QUANTITIES
+from secateurs.cli import options
+from secateurs.cli.output import print_json, print_table
+from secateurs.criteria import CRITERIA, described
+from secateurs.structure import DEFAULT_KINDS, UNIT_KINDS
+from secateurs.utils import environment
 
 LISTS = ("criteria", "budgets", "kinds")
 
 
-def demo(
-    out: Annotated[Path, typer.Option(help="Directory for the models and the page.")] = Path("secateurs-demo"),
-    seeds: Annotated[int, typer.Option(min=1, help="Repetitions of each criterion.")] = 3,
-    as_json: Json = False,
-) -> None:
-    """Train a small network on digits and prune it to half its MACs by three criteria (about a minute)."""
-    from secateurs.experiments import run_demo
-
-    result = run_demo(out, seeds, progress=progress(as_json))
-    if as_json:
-        print_json({**result.comparison.as_dict(), "reload_difference": result.reload_difference})
-        return
-    headers, rows = result.comparison.table()
-    print_table(result.comparison.title, headers, rows)
-    print("\n".join(result.comparison.notes))
-    print(f"\nSaved and loaded back: the largest difference of any output is {result.reload_difference:g}.")
-    print(f"Models: {', '.join(str(out / row.criterion) for row in result.comparison.rows)}")
-    print(f"Page:   {(out / 'report.html').resolve()}")
-
-
-def list_(
-    what: Annotated[str, typer.Argument(help=f"One of {', '.join(LISTS)}; all of them if left out.")] = "",
-    as_json: Json = False,
-) -> None:
+@click.command(name="list")
+@click.argument("what", type=click.Choice(LISTS), required=False)
+@options.as_json
+def list_all(what: str | None, as_json: bool) -> None:
     """List the criteria, the forms of a budget and the kinds of units."""
-    from secateurs.budgets import EFFECTIVE, QUANTITIES
-    from secateurs.criteria import CRITERIA, described
-    from secateurs.structure import DEFAULT_KINDS, UNIT_KINDS
-
-    if what and what not in LISTS:
-        raise typer.BadParameter(f"{what!r} is none of {', '.join(LISTS)}")
     wanted = [what] if what else LISTS
     budgets = {f"{q.name}:F": f"at most the fraction F in (0, 1]: {q.summary}" for q in QUANTITIES.values()}
     budgets[f"{EFFECTIVE}, {EFFECTIVE}:B"] = "as many units as the scores' effective sample size (times B) says"
@@ -69,10 +45,10 @@ def list_(
         print_table("Kinds of units", ["kind", "by default", "what"], rows)
 
 
-def env(as_json: Json = False) -> None:
+@click.command()
+@options.as_json
+def env(as_json: bool) -> None:
     """Show versions and hardware, for reports of problems."""
-    from secateurs.utils import environment
-
     if as_json:
         print_json(environment())
     else:

@@ -2,49 +2,66 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
 
-import typer
+import click
 
-from secateurs.cli.job import with_job
-from secateurs.cli.options import words_of
-from secateurs.cli.output import Json, Quiet, print_json, print_table, progress
-from secateurs.cli.resume import Resume, resumable, typed, where
-
-if TYPE_CHECKING:
-    from secateurs.experiments import Job
+from secateurs.cli import options
+from secateurs.cli.job import JobOptions, with_job
+from secateurs.cli.output import print_json, print_table, progress
+from secateurs.cli.resume import command_line, directory_of, resumable, resume
+from secateurs.cli.types import WORDS
+from secateurs.experiments import Sweep, on_ray, on_this_machine
 
 SOME_FAILED = 4
 
 
-@with_job
+@click.command()
+@with_job()
+@options.path_option("--out", "New directory for the runs and the report.")
+@resume
+@click.option(
+    "--criteria",
+    type=WORDS,
+    default="nexp,ssi,ndi,l2",
+    show_default=True,
+    help="Separated by commas; l1 and random are added. They take the place of the criterion of --config.",
+)
+@click.option(
+    "--budgets",
+    type=WORDS,
+    default="macs:0.5",
+    show_default=True,
+    help="Separated by commas. They take the place of the budget of --config.",
+)
+@options.count("--seeds", 3, "Repetitions of each criterion at each budget.")
+@options.count("--workers", 2, "Runs at a time.")
+@click.option("--ray", is_flag=True, help="Run on a Ray cluster (RAY_ADDRESS) instead.")
+@options.quiet
+@options.as_json
+@click.pass_context
 def compare(
-    job: Callable[[], Job],
-    ctx: typer.Context,
-    out: Annotated[Path | None, typer.Option(help="New directory for the runs and the report.")] = None,
-    resume: Resume = None,
-    criteria: Annotated[str, typer.Option(help="Separated by commas; l1 and random are added.")] = "nexp,ssi,ndi,l2",
-    budgets: Annotated[str, typer.Option(help="Separated by commas.")] = "macs:0.5",
-    seeds: Annotated[int, typer.Option(min=1, help="Repetitions of each criterion at each budget.")] = 3,
-    workers: Annotated[int, typer.Option(min=1, help="Runs at a time.")] = 2,
-    ray: Annotated[bool, typer.Option("--ray", help="Run on a Ray cluster (RAY_ADDRESS) instead.")] = False,
-    quiet: Quiet = False,
-    as_json: Json = False,
+    ctx: click.Context,
+    job: JobOptions,
+    out: Path | None,
+    resume: Path | None,
+    criteria: tuple[str, ...],
+    budgets: tuple[str, ...],
+    seeds: int,
+    workers: int,
+    ray: bool,
+    quiet: bool,
+    as_json: bool,
 ) -> None:
     """Compare criteria at several budgets with several seeds: same weights, same schedule, same recovery."""
-    from secateurs.experiments import Sweep, on_ray, on_this_machine
-
-    out, going_on = where(ctx, out, resume)
-    if going_on:
-        command, sweep = Sweep.begun(out)
+    directory, continues = directory_of(ctx, out, resume)
+    if continues:
+        command, sweep = Sweep.begun(directory)
     else:
-        command = typed()
-        sweep = Sweep(job(), words_of(criteria), words_of(budgets), seeds)
+        command, sweep = command_line(), Sweep(job.job(), criteria, budgets, seeds)
     execute = on_ray() if ray else on_this_machine(workers)
-    with resumable("compare", out):
-        comparison = sweep.run(out, execute, progress(quiet or as_json), command)
+    with resumable("compare", directory):
+        comparison = sweep.run(directory, execute, progress(quiet or as_json), command)
     if as_json:
         print_json(comparison.as_dict())
     elif not quiet:
@@ -52,6 +69,6 @@ def compare(
         print("\n" + "\n".join(comparison.notes))
         for cell, error in comparison.failed.items():
             print(f"Failed: {cell}: {error}")
-        print(f"\nPage:  {out / 'report.html'}\nTable: {out / 'table.csv'}")
+        print(f"\nPage:  {directory / 'report.html'}\nTable: {directory / 'table.csv'}")
     if comparison.failed:
-        raise typer.Exit(SOME_FAILED)
+        raise click.exceptions.Exit(SOME_FAILED)

@@ -2,145 +2,136 @@
 
 from __future__ import annotations
 
-import inspect
-from collections.abc import Callable
+import dataclasses
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from functools import wraps
-from typing import TYPE_CHECKING, Annotated, Any
+from pathlib import Path
+from typing import Any
 
-import typer
+import click
 
-from secateurs.cli.options import BatchSize, Keep, Kinds, Shape, floats_of, number_of, shape_of
+from secateurs.cli.fields import BETWEEN, SECTIONS, dest, parameters, with_default
+from secateurs.errors import UsageError
+from secateurs.experiments import Job, read_job
+from secateurs.training import Recovery
 
-if TYPE_CHECKING:
-    from secateurs.experiments import Job
-
-
-def job_of(
-    model: Annotated[str, typer.Argument(help="py:path/to/file.py:factory, hf:PATH, or digits for the demo's.")] = "",
-    data: Annotated[str, typer.Option(help="npz:, folder:, text:, jsonl: or tsv:PATH, random:N, or digits.")] = "",
-    training: Annotated[str, typer.Option("--train", help="Labelled data to recover on; by default --data.")] = "",
-    validation: Annotated[str, typer.Option(help="Labelled data, or the share of --train that is held out.")] = "",
-    test: Annotated[str, typer.Option(help="Data to measure accuracy or perplexity on.")] = "",
-    samples: Annotated[int, typer.Option(min=1, help="Of --data, drawn by the seed: to score and compensate.")] = 1024,
-    weights: Annotated[str, typer.Option(help="A safetensors file to load into the model.")] = "",
-    device: Annotated[str, typer.Option(help="Such as cuda; by default where the model is built.")] = "",
-    shape: Shape = "",
-    batch_size: BatchSize = 64,
-    image_size: Annotated[int, typer.Option(help="Resize images of folders; 0 leaves them.")] = 0,
-    mean: Annotated[str, typer.Option(help="Subtracted from images of folders, per channel.")] = "0",
-    std: Annotated[str, typer.Option(help="Images of folders are divided by this, per channel.")] = "1",
-    tokenizer: Annotated[str, typer.Option(help="Directory of the tokenizer; by default the model's own.")] = "",
-    length: Annotated[int, typer.Option(min=0, help="Tokens per sequence; 0: the model's most, at most 1024.")] = 0,
-    trust_remote_code: Annotated[
-        bool, typer.Option("--trust-remote-code", help="Run Python code that comes with a model.")
-    ] = False,
-    keep: Keep = [],  # noqa: B006 (typer reads it)
-    kinds: Kinds = [],  # noqa: B006
-    scope: Annotated[str, typer.Option(help="global, per-cost, relative or local; by default what suits.")] = "",
-    aggregate: Annotated[
-        str, typer.Option(help="Of scores in several layers: mean, max, sum; auto: what suits.")
-    ] = "auto",
-    compensate: Annotated[bool, typer.Option(help="Let the units that stay take over what they can.")] = True,
-    floor: Annotated[str, typer.Option(help="Least kept per group: a fraction (0.1) or a number (4).")] = "1",
-    cap: Annotated[str, typer.Option(help="Most kept per group: a fraction or a number.")] = "1.0",
-    multiple: Annotated[int, typer.Option(help="Widths are multiples of this.")] = 1,
-    uniform: Annotated[
-        bool | None,
-        typer.Option(
-            help="The same width for groups alike; by default for models that generate text, but for "
-            "--budget effective --scope global."
-        ),
-    ] = None,
-    rounds: Annotated[int, typer.Option(help="Rounds of scoring and cutting to the budget.")] = 1,
-    ramp: Annotated[str, typer.Option(help="How rounds come to it: linear, cubic or geometric.")] = "linear",
-    during_training: Annotated[
-        bool, typer.Option("--during-training", help="The rounds cut while --epochs train.")
-    ] = False,
-    epochs_between: Annotated[int, typer.Option(min=0, help="Fine-tuning after each round but the last.")] = 0,
-    epochs: Annotated[int, typer.Option(min=0, help="Fine-tuning after the last round.")] = 0,
-    lr: Annotated[float, typer.Option(help="Learning rate of the fine-tuning.")] = 0.01,
-    optimizer: Annotated[str, typer.Option(help="sgd or adamw.")] = "sgd",
-    weight_decay: Annotated[float, typer.Option()] = 5e-4,
-    lr_schedule: Annotated[str, typer.Option(help="How the learning rate falls: cosine, step or constant.")] = "cosine",
-    milestones: Annotated[str, typer.Option(help="Of step: fractions of the training.")] = "0.6,0.8",
-    warmup: Annotated[float, typer.Option(help="Fraction of the training in which the rate rises.")] = 0.0,
-    distill_weight: Annotated[
-        float, typer.Option(help="Share of the loss that is learning from the dense model.")
-    ] = 0.0,
-    patience: Annotated[int, typer.Option(min=0, help="Stop after so many epochs without gain on --validation.")] = 0,
-    grad_accumulation: Annotated[int, typer.Option(help="Batches per step of the optimiser.")] = 1,
-    mixed_precision: Annotated[str, typer.Option(help="no, bf16 or fp16.")] = "no",
-    lora: Annotated[int, typer.Option(help="Train adapters of this rank in the place of the weights.")] = 0,
-    tracker: Annotated[list[str], typer.Option(help="Such as tensorboard; may be repeated.")] = [],  # noqa: B006
-    fit: Annotated[str, typer.Option(help="py:FILE:FUNCTION, trains the model that it is given, instead.")] = "",
-) -> Job:
-    """The job that these options describe."""
-    from secateurs.budgets import Limits, Schedule
-    from secateurs.data import ImageOptions
-    from secateurs.experiments import Job
-    from secateurs.training import Recovery
-
-    if not model or not data:
-        raise typer.BadParameter("give a model and --data")
-    return Job(
-        model=model,
-        data=data,
-        training=training,
-        validation=validation,
-        test=test,
-        samples=samples,
-        weights=weights,
-        device=device,
-        shape=shape_of(shape),
-        batch_size=batch_size,
-        images=ImageOptions(image_size or None, floats_of(mean), floats_of(std)),
-        tokenizer=tokenizer,
-        length=length or None,
-        trust_remote_code=trust_remote_code,
-        keep=tuple(keep),
-        kinds=tuple(kinds) or None,
-        scope=scope or None,
-        aggregate=aggregate,
-        compensate=compensate,
-        limits=Limits(number_of(floor), number_of(cap), multiple, uniform),
-        schedule=Schedule(rounds, ramp, during_training),
-        epochs_between=epochs_between,
-        recovery=Recovery(
-            epochs=epochs,
-            lr=lr,
-            optimizer=optimizer,  # type: ignore[arg-type] (Recovery refuses other values)
-            weight_decay=weight_decay,
-            lr_schedule=lr_schedule,  # type: ignore[arg-type]
-            milestones=floats_of(milestones),
-            warmup=warmup,
-            distill_weight=distill_weight,
-            patience=patience or None,
-            grad_accumulation=grad_accumulation,
-            mixed_precision=mixed_precision,  # type: ignore[arg-type]
-            lora=lora,
-            trackers=tuple(tracker),
-        ),
-        fit=fit,
-    )
+Given = Mapping[tuple[str, ...], Any]
+RECOVERY = ("config", "recovery")
+EPOCHS = (*RECOVERY, "epochs")
+CELL = ("criterion", "budget", "seed")
+"""The fields of a configuration that commands over several runs choose for each run."""
 
 
-def with_job(command: Callable[..., None], **defaults: Any) -> Callable[..., None]:
-    """Give a command, whose first parameter is called `job`, the options of a job in its place.
+@dataclass(frozen=True)
+class JobOptions:
+    """The options of a command line that describe a job.
+
+    Attributes:
+        given: the values that were given, by the path of their field.
+        file: a configuration or a run that the values change; None for the defaults.
+    """
+
+    given: Given
+    file: Path | None = None
+
+    def job(self) -> Job:
+        """The job.
+
+        Raises:
+            BadParameter: there is no model, or no data.
+            SecateursError: a value, or a combination of values, is refused.
+        """
+        job = Job("", "") if self.file is None else read_job(self.file)
+        job = dataclasses.replace(job, **self._section(()))
+        if not job.model or not job.data:
+            raise click.BadParameter("give a model and --data")
+        images = dataclasses.replace(job.images, **self._section(("images",)))
+        limits = dataclasses.replace(job.config.limits, **self._section(("config", "limits")))
+        schedule = dataclasses.replace(job.config.schedule, **self._section(("config", "schedule")))
+        between, recovery = self._training(job)
+        job = job.with_config(
+            **self._section(("config",)), limits=limits, schedule=schedule, between=between, recovery=recovery
+        )
+        return dataclasses.replace(job, images=images)
+
+    def _section(self, section: tuple[str, ...]) -> dict[str, Any]:
+        """The values of one class, by the names of its fields."""
+        return {
+            path[-1]: value
+            for path, value in self.given.items()
+            if path[:-1] == section and path not in SECTIONS and path != BETWEEN
+        }
+
+    def _training(self, job: Job) -> tuple[Recovery | None, Recovery | None]:
+        """The training between rounds and after the last, by one recipe; None for none."""
+        config, recipe = job.config, self._section(RECOVERY)
+        epochs, epochs_between = recipe.pop("epochs", None), self.given.get(BETWEEN)
+        recovery = _trained(config.recovery, recipe, epochs, job.recipe)
+        between = _trained(config.between, recipe, epochs_between, job.recipe)
+        if recipe and recovery is None and between is None:
+            raise UsageError(
+                f"{', '.join(sorted(recipe))} describe a training recipe, but no recipe trains: give --epochs"
+            )
+        return between, recovery
+
+
+def _trained(before: Any, recipe: Mapping[str, Any], epochs: int | None, default: Recovery) -> Recovery | None:
+    """A recipe with these values: none for 0 epochs, as before if no epochs are given."""
+    if epochs == 0 or (epochs is None and not isinstance(before, Recovery)):
+        return None
+    base = before if isinstance(before, Recovery) else default
+    return dataclasses.replace(base, **recipe, **({} if epochs is None else {"epochs": epochs}))
+
+
+def with_job(
+    *, cell: tuple[str, ...] = (), without: tuple[str, ...] = (), **defaults: Any
+) -> Callable[[Callable[..., None]], Callable[..., None]]:
+    """Give a command, whose first parameter is `job`, the options of a job.
 
     Args:
-        command: gets a function that makes the job, since some need none.
-        **defaults: of options, where they are others for this command.
+        cell: of `CELL`, the fields that are options of this command.
+        without: fields that are no options of this command.
+        **defaults: values of top-level fields, of `config` and of the recovery that are others for this command, by
+            the name of the field.
+
+    Returns:
+        A decorator. The command gets `JobOptions`.
     """
-    mine = inspect.signature(command, eval_str=True, locals={"Job": Any}).parameters
-    theirs = dict(inspect.signature(job_of, eval_str=True, locals={"Job": Any}).parameters)
-    theirs |= {name: theirs[name].replace(default=its) for name, its in defaults.items()}
-    both = {**theirs, **{name: its for name, its in mine.items() if name != "job"}}
 
-    @wraps(command)
-    def run(**given: Any) -> None:
-        own = {name: given.pop(name) for name in mine if name != "job"}
-        command(lambda: job_of(**given), **own)
+    def decorate(command: Callable[..., None]) -> Callable[..., None]:
+        shown = [
+            (path, parameter)
+            for path, parameter in parameters()
+            if path[-1] not in without and (path[:-1] != ("config",) or path[-1] not in CELL or path[-1] in cell)
+        ]
+        fields = {path[-1]: path for path, _ in shown}
+        preset = {fields[name]: value for name, value in defaults.items()}
 
-    run.__signature__ = inspect.Signature([its.replace(kind=its.KEYWORD_ONLY) for its in both.values()])  # type: ignore[attr-defined]
-    run.__annotations__ = {name: its.annotation for name, its in both.items()}
-    return run
+        @wraps(command)
+        def run(config: Path | None, **values: Any) -> None:
+            given = {path: values.pop(dest(path)) for path, _ in shown}
+            given = {path: value for path, value in given.items() if value is not None and value != ()}
+            command(JobOptions({**({} if config else preset), **given}, config), **values)
+
+        for path, parameter in reversed(shown):
+            if path in preset:
+                _show_default(parameter, preset[path])
+            _add(run, parameter)
+        return click.option(
+            "--config",
+            type=click.Path(path_type=Path, dir_okay=False),
+            help="A JSON file of PruningConfig.save, or the run.json of a run to repeat; other options override it.",
+        )(run)
+
+    return decorate
+
+
+def _show_default(parameter: click.Parameter, value: Any) -> None:
+    if isinstance(parameter, click.Option):
+        parameter.help = with_default((parameter.help or "").partition("  [default:")[0], value)
+
+
+def _add(command: Any, parameter: click.Parameter) -> None:
+    """Add a parameter as click's own decorators do."""
+    command.__click_params__ = [*getattr(command, "__click_params__", []), parameter]

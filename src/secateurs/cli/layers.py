@@ -3,47 +3,55 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
 
-import typer
+import click
+from torch import nn
 
-from secateurs.cli.options import BatchSize, Model, Seed, Shape, shape_of
-from secateurs.cli.output import Json, print_json, progress
-from secateurs.cli.single import Data
+from secateurs.budgets import Plan
+from secateurs.cli import options
+from secateurs.cli.output import print_json, progress
+from secateurs.data import Call, first_batch
+from secateurs.errors import PersistError
+from secateurs.experiments.specs import build_model, pretrained_path, read_data
+from secateurs.huggingface import Pretrained
+from secateurs.huggingface.text import TextOptions
+from secateurs.persist import check_free, save, write_pretrained
+from secateurs.pruning.depth import BLOCK_INFLUENCE, drop_layers, rank_layers
+from secateurs.structure import cost
 
-if TYPE_CHECKING:
-    from torch import nn
 
-    from secateurs.budgets import Plan
-    from secateurs.data import Call
-
-
+@click.command()
+@options.model
+@options.data
+@options.path_option("--out", "New directory for the model without these layers.")
+@click.option(
+    "--criterion", default=BLOCK_INFLUENCE, show_default=True, help=f"{BLOCK_INFLUENCE} or random; or reversed- and one of these."
+)
+@click.option(
+    "--budget", default="keep:0.75", show_default=True, help="How many layers are kept: keep:F, or effective."
+)
+@options.shape
+@options.batch_size(8)
+@options.seed
+@options.as_json
 def layers(
-    model: Model,
-    data: Data,
-    out: Annotated[Path | None, typer.Option(help="New directory for the model without these layers.")] = None,
-    criterion: Annotated[str, typer.Option(help="block-influence or random; or reversed- and one of these.")] = "",
-    budget: Annotated[str, typer.Option(help="How many layers are kept: keep:F, or effective.")] = "keep:0.75",
-    shape: Shape = "",
-    batch_size: BatchSize = 8,
-    seed: Seed = 0,
-    as_json: Json = False,
+    model: str,
+    data: str,
+    out: Path | None,
+    criterion: str,
+    budget: str,
+    shape: tuple[int, ...] | None,
+    batch_size: int,
+    seed: int,
+    as_json: bool,
 ) -> None:
-    """See which layers of a model hardly change what goes through them, and drop them whole."""
-    from secateurs.budgets import Plan
-    from secateurs.data import first_batch
-    from secateurs.experiments.specs import build_model, pretrained_path, read_data
-    from secateurs.huggingface.text import TextOptions
-    from secateurs.persist import check_free
-    from secateurs.pruning.depth import BLOCK_INFLUENCE, drop_layers, rank_layers
-    from secateurs.structure import cost
-
+    """Rank the layers of a model by how little they change their input, and drop the lowest whole."""
     path = pretrained_path(model)
     if out is not None:
         check_free(out)
-    batches = read_data(data, shape_of(shape), batch_size, seed=seed, text=TextOptions(path))
+    batches = read_data(data, shape, batch_size, seed=seed, text=TextOptions(path))
     dense = build_model(model)
-    ranking = rank_layers(dense, batches, criterion or BLOCK_INFLUENCE, seed=seed, progress=progress(as_json))
+    ranking = rank_layers(dense, batches, criterion, seed=seed, progress=progress(as_json))
     dropped = ranking.lowest(budget)
     form = ""
     if out is not None:
@@ -62,17 +70,13 @@ def layers(
 
 
 def _save(out: Path, small: nn.Module, plan: Plan, criterion: str, examples: Call, path: str | None) -> str:
-    """Write the model, for `from_pretrained` if it was named by hf: and its class can tell it; say which."""
-    from secateurs.errors import PersistError
-    from secateurs.huggingface import Pretrained
-    from secateurs.persist import save, write_pretrained
-
-    why = ""
+    """Write the model, for `from_pretrained` if an hf: model allows it; return the loader that reads it."""
+    reason = ""
     if path:
         try:
             write_pretrained(out, small, examples, Pretrained(path).processor())
             return "for from_pretrained"
         except PersistError as error:
-            why = f", not for from_pretrained: {error}"
+            reason = f", not for from_pretrained: {error}"
     save(out, small, plan, {}, criterion)
-    return f"for sc.load{why}"
+    return f"for sc.load{reason}"

@@ -3,34 +3,48 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from secateurs.cli.output import print_json, progress
+from secateurs.errors import UsageError
+from secateurs.experiments import Job
+from secateurs.experiments.specs import pretrained_path
+from secateurs.persist import check_free
+from secateurs.pruning.layerwise import Layerwise, LayerwiseResult
+from secateurs.utils import is_single_process
 
-if TYPE_CHECKING:
-    from secateurs.experiments import Job
-    from secateurs.pruning.layerwise import Layerwise, LayerwiseResult
-
-WHOLE = {
+WHOLE_MODEL = {
     "weights": "--weights",
     "training": "--train",
     "validation": "--validation",
     "test": "--test",
-    "schedule": "--rounds, --ramp or --during-training",
-    "epochs_between": "--epochs-between",
-    "recovery": "--epochs or another option of training",
     "fit": "--fit",
 }
-"""What a job does with a whole model in memory, and the options that ask for it."""
+"""Fields of a job that need the whole model in memory, and their options."""
+
+WHOLE_MODEL_CONFIG = {
+    "schedule": "--rounds, --ramp or --during-training",
+    "between": "--epochs-between",
+    "recovery": "--epochs or another option of training",
+    "recalibrate": "--recalibrate",
+}
+"""Fields of a configuration that need the whole model in memory, and their options."""
 
 
 def prune_layerwise(job: Job, out: Path, scratch: Path | None, overwrite: bool, quiet: bool, as_json: bool) -> None:
-    """Prune layer by layer; tell what that takes before it starts."""
-    from secateurs.persist import check_free
-
-    check(job, overwrite)
+    """Prune layer by layer; print the estimate of memory and time before."""
+    path = check(job, overwrite)
     check_free(out)
-    work = layerwise_of(job, scratch, progress(quiet or as_json))
+    work = Layerwise(
+        path,
+        job.calibration(),
+        job.config,
+        device=job.device or "cpu",
+        scratch=scratch,
+        tokenizer=job.tokenizer,
+        trust_remote_code=job.trust_remote_code,
+        progress=progress(quiet or as_json),
+    )
     if not quiet and not as_json:
         print(work.estimate, flush=True)
     result = work.prune(out)
@@ -43,57 +57,44 @@ def prune_layerwise(job: Job, out: Path, scratch: Path | None, overwrite: bool, 
         print(f"Model: {out}, for from_pretrained")
 
 
-def check(job: Job, overwrite: bool) -> None:
-    """See that a job asks for nothing that needs the whole model.
+def check(job: Job, overwrite: bool) -> str:
+    """Check that a job does not need the whole model.
+
+    Returns:
+        The path of the model.
 
     Raises:
-        UsageError: it does; the message says by which option.
+        UsageError: an option needs the whole model; the message names it.
     """
-    from secateurs.errors import UsageError
-    from secateurs.experiments import Job
-    from secateurs.experiments.specs import pretrained_path
-    from secateurs.utils import is_single_process
-
-    if not pretrained_path(job.model):
+    path = pretrained_path(job.model)
+    if not path:
         raise UsageError(f"--layerwise reads weights from the files of a model: name one by hf:PATH, not {job.model!r}")
     plain = Job(model=job.model, data=job.data)
-    asked = [option for field, option in WHOLE.items() if getattr(job, field) != getattr(plain, field)]
+    used = [option for name, option in WHOLE_MODEL.items() if getattr(job, name) != getattr(plain, name)]
+    used += [
+        option
+        for name, option in WHOLE_MODEL_CONFIG.items()
+        if getattr(job.config, name) != getattr(plain.config, name)
+    ]
     if overwrite:
-        asked.append("--overwrite")
-    if asked:
+        used.append("--overwrite")
+    if used:
         raise UsageError(
-            f"with --layerwise there is no {'; no '.join(asked)}: leave that out, and train or measure the model that "
-            "is written, which is smaller"
+            f"--layerwise cannot follow {', '.join(used)}: leave them out, and train or measure the smaller model that "
+            "is written"
         )
     if not is_single_process():
-        raise UsageError("--layerwise is for a single process: start it without torchrun")
-
-
-def layerwise_of(job: Job, scratch: Path | None, progress: Any) -> Layerwise:
-    """What a job asks for, layer by layer."""
-    from secateurs.experiments.specs import pretrained_path
-    from secateurs.pruning.layerwise import Layerwise
-
-    cutting = {name: value for name, value in job.cutting.items() if name != "schedule"}
-    return Layerwise(
-        path=pretrained_path(job.model),
-        data=job.calibration(),
-        **cutting,
-        device=job.device or "cpu",
-        scratch=scratch,
-        tokenizer=job.tokenizer,
-        trust_remote_code=job.trust_remote_code,
-        progress=progress,
-    )
+        raise UsageError("--layerwise runs in a single process: start it without torchrun")
+    return path
 
 
 def _plain(work: Layerwise, result: LayerwiseResult) -> dict[str, Any]:
-    its, plan = work.estimate, result.plan
+    estimate, plan = work.estimate, result.plan
     return {
         "directory": str(result.directory),
         "dense": vars(plan.dense),
         "pruned": vars(plan.pruned),
         "kept": plan.widths,
         "compensation": None if result.compensation is None else result.compensation.errors,
-        "estimate": {"peak": its.peak, **vars(its)},
+        "estimate": {"peak": estimate.peak, **vars(estimate)},
     }

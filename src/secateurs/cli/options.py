@@ -1,53 +1,44 @@
-"""Options that several commands take, and how their text is read."""
+"""Options that several commands share."""
 
 from __future__ import annotations
 
-from typing import Annotated
+from pathlib import Path
+from typing import Any
 
-import typer
+import click
 
-Model = Annotated[str, typer.Argument(help="py:path/to/file.py:factory, a function that builds the model; or hf:PATH.")]
-Shape = Annotated[str, typer.Option("--input", help="Shape of one input without the batch dimension: 3,32,32.")]
-Keep = Annotated[list[str], typer.Option(help="Name or pattern of modules whose units stay; may be repeated.")]
-Kinds = Annotated[list[str], typer.Option(help="Kind of units that may go (see: secateurs list); may be repeated.")]
-Seed = Annotated[int, typer.Option(min=0)]
-BatchSize = Annotated[int, typer.Option(min=1)]
+from secateurs.cli.types import INTEGERS
 
+DATA_HELP = "npz:, folder:, text:, jsonl: or tsv:PATH, random:N, or digits."
 
-def shape_of(text: str) -> tuple[int, ...] | None:
-    """The sizes in "3,32,32"; None for nothing."""
-    if not text:
-        return None
-    try:
-        return tuple(int(size) for size in text.split(","))
-    except ValueError:
-        raise typer.BadParameter(f"{text!r} is not a shape such as 3,32,32", param_hint="--input") from None
-
-
-def number_of(text: str) -> float | int:
-    """An integer, or a fraction."""
-    try:
-        return int(text) if text.isdigit() else float(text)
-    except ValueError:
-        raise typer.BadParameter(f"{text!r} is not a number") from None
+model = click.argument("model", metavar="MODEL")
+shape = click.option(
+    "--input", "shape", type=INTEGERS, default=None, help="Shape of one input without the batch dimension: 3,32,32."
+)
+keep = click.option(
+    "--keep", multiple=True, help="Name or pattern of modules whose units are all kept; may be repeated."
+)
+kinds = click.option(
+    "--kinds", multiple=True, help="Kind of units that may be removed (see: secateurs list kinds); may be repeated."
+)
+seed = click.option("--seed", type=click.IntRange(0), default=0, show_default=True, help="Seed of random numbers.")
+data = click.option("--data", required=True, help=DATA_HELP)
+quiet = click.option("--quiet", is_flag=True, help="No progress, and nothing on standard output.")
+as_json = click.option("--json", "as_json", is_flag=True, help="Print JSON for machines, and no progress.")
 
 
-def floats_of(text: str) -> tuple[float, ...]:
-    """The numbers in "0.5,0.5"."""
-    try:
-        return tuple(float(value) for value in text.split(","))
-    except ValueError:
-        raise typer.BadParameter(f"{text!r} is not a list of numbers such as 0.485,0.456,0.406") from None
+def batch_size(default: int = 64) -> Any:
+    """Samples per batch."""
+    return click.option(
+        "--batch-size", type=click.IntRange(1), default=default, show_default=True, help="Samples per batch."
+    )
 
 
-def words_of(text: str) -> tuple[str, ...]:
-    """The words in "l1,nexp"."""
-    return tuple(word.strip() for word in text.split(",") if word.strip())
+def count(name: str, default: int, text: str, least: int = 1) -> Any:
+    """A whole number."""
+    return click.option(name, type=click.IntRange(least), default=default, show_default=True, help=text)
 
 
-def integers_of(text: str) -> tuple[int, ...]:
-    """The numbers in "2,5,10"."""
-    try:
-        return tuple(int(word) for word in words_of(text))
-    except ValueError:
-        raise typer.BadParameter(f"{text!r} is not a list of whole numbers such as 2,5,10") from None
+def path_option(name: str, text: str, **settings: Any) -> Any:
+    """A path."""
+    return click.option(name, type=click.Path(path_type=Path), help=text, **settings)

@@ -1,23 +1,19 @@
-"""What all commands share: how they print, and how they show where they are."""
+"""Output of all commands: results, progress and errors."""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Iterable
-from typing import Annotated, Any
+from typing import Any
 
-import typer
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 errors = Console(stderr=True)
 
-Json = Annotated[bool, typer.Option("--json", help="Print JSON for machines, and no progress.")]
-Quiet = Annotated[bool, typer.Option("--quiet", help="No progress, and nothing on standard output.")]
-
 
 def progress(quiet: bool) -> Any:
-    """Wraps iterables in a progress bar with the time left; in nothing where nobody would see it move."""
+    """A function that wraps an iterable in a progress bar with the time left; no bar if quiet or not on a terminal."""
 
     def track(items: Iterable[Any], description: str) -> Iterable[Any]:
         columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())

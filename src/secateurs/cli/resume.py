@@ -1,4 +1,4 @@
-"""What commands share whose work is kept in a directory and can go on there."""
+"""What commands share whose work is kept in a directory and can continue there."""
 
 from __future__ import annotations
 
@@ -7,47 +7,48 @@ import sys
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
-from typing import Annotated
 
-import typer
+import click
 
+from secateurs.cli.options import path_option
 from secateurs.cli.output import errors
 
-Resume = Annotated[Path | None, typer.Option(help="Go on with what was begun in this directory, as it was begun.")]
+resume = path_option("--resume", "Continue what was begun in this directory, with the same options.")
 
 
-def where(ctx: typer.Context, out: Path | None, resume: Path | None) -> tuple[Path, bool]:
-    """The directory, and whether something is gone on with there.
+def directory_of(ctx: click.Context, out: Path | None, resume: Path | None) -> tuple[Path, bool]:
+    """The directory, and whether a run in it continues.
 
     Raises:
-        BadParameter: there is no directory; or there is more than what was begun is to know.
+        BadParameter: there is no directory; or other options are given for a run that continues.
     """
     if resume is None:
         if out is None:
-            raise typer.BadParameter("say where it is to be kept: --out DIRECTORY")
+            raise click.BadParameter("give the directory of the run: --out DIRECTORY")
         return out, False
     sources = {name: ctx.get_parameter_source(name) for name in ctx.params}
     given = {name for name, source in sources.items() if source is not None and source.name == "COMMANDLINE"}
     if others := given - {"resume", "quiet", "as_json"}:
-        raise typer.BadParameter(f"it goes on as it was begun: leave out {', '.join(sorted(others))}")
+        names = ", ".join(sorted(name.rpartition("__")[2] for name in others))
+        raise click.BadParameter(f"a run continues with the options that began it: leave out {names}")
     return resume, True
 
 
-def typed() -> str:
+def command_line() -> str:
     """The command as it was typed."""
     return shlex.join(["secateurs", *sys.argv[1:]])
 
 
 def resumable(command: str, directory: Path) -> AbstractContextManager[None]:
-    """Whoever stops it is told how to go on."""
+    """Print the command that continues if the user stops the run."""
     return stoppable(shlex.join(["secateurs", command, "--resume", str(directory)]))
 
 
 @contextmanager
 def stoppable(again: str) -> Iterator[None]:
-    """Whoever stops it is told the command that goes on."""
+    """Print this command if the user stops the run."""
     try:
         yield
     except KeyboardInterrupt:
-        errors.print(f"Stopped. To go on: {again}", markup=False, highlight=False, soft_wrap=True)
-        raise typer.Exit(130) from None
+        errors.print(f"Stopped. To continue: {again}", markup=False, highlight=False, soft_wrap=True)
+        raise click.exceptions.Exit(130) from None

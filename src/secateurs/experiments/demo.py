@@ -65,7 +65,9 @@ def run_demo(
     results: dict[tuple[str, int], Result] = {}
     qualities: dict[tuple[str, int], dict[str, float]] = {}
     for seed, criterion in progress([(s, c) for s in range(seeds) for c in CRITERIA], "pruning and recovering"):
-        result = results[criterion, seed] = prune(dense, digits.sample(seed), criterion, BUDGET, seed=seed)
+        result = results[criterion, seed] = prune(
+            dense, digits.sample(seed), criterion=criterion, budget=BUDGET, seed=seed
+        )
         quality = qualities[criterion, seed] = {"cut": accuracy(result.model, digits.test_batches())}
         recalibrate(result.model, digits.batches(seed), dense, result.plan, result.structure)
         quality["recalibrated"] = accuracy(result.model, digits.test_batches())

@@ -1,98 +1,129 @@
-"""One pruning job as the command line runs it: everything named by text, kept in a directory, measured on the way."""
+"""`Job`: a pruning run as the command line names it: a configuration, and model and data named by text."""
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Annotated, Any, ClassVar
 
 import torch
-from pydantic import ConfigDict, TypeAdapter, ValidationError
+from pydantic import ConfigDict, Field, TypeAdapter, ValidationError
 from torch import nn
 from torch.utils.data import Subset, random_split
+from typing_extensions import Unpack
 
-from secateurs.budgets import Limits, Schedule
-from secateurs.criteria import parse_criterion
 from secateurs.data import ImageOptions
 from secateurs.errors import PersistError, UsageError
 from secateurs.experiments.specs import build_model, is_random, load_function, pretrained_path, read_data, read_dataset
 from secateurs.huggingface.text import TextOptions, loader
+from secateurs.pruning import PruningConfig, PruningOptions
 from secateurs.pruning.run import Run
-from secateurs.training import Fit, Recovery
+from secateurs.training import Recovery
 
 
 @dataclass(frozen=True)
 class Job:
-    """The options of `secateurs prune`; see its help."""
+    """A pruning run: its configuration, and its model, data and functions named by text."""
 
     __pydantic_config__: ClassVar[ConfigDict] = ConfigDict(extra="forbid", strict=True)
 
-    model: str
-    data: str
-    weights: str = ""
-    device: str = ""
-    training: str = ""
-    validation: str = ""
-    test: str = ""
-    shape: tuple[int, ...] | None = None
-    criterion: str = "obs"
-    budget: str = "macs:0.5"
-    keep: tuple[str, ...] = ()
-    kinds: tuple[str, ...] | None = None
-    scope: str | None = None
-    aggregate: str = "auto"
-    compensate: bool = True
-    limits: Limits = field(default_factory=Limits)
-    schedule: Schedule = field(default_factory=Schedule)
-    epochs_between: int = 0
-    recovery: Recovery = field(default_factory=lambda: Recovery(epochs=0))
-    fit: str = ""
-    batch_size: int = 64
+    model: Annotated[str, Field(description="py:path/to/file.py:factory, hf:PATH, or digits for the demo's model.")]
+    data: Annotated[str, Field(description="npz:, folder:, text:, jsonl: or tsv:PATH, random:N, or digits.")]
+    config: PruningConfig = field(default_factory=PruningConfig)
+    training: Annotated[str, Field(description="Labelled data to recover on; by default --data.")] = ""
+    validation: Annotated[str, Field(description="Labelled data, or the fraction of --train to hold out.")] = ""
+    test: Annotated[str, Field(description="Data to measure accuracy or perplexity on.")] = ""
+    samples: Annotated[
+        int, Field(description="Number of samples of --data, drawn by the seed, to score and compensate on.")
+    ] = 1024
+    weights: Annotated[str, Field(description="A safetensors file to load into the model.")] = ""
+    device: Annotated[str, Field(description="Such as cuda; by default where the model is built.")] = ""
+    shape: Annotated[
+        tuple[int, ...] | None, Field(description="Shape of one input without the batch dimension: 3,32,32.")
+    ] = None
+    batch_size: Annotated[int, Field(description="Samples per batch.")] = 64
     images: ImageOptions = field(default_factory=ImageOptions)
-    tokenizer: str = ""
-    length: int | None = None
-    trust_remote_code: bool = False
-    samples: int = 1024
-    seed: int = 0
+    tokenizer: Annotated[str, Field(description="Directory of the tokenizer; by default that of the model.")] = ""
+    length: Annotated[
+        int | None, Field(description="Tokens per sequence; by default the maximum of the model, at most 1024.")
+    ] = None
+    trust_remote_code: Annotated[bool, Field(description="Run Python code that comes with a model.")] = False
+    fit: Annotated[str, Field(description="py:FILE:FUNCTION, which trains the model in place of the recipe.")] = ""
 
     @classmethod
     def begun(cls, directory: Path) -> tuple[str, Job]:
-        """The command and the job that began the run in a directory.
+        """The command and the job of the run in a directory.
 
         Raises:
-            PersistError: there is none.
+            PersistError: the directory holds no run of a job.
         """
         command, job = Run.begun(directory)
-        try:
-            return command, TypeAdapter(cls).validate_json(json.dumps(job))
-        except ValidationError as error:
-            raise PersistError(f"{directory} holds no job of this version: {error}") from error
+        return command, cls.from_plain(job, directory)
 
-    def check(self) -> None:
-        """See that names and forms are right, before anything slow.
+    @classmethod
+    def from_plain(cls, job: Any, path: Path) -> Job:
+        """Read what `plain` gave.
+
+        Args:
+            job: plain data.
+            path: where it was read, for the message.
 
         Raises:
-            SecateursError: one is not.
+            PersistError: this is no job of this version.
         """
-        self.schedule.budgets(self.budget)
-        parse_criterion(self.criterion)
-        if self.fit:
-            load_function(self.fit, "fit")
-        labelled = self.training or self.data
-        if is_random(labelled) and (self.recovery.epochs or self.fit):
-            raise UsageError(f"nothing can be learnt from {labelled!r}: give labelled data to train on (--train)")
-        if self.schedule.during_training and (self.fit or self.epochs_between or not self.recovery.epochs):
-            raise UsageError("to cut a model while it trains, give the epochs of its training (--epochs) alone")
-        if self.epochs_between and self.schedule.rounds == 1:
-            raise UsageError("with one round there is nothing between rounds: give several (--rounds)")
+        try:
+            return TypeAdapter(cls).validate_json(json.dumps(job))
+        except (ValidationError, UsageError) as error:
+            raise PersistError(f"{path} holds no job of this version: {error}") from error
+
+    def plain(self) -> dict[str, Any]:
+        """The job as plain data for JSON."""
+        return TypeAdapter(Job).dump_python(self, mode="json")
+
+    def with_config(self, **options: Unpack[PruningOptions]) -> Job:
+        """The job with some fields of its configuration replaced.
+
+        Raises:
+            SecateursError: see `PruningConfig`.
+        """
+        return dataclasses.replace(self, config=self.config.replace(**options))
 
     @property
-    def cutting(self) -> dict[str, Any]:
-        """What `prune` is told of what to cut and how, by the names of its arguments."""
-        names = "criterion budget seed keep kinds aggregate compensate limits scope schedule".split()
-        return {name: getattr(self, name) for name in names}
+    def recipe(self) -> Recovery:
+        """The recipe of the recovery, or its defaults if nothing is trained by a recipe."""
+        return self.config.recovery if isinstance(self.config.recovery, Recovery) else Recovery()
+
+    @property
+    def run_config(self) -> PruningConfig:
+        """The configuration with the function `fit`; batch norm is recalibrated unless the inputs are random."""
+        config = self.config
+        if self.fit:
+            config = config.replace(recovery=load_function(self.fit, "fit"))
+        if config.recalibrate is None and not config.schedule.during_training:
+            config = config.replace(recalibrate=not is_random(self.labelled_spec))
+        return config
+
+    @property
+    def labelled_spec(self) -> str:
+        """The name of the data to train on."""
+        return self.training or self.data
+
+    def check(self) -> None:
+        """Check names and forms before anything slow.
+
+        Raises:
+            SecateursError: a name or form is wrong.
+        """
+        if self.fit:
+            if self.config.recovery is not None:
+                raise UsageError("give either --fit, a function that trains, or --epochs, a recipe; not both")
+            load_function(self.fit, "fit")
+        trains = self.fit or self.config.recovery is not None or self.config.between is not None
+        if is_random(self.labelled_spec) and trains:
+            raise UsageError(f"random inputs {self.labelled_spec!r} have no labels to train on: give --train")
 
     def dense(self) -> nn.Module:
         """The model to prune.
@@ -125,14 +156,9 @@ class Job:
             return self._data(self.data)
         dataset: Any = read_dataset(self.data, self.images, self.text)
         if self.samples < len(dataset):
-            order = torch.randperm(len(dataset), generator=torch.Generator().manual_seed(self.seed))
+            order = torch.randperm(len(dataset), generator=torch.Generator().manual_seed(self.config.seed))
             dataset = Subset(dataset, order[: self.samples].tolist())
         return loader(dataset, self.batch_size)
-
-    def _recovery(self) -> Recovery | Fit | None:
-        if self.fit:
-            return load_function(self.fit, "fit")
-        return None if is_random(self.training or self.data) else self.recovery
 
     def labelled(self) -> tuple[Iterable[Any], Iterable[Any] | None]:
         """What to train on, shuffled, and what an early stop goes by.
@@ -140,7 +166,7 @@ class Job:
         Raises:
             DataError: it cannot be had.
         """
-        labelled = self.training or self.data
+        labelled = self.labelled_spec
         if is_random(labelled):
             return self._data(labelled), None
         dataset = read_dataset(labelled, self.images, self.text)
@@ -151,9 +177,9 @@ class Job:
         else:
             if not 0 < share < 1:
                 raise UsageError(f"a share held out for validation lies between 0 and 1, not at {share:g}")
-            parts = random_split(dataset, [1 - share, share], torch.Generator().manual_seed(self.seed))
+            parts = random_split(dataset, [1 - share, share], torch.Generator().manual_seed(self.config.seed))
             dataset, held_out = parts[0], loader(parts[1], self.batch_size)
-        return loader(dataset, self.batch_size, torch.Generator().manual_seed(self.seed)), held_out
+        return loader(dataset, self.batch_size, torch.Generator().manual_seed(self.config.seed)), held_out
 
     @property
     def text(self) -> TextOptions:
@@ -161,4 +187,4 @@ class Job:
         return TextOptions(pretrained_path(self.model), self.tokenizer, self.length, self.trust_remote_code)
 
     def _data(self, spec: str, overlap: bool = False) -> Iterable[Any]:
-        return read_data(spec, self.shape, self.batch_size, self.images, self.seed, self.text, overlap)
+        return read_data(spec, self.shape, self.batch_size, self.images, self.config.seed, self.text, overlap)

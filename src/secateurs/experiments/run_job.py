@@ -1,4 +1,4 @@
-"""Running one job: everything named by text is read, pruned in a directory, measured and reported."""
+"""`run_job`: read the model and the data that a job names, prune, measure, save and report."""
 
 from __future__ import annotations
 
@@ -29,41 +29,40 @@ MODEL = "model"
 def run_job(
     job: Job, directory: Path, progress: Progress, command: str, figures: Mapping[str, float] | None = None
 ) -> tuple[Result, Comparison]:
-    """Go all the way, or on from where the directory's run was; write the pruned model and the report there.
+    """Run a job from the start, or from where the run in the directory stopped; write the pruned model and the report.
 
-    In processes that `torchrun` started, each reads a part of the data, and the first writes.
+    In processes that `torchrun` started, each process reads a part of the data, and the first one writes.
 
     Args:
+        job: what to run.
         directory: new, or that of the same run.
         progress: wraps the iteration over the data.
-        command: how to do it again.
-        figures: of the dense model, where they were measured before.
+        command: the command that runs the job again.
+        figures: measurements of the dense model, if there are any already.
 
     Raises:
-        SecateursError: anything named cannot be used.
+        SecateursError: something that the job names cannot be used.
     """
     job.check()
     with process_group(job.device), warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always", SecateursWarning)
         dense = job.dense()
-        data, test, training, validation = map(_shared, (job.calibration(), job.tested(), *job.labelled()))
+        data, test, training, validation = map(_sharded, (job.calibration(), job.tested(), *job.labelled()))
         result = prune(
             dense,
             data,
-            **job.cutting,
-            between=dataclasses.replace(job.recovery, epochs=job.epochs_between) if job.epochs_between else None,
-            recovery=job._recovery(),
+            job.run_config,
             training=training,
             validation=validation,
             measure=None if test is None else measure(test),
-            directory=Run(directory, command, dataclasses.asdict(job)),
+            directory=Run(directory, command, job.plain()),
             progress=progress,
         )
         if figures is None:
             figures = {} if test is None else measure(test)(dense)
         comparison = compared(job, dense, figures, result, data, command)
-        told = dict.fromkeys(str(its.message) for its in caught if issubclass(its.category, SecateursWarning))
-        comparison = dataclasses.replace(comparison, warnings=tuple(told))
+        messages = [str(warning.message) for warning in caught if issubclass(warning.category, SecateursWarning)]
+        comparison = dataclasses.replace(comparison, warnings=tuple(dict.fromkeys(messages)))
         if is_writer():
             form = _save(job, result, directory / MODEL)
             comparison = dataclasses.replace(comparison, notes=[*comparison.notes, form])
@@ -72,7 +71,7 @@ def run_job(
 
 
 def _save(job: Job, result: Result, directory: Path) -> str:
-    """Write the pruned model, for `from_pretrained` if it was named by hf: and its class allows; say which."""
+    """Write the pruned model, for `from_pretrained` if an hf: model allows it; return a sentence that says which."""
     shutil.rmtree(directory, ignore_errors=True)
     why = ""
     if path := pretrained_path(job.model):
@@ -86,6 +85,6 @@ def _save(job: Job, result: Result, directory: Path) -> str:
     return f"The model is saved for sc.load{why}."
 
 
-def _shared(data: Any) -> Any:
-    """Data of which each process reads a part, where there are several."""
+def _sharded(data: Any) -> Any:
+    """The part of the data that this process reads, if there are several processes."""
     return shard(data) if data is not None and distributed.is_initialized() else data

@@ -53,10 +53,10 @@ def compared(
         f"MACs are of one input; latency is of a batch of {batch.size}, the models taking turns.",
         *_writing([dense, result.model], batch),
     ]
-    if is_random(job.training or job.data):
+    if is_random(job.labelled_spec):
         notes.append("Batch norm keeps its statistics: those of random inputs would be wrong.")
     return Comparison(
-        title=f"{type(dense).__name__} pruned to {job.budget} by {result.criterion}",
+        title=f"{type(dense).__name__} pruned to {job.config.budget} by {result.criterion}",
         model=job.model,
         dense=result.dense_cost,
         units={name: group.size for name, group in result.structure.groups.items()},
@@ -67,7 +67,7 @@ def compared(
         loss=figures.get("loss"),
         metric=metric,
         notes=[*notes, *(f"Not exact: {name}: {why}." for name, why in result.inexact.items())],
-        provenance={**environment(), "data": job.data, "seed": str(job.seed)},
+        provenance={**environment(), "data": job.data, "seed": str(job.config.seed)},
     )
 
 
@@ -75,8 +75,8 @@ def _outcome(job: Job, result: Result, latency: tuple[float, float], metric: Met
     rounds = [RoundOutcome(its.cost, its.widths, _qualities(its.measured, metric)) for its in result.rounds]
     return Outcome(
         criterion=result.criterion,
-        budget=job.budget,
-        seed=job.seed,
+        budget=str(job.config.budget),
+        seed=job.config.seed,
         cost=result.cost,
         latency=latency,
         quality=_qualities(result.measured, metric),

@@ -20,6 +20,8 @@ from secateurs.experiments.job import Job
 from secateurs.experiments.report import Comparison, write_report
 from secateurs.experiments.summary import measure
 from secateurs.experiments.workers import Cell, Execute
+from secateurs.pruning import PruningConfig
+from secateurs.training import Recovery
 from secateurs.utils import Progress, atomic_path, atomic_write_text, environment
 
 CONTROLS = ("l1", "random")
@@ -70,19 +72,19 @@ class Sweep:
         job = dataclasses.replace(self.job, weights=str(directory / DENSE))
         return [
             Cell(
-                f"{its.criterion} {its.budget} seed {its.seed}",
-                its,
-                directory / CELLS / _name(its),
+                f"{cell.config.criterion.name} {cell.config.budget} seed {cell.config.seed}",
+                cell,
+                directory / CELLS / _name(cell.config),
                 dense=directory / FIGURES,
             )
-            for its in dataclasses.replace(self, job=job)._jobs()
+            for cell in dataclasses.replace(self, job=job)._jobs()
         ]
 
     def _jobs(self) -> Iterator[Job]:
         for seed in range(self.seeds):
             for budget in self.budgets:
                 for criterion in self.rows:
-                    yield dataclasses.replace(self.job, criterion=criterion, budget=budget, seed=seed)
+                    yield self.job.with_config(criterion=criterion, budget=budget, seed=seed)
 
     def run(self, directory: Path, execute: Execute, progress: Progress, command: str, retries: int = 1) -> Comparison:
         """Run every cell that is not finished in this directory, and write the report there.
@@ -163,17 +165,19 @@ class Sweep:
         if not reports:
             name, error = next(iter(failed.items()))
             raise UsageError(f"every cell failed; the first ({name}): {error}")
-        outcomes = [its for report in reports for its in report.outcomes]
+        outcomes = [outcome for report in reports for outcome in report.outcomes]
+        config = self.job.config
+        epochs = config.recovery.epochs if isinstance(config.recovery, Recovery) else 0
         notes = [
             "Every model starts from the same dense weights. Rounds of scoring and cutting: "
-            f"{self.job.schedule.rounds}; epochs of recovery: {self.job.recovery.epochs}; the same for all. Mean and "
+            f"{config.schedule.rounds}; epochs of recovery: {epochs}; the same for all. Mean and "
             f"standard deviation over {self.seeds} seeds, of the last epoch; nothing is chosen by the test data.",
             *reports[0].notes[:1],
         ]
         return dataclasses.replace(
             reports[0],
             title=f"{self.job.model}: {len(self.rows)} criteria at {', '.join(self.budgets)}",
-            outcomes=[its if its.seed == 0 else dataclasses.replace(its, scores={}) for its in outcomes],
+            outcomes=[each if each.seed == 0 else dataclasses.replace(each, scores={}) for each in outcomes],
             command=command,
             notes=notes,
             warnings=tuple(dict.fromkeys(text for report in reports for text in report.warnings)),
@@ -187,5 +191,5 @@ def _reversed(criterion: str) -> list[str]:
     ]
 
 
-def _name(job: Job) -> str:
-    return re.sub(r"[^\w.+-]+", "_", f"{job.criterion}-{job.budget}-{job.seed}")
+def _name(config: PruningConfig) -> str:
+    return re.sub(r"[^\w.+-]+", "_", f"{config.criterion.name}-{config.budget}-{config.seed}")

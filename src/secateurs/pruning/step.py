@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 from torch import Tensor, nn
 
-from secateurs.budgets import AllowedWidths, Limits, Plan, allocate
+from secateurs.budgets import AllowedWidths, Budget, Limits, Plan, Scope, allocate
 from secateurs.structure import Structure
 from secateurs.surgery import Cut, apply_and_report
 
@@ -30,14 +30,14 @@ def prune_step(
     model: nn.Module,
     structure: Structure,
     scores: Mapping[str, Tensor],
-    budget: str,
+    budget: Budget | str,
     example_inputs: Any,
     *,
     dense: Structure,
     earlier: Plan | None,
     put_back: Mapping[str, str],
     limits: Limits | None = None,
-    scope: str = "global",
+    scope: Scope = Scope.GLOBAL,
     takes: AllowedWidths | None = None,
 ) -> StepResult:
     """Cut a model that may have been cut before to a budget of the dense model.

@@ -120,8 +120,6 @@ def check_training(recipe: Any, data: Any, teacher: bool, validation: Any, direc
     """
     if not isinstance(recipe, Recovery):
         raise UsageError(f"give the recipe as a Recovery, such as Recovery(epochs=5, lr=0.01), not {recipe!r}")
-    if not recipe.epochs:
-        raise UsageError("training takes a number of epochs ≥ 1: a Recovery of 0 epochs only recalibrates, in `prune`")
     if isinstance(data, Iterator) and recipe.epochs > 1:
         raise DataError("the data is an iterator, which can be read only once; give a list or a DataLoader")
     if isinstance(validation, Iterator):

@@ -31,9 +31,7 @@ class Recovery:
 
     __pydantic_config__: ClassVar[ConfigDict] = ConfigDict(extra="forbid", strict=True)
 
-    epochs: Annotated[
-        int, Field(description="Passes over the training data; with 0, `prune` only recalibrates batch norm.")
-    ] = 1
+    epochs: Annotated[int, Field(description="Passes over the training data.")] = 1
     lr: Annotated[float, Field(description="Peak learning rate, which `warmup` and `lr_schedule` scale.")] = 0.01
     optimizer: Annotated[
         Literal["sgd", "adamw"],
@@ -138,7 +136,7 @@ def _known_trackers() -> list[str]:
 
 
 _RULES: dict[str, tuple[Callable[[Any], bool], str]] = {
-    "epochs": (lambda v: _whole(v, 0), "a number of epochs ≥ 0"),
+    "epochs": (lambda v: _whole(v, 1), "a number of epochs ≥ 1"),
     "lr": (_positive, "a positive learning rate"),
     "optimizer": _one_of("sgd", "adamw"),
     "weight_decay": (lambda v: _number(v) and v >= 0, "a number ≥ 0"),

@@ -2,13 +2,20 @@
 
 from __future__ import annotations
 
-import typer
+import click
 
 from secateurs.cli.studies.planted import planted
-from secateurs.cli.studies.scores import COMMANDS as SCORES
-from secateurs.cli.studies.scratch import COMMANDS as SCRATCH
-from secateurs.cli.studies.sweeps import COMMANDS as SWEEPS
+from secateurs.cli.studies.scores import ablation, samples
+from secateurs.cli.studies.scratch import activations, dynamics, initialisation
+from secateurs.cli.studies.sweeps import beta, hybrid, schedule
 
-study = typer.Typer(no_args_is_help=True, help="Questions about criteria, answered by measuring.")
-for command in (planted, *SCORES, *SWEEPS, *SCRATCH):
-    study.command()(command)
+__all__ = ["study"]
+
+
+@click.group()
+def study() -> None:
+    """Questions about criteria, answered by measuring."""
+
+
+for command in (planted, samples, ablation, hybrid, beta, schedule, initialisation, activations, dynamics):
+    study.add_command(command)

@@ -2,24 +2,22 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from pathlib import Path
 
-import typer
+import click
 
-from secateurs.cli.options import words_of
-from secateurs.cli.output import Json, Quiet
-from secateurs.cli.studies.show import Out, show
+from secateurs.cli import options
+from secateurs.cli.studies.show import out, show
+from secateurs.cli.types import WORDS
+from secateurs.experiments.studies import run_planted
 
 
-def planted(
-    criteria: Annotated[str, typer.Option(help="Separated by commas; by default all that apply.")] = "",
-    seeds: Annotated[int, typer.Option(min=1, help="Networks that are trained and planted into.")] = 5,
-    out: Out = None,
-    quiet: Quiet = False,
-    as_json: Json = False,
-) -> None:
-    """Plant redundant units into small networks and see which criteria find them (minutes)."""
-    from secateurs.experiments.studies import run_planted
-
-    chosen = words_of(criteria) or None
-    show(lambda progress, command: run_planted(seeds, chosen, progress=progress).finding(command), out, quiet, as_json)
+@click.command()
+@click.option("--criteria", type=WORDS, default=None, help="Separated by commas; by default all that apply.")
+@options.count("--seeds", 5, "Networks that are trained and planted into.")
+@out
+@options.quiet
+@options.as_json
+def planted(criteria: tuple[str, ...] | None, seeds: int, out: Path | None, quiet: bool, as_json: bool) -> None:
+    """Plant redundant units into small networks, and count those that each criterion finds (minutes)."""
+    show(lambda shown, command: run_planted(seeds, criteria or None, progress=shown).finding(command), out, quiet, as_json)

@@ -1,51 +1,60 @@
-"""`secateurs study samples` and `ablation`: studies that score and cut nothing."""
+"""`secateurs study samples` and `ablation`: studies that score without cutting."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import TYPE_CHECKING, Annotated
+from pathlib import Path
 
-import typer
+import click
 
-from secateurs.cli.job import with_job
-from secateurs.cli.options import integers_of, words_of
-from secateurs.cli.output import Json, Quiet
-from secateurs.cli.studies.show import DIGITS, Criteria, Out, Seeds, show
-
-if TYPE_CHECKING:
-    from secateurs.experiments import Job
+from secateurs.cli import options
+from secateurs.cli.job import JobOptions, with_job
+from secateurs.cli.studies.show import DIGITS, criteria, out, seeds, show
+from secateurs.cli.types import INTEGERS
+from secateurs.experiments.studies import run_ablation
+from secateurs.experiments.studies import run_samples
 
 
+@click.command()
+@with_job(**DIGITS)
+@criteria("nexp,ssi,ndi,random")
+@click.option(
+    "--sizes", type=INTEGERS, default="16,32,60,128,256", show_default=True, help="Numbers of samples, by commas."
+)
+@seeds
+@out
+@options.quiet
+@options.as_json
 def samples(
-    job: Callable[[], Job],
-    criteria: Criteria = "nexp,ssi,ndi,random",
-    sizes: Annotated[str, typer.Option(help="Numbers of samples, separated by commas.")] = "16,32,60,128,256",
-    seeds: Seeds = 3,
-    out: Out = None,
-    quiet: Quiet = False,
-    as_json: Json = False,
+    job: JobOptions,
+    criteria: tuple[str, ...],
+    sizes: tuple[int, ...],
+    seeds: int,
+    out: Path | None,
+    quiet: bool,
+    as_json: bool,
 ) -> None:
-    """Score on few samples and on many others: how many does a criterion need, and which?"""
-    from secateurs.experiments.studies import run_samples as study
-
-    mine, what = job(), (words_of(criteria), integers_of(sizes), seeds)
-    show(lambda *how: study(mine, *what, *how), out, quiet, as_json)
+    """Score on few samples and on many: how many samples does a criterion need, and which?"""
+    chosen = job.job()
+    show(lambda *shown: run_samples(chosen, criteria, sizes, seeds, *shown), out, quiet, as_json)
 
 
+@click.command()
+@with_job(**DIGITS)
+@criteria("nexp,ssi,ndi,l1,taylor,fisher,obs")
+@options.count("--units", 64, "Units of each group that are removed, one by one.", least=3)
+@seeds
+@out
+@options.quiet
+@options.as_json
 def ablation(
-    job: Callable[[], Job],
-    criteria: Criteria = "nexp,ssi,ndi,l1,taylor,fisher,obs",
-    units: Annotated[int, typer.Option(min=3, help="Of each group that are removed, one by one.")] = 64,
-    seeds: Seeds = 3,
-    out: Out = None,
-    quiet: Quiet = False,
-    as_json: Json = False,
+    job: JobOptions,
+    criteria: tuple[str, ...],
+    units: int,
+    seeds: int,
+    out: Path | None,
+    quiet: bool,
+    as_json: bool,
 ) -> None:
-    """Remove units one by one: which scores know what the loss is without them?"""
-    from secateurs.experiments.studies import run_ablation as study
-
-    mine, what = job(), (words_of(criteria), units, seeds)
-    show(lambda *how: study(mine, *what, *how), out, quiet, as_json)
-
-
-COMMANDS = (with_job(samples, **DIGITS), with_job(ablation, **DIGITS))
+    """Remove units one by one: which scores predict the loss without them?"""
+    chosen = job.job()
+    show(lambda *shown: run_ablation(chosen, criteria, units, seeds, *shown), out, quiet, as_json)

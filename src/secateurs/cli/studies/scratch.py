@@ -2,81 +2,97 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import replace
-from typing import TYPE_CHECKING, Annotated, Any
+from pathlib import Path
 
-import typer
+import click
 
-from secateurs.cli.job import with_job
-from secateurs.cli.options import words_of
-from secateurs.cli.output import Json, Quiet
-from secateurs.cli.studies.show import DIGITS, Criteria, Out, Seeds, show
+from secateurs.cli import options
+from secateurs.cli.job import JobOptions, with_job
+from secateurs.cli.studies.show import DIGITS, criteria, out, seeds, show
+from secateurs.cli.types import WORDS
+from secateurs.experiments.studies import run_activations
+from secateurs.experiments.studies import run_dynamics
+from secateurs.experiments.studies import run_initialisation
 
-if TYPE_CHECKING:
-    from secateurs.experiments import Job
-
-Epochs = Annotated[int, typer.Option(min=1, help="Of training from scratch.")]
-RecoveryEpochs = Annotated[int, typer.Option(min=1, help="After the cut; networks that are not cut train as long.")]
-Budget = Annotated[str, typer.Option(help="As for prune.")]
+RECOVERY_HELP = "After the cut; networks that are not cut train as long."
 
 
+@click.command()
+@with_job(cell=("budget",), **DIGITS, lr=0.05, epochs=4, compensate=False, budget="macs:0.25")
+@criteria("nexp,ssi,ndi,synflow,snip,grasp")
+@options.count("--recovery-epochs", 2, RECOVERY_HELP)
+@seeds
+@out
+@options.quiet
+@options.as_json
 def initialisation(
-    job: Callable[[], Job],
-    criteria: Criteria = "nexp,ssi,ndi,synflow,snip,grasp",
-    budget: Budget = "macs:0.25",
-    epochs: Epochs = 4,
-    recovery_epochs: RecoveryEpochs = 2,
-    seeds: Seeds = 3,
-    out: Out = None,
-    quiet: Quiet = False,
-    as_json: Json = False,
+    job: JobOptions,
+    criteria: tuple[str, ...],
+    recovery_epochs: int,
+    seeds: int,
+    out: Path | None,
+    quiet: bool,
+    as_json: bool,
 ) -> None:
     """Score before and after training, and prune at either time: what is known at initialisation?"""
-    from secateurs.experiments.studies import run_initialisation as study
+    chosen = job.job()
+    epochs = chosen.recipe.epochs
+    show(
+        lambda *shown: run_initialisation(chosen, criteria, seeds, epochs, recovery_epochs, *shown),
+        out,
+        quiet,
+        as_json,
+    )
 
-    mine, what = replace(job(), budget=budget), (words_of(criteria), seeds, epochs, recovery_epochs)
-    show(lambda *how: study(mine, *what, *how), out, quiet, as_json)
 
-
+@click.command()
+@with_job(cell=("budget",), **DIGITS, lr=0.05, epochs=8, compensate=False, budget="macs:0.25")
+@click.option(
+    "--activations", type=WORDS, default="relu,leaky-relu,gelu,silu", show_default=True, help="Separated by commas."
+)
+@options.count("--recovery-epochs", 3, RECOVERY_HELP)
+@seeds
+@out
+@options.quiet
+@options.as_json
 def activations(
-    job: Callable[[], Job],
-    activations: Annotated[str, typer.Option(help="Separated by commas.")] = "relu,leaky-relu,gelu,silu",
-    budget: Budget = "macs:0.25",
-    epochs: Epochs = 8,
-    recovery_epochs: RecoveryEpochs = 3,
-    seeds: Seeds = 3,
-    out: Out = None,
-    quiet: Quiet = False,
-    as_json: Json = False,
+    job: JobOptions,
+    activations: tuple[str, ...],
+    recovery_epochs: int,
+    seeds: int,
+    out: Path | None,
+    quiet: bool,
+    as_json: bool,
 ) -> None:
     """Swap the activations: what do NEXP's threshold 0 and the median make of each?"""
-    from secateurs.experiments.studies import run_activations as study
+    chosen = job.job()
+    epochs = chosen.recipe.epochs
+    show(
+        lambda *shown: run_activations(chosen, activations, seeds, epochs, recovery_epochs, *shown),
+        out,
+        quiet,
+        as_json,
+    )
 
-    mine, what = replace(job(), budget=budget), (words_of(activations), seeds, epochs, recovery_epochs)
-    show(lambda *how: study(mine, *what, *how), out, quiet, as_json)
 
-
+@click.command()
+@with_job(**DIGITS, lr=0.05, epochs=10, samples=256)
+@criteria("ndi,diversity,informativeness,fisher,l1")
+@options.count("--records", 10, "How often units are scored, besides the start.", least=2)
+@seeds
+@out
+@options.quiet
+@options.as_json
 def dynamics(
-    job: Callable[[], Job],
-    criteria: Criteria = "ndi,diversity,informativeness,fisher,l1",
-    epochs: Epochs = 10,
-    records: Annotated[int, typer.Option(min=2, help="How often units are scored, besides the start.")] = 10,
-    seeds: Seeds = 3,
-    out: Out = None,
-    quiet: Quiet = False,
-    as_json: Json = False,
+    job: JobOptions,
+    criteria: tuple[str, ...],
+    records: int,
+    seeds: int,
+    out: Path | None,
+    quiet: bool,
+    as_json: bool,
 ) -> None:
     """Score all units while a network trains: when does their order settle?"""
-    from secateurs.experiments.studies import run_dynamics as study
-
-    mine, what = job(), (words_of(criteria), seeds, epochs, records)
-    show(lambda *how: study(mine, *what, *how), out, quiet, as_json)
-
-
-SCRATCH: dict[str, Any] = {**DIGITS, "lr": 0.05}
-COMMANDS = (
-    with_job(initialisation, **SCRATCH, compensate=False),
-    with_job(activations, **SCRATCH, compensate=False),
-    with_job(dynamics, **SCRATCH, samples=256),
-)
+    chosen = job.job()
+    epochs = chosen.recipe.epochs
+    show(lambda *shown: run_dynamics(chosen, criteria, seeds, epochs, records, *shown), out, quiet, as_json)

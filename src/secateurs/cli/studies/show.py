@@ -1,46 +1,53 @@
-"""What all studies share on the command line: their options, and how what they found is written and shown."""
+"""What all studies share on the command line: their options, and how findings are written and shown."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Any
 
-import typer
+import click
 
-from secateurs.cli.output import Json, Quiet, print_json, print_table, progress
-from secateurs.cli.resume import typed
+from secateurs.cli import options
+from secateurs.cli.output import print_json, print_table, progress
+from secateurs.cli.resume import command_line
+from secateurs.cli.types import WORDS
+from secateurs.experiments.studies import Finding, make_directory
+from secateurs.utils import Progress
 
-if TYPE_CHECKING:
-    from secateurs.experiments.studies import Finding
-    from secateurs.utils import Progress
+DIGITS: dict[str, Any] = {"model": "digits", "data": "digits", "test": "digits:test"}
+"""The model and the data of a study by default."""
 
-Out = Annotated[Path | None, typer.Option(help="Directory for NAME.json, NAME.md and the pictures NAME-*.svg.")]
-Seeds = Annotated[int, typer.Option(min=1, help="Repetitions.")]
-Criteria = Annotated[str, typer.Option(help="Separated by commas; see: secateurs list criteria.")]
-DIGITS = {"model": "digits", "data": "digits", "test": "digits:test"}
-"""What is studied if nothing else is named."""
+out = options.path_option("--out", "Directory for NAME.json, NAME.md and the pictures NAME-*.svg.")
+seeds = options.count("--seeds", 3, "Repetitions.")
 
-__all__ = ["DIGITS", "Criteria", "Json", "Out", "Quiet", "Seeds", "show"]
+
+def criteria(default: str) -> Any:
+    """The criteria of a study."""
+    return click.option(
+        "--criteria",
+        type=WORDS,
+        default=default,
+        show_default=True,
+        help="Separated by commas; see: secateurs list criteria.",
+    )
 
 
 def show(study: Callable[[Progress, str], Finding], out: Path | None, quiet: bool, as_json: bool) -> Finding:
-    """Make a study, write what it found if there is a place for it, and print it.
+    """Run a study, write its finding to a directory if there is one, and print it.
 
     Args:
-        study: gets what shows progress, and the command that was typed.
+        study: takes what shows progress, and the command that was typed.
         out: directory to write to.
         quiet: print nothing.
         as_json: print JSON instead of text.
 
     Returns:
-        What it found.
+        The finding.
     """
-    from secateurs.experiments.studies import make_directory
-
     if out is not None:
         make_directory(out)  # before anything slow
-    finding = study(progress(quiet or as_json), typed())
+    finding = study(progress(quiet or as_json), command_line())
     if out is not None:
         finding.write(out)
     if as_json:

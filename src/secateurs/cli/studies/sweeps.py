@@ -2,99 +2,119 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Any
 
-import typer
+import click
 
+from secateurs.cli import options
 from secateurs.cli.compare import SOME_FAILED
-from secateurs.cli.job import with_job
-from secateurs.cli.options import floats_of, integers_of, words_of
-from secateurs.cli.output import Json, Quiet
-from secateurs.cli.resume import stoppable, typed
-from secateurs.cli.studies.show import DIGITS, Criteria, Seeds, show
+from secateurs.cli.job import JobOptions, with_job
+from secateurs.cli.resume import command_line, stoppable
+from secateurs.cli.studies.show import DIGITS, criteria, seeds, show
+from secateurs.cli.types import FLOATS, INTEGERS, WORDS
+from secateurs.experiments import on_this_machine
+from secateurs.experiments.studies import Finding
+from secateurs.experiments.studies import run_beta
+from secateurs.experiments.studies import run_hybrid
+from secateurs.experiments.studies import run_schedule
+from secateurs.utils import Progress
 
-if TYPE_CHECKING:
-    from secateurs.experiments import Job
-    from secateurs.experiments.studies import Finding
-    from secateurs.utils import Progress
-
-Place = Annotated[Path, typer.Option(help="Directory for what is found and for the runs; the same command goes on.")]
-Workers = Annotated[int, typer.Option(min=1, help="Runs at a time.")]
-Budget = Annotated[str, typer.Option(help="What is kept: macs:F, params:F or keep:F.")]
-HOME = Path("secateurs-study")
+workers = options.count("--workers", 2, "Runs at a time.")
 
 
+def _out(name: str) -> Any:
+    text = "Directory for the finding and for the runs; the same command continues."
+    return options.path_option("--out", text, default=Path("secateurs-study") / name, show_default=True)
+
+
+@click.command()
+@with_job(cell=("budget",), **DIGITS, epochs=5, lr=0.02)
+@_out("hybrid")
+@click.option(
+    "--criteria", type=WORDS, default="l1,nexp", show_default=True, help="The two that are mixed, with a comma between."
+)
+@click.option(
+    "--alphas",
+    type=FLOATS,
+    default="0,0.2,0.4,0.6,0.8,1",
+    show_default=True,
+    help="Weights of the second, separated by commas.",
+)
+@seeds
+@workers
+@options.quiet
+@options.as_json
 def hybrid(
-    job: Callable[[], Job],
-    out: Place = HOME / "hybrid",
-    criteria: Annotated[str, typer.Option(help="The two that are mixed, with a comma between.")] = "l1,nexp",
-    alphas: Annotated[str, typer.Option(help="Shares of the second, separated by commas.")] = "0,0.2,0.4,0.6,0.8,1",
-    budget: Budget = "macs:0.5",
-    seeds: Seeds = 3,
-    workers: Workers = 2,
-    quiet: Quiet = False,
-    as_json: Json = False,
+    job: JobOptions,
+    out: Path,
+    criteria: tuple[str, ...],
+    alphas: tuple[float, ...],
+    seeds: int,
+    workers: int,
+    quiet: bool,
+    as_json: bool,
 ) -> None:
-    """Mix two criteria in all proportions: does any mixture do better than either alone?"""
-    from secateurs.experiments import on_this_machine
-    from secateurs.experiments.studies import run_hybrid as study
-
-    mine = dataclasses.replace(job(), budget=budget)
-    what = (words_of(criteria), floats_of(alphas), seeds)
-    _swept(lambda *how: study(mine, out, on_this_machine(workers), *what, *how), out, quiet, as_json)
+    """Mix two criteria in all proportions: is any mixture better than either alone?"""
+    chosen, execute = job.job(), on_this_machine(workers)
+    _show(lambda *shown: run_hybrid(chosen, out, execute, criteria, alphas, seeds, *shown), out, quiet, as_json)
 
 
+@click.command()
+@with_job(**DIGITS, epochs=5, lr=0.02)
+@_out("beta")
+@criteria("taylor")
+@click.option(
+    "--betas", type=FLOATS, default="0.5,0.75,1,1.25,1.5,2", show_default=True, help="Factors, separated by commas."
+)
+@seeds
+@workers
+@options.quiet
+@options.as_json
 def beta(
-    job: Callable[[], Job],
-    out: Place = HOME / "beta",
-    criteria: Criteria = "taylor",
-    betas: Annotated[str, typer.Option(help="Factors, separated by commas.")] = "0.5,0.75,1,1.25,1.5,2",
-    seeds: Seeds = 3,
-    workers: Workers = 2,
-    quiet: Quiet = False,
-    as_json: Json = False,
+    job: JobOptions,
+    out: Path,
+    criteria: tuple[str, ...],
+    betas: tuple[float, ...],
+    seeds: int,
+    workers: int,
+    quiet: bool,
+    as_json: bool,
 ) -> None:
-    """Keep β times the effective number of units: is β = 1 where the cliff is?"""
-    from secateurs.experiments import on_this_machine
-    from secateurs.experiments.studies import run_beta as study
-
-    what = (words_of(criteria), floats_of(betas), seeds)
-    mine = job()
-    _swept(lambda *how: study(mine, out, on_this_machine(workers), *what, *how), out, quiet, as_json)
+    """Keep β times the effective number of units: is the cliff at β = 1?"""
+    chosen, execute = job.job(), on_this_machine(workers)
+    _show(lambda *shown: run_beta(chosen, out, execute, criteria, betas, seeds, *shown), out, quiet, as_json)
 
 
+@click.command()
+@with_job(cell=("budget",), without=("rounds",), **DIGITS, epochs=5, lr=0.02, samples=256)
+@_out("schedule")
+@criteria("ssi,nexp")
+@click.option(
+    "--rounds", "numbers", type=INTEGERS, default="2,5", show_default=True, help="Numbers of rounds beside one."
+)
+@seeds
+@workers
+@options.quiet
+@options.as_json
 def schedule(
-    job: Callable[[], Job],
-    out: Place = HOME / "schedule",
-    criteria: Criteria = "ssi,nexp",
-    rounds: Annotated[str, typer.Option(help="Numbers of rounds beside one, separated by commas.")] = "2,5",
-    budget: Budget = "macs:0.5",
-    seeds: Seeds = 3,
-    workers: Workers = 2,
-    quiet: Quiet = False,
-    as_json: Json = False,
+    job: JobOptions,
+    out: Path,
+    criteria: tuple[str, ...],
+    numbers: tuple[int, ...],
+    seeds: int,
+    workers: int,
+    quiet: bool,
+    as_json: bool,
 ) -> None:
     """Prune in one shot and in rounds, without and with training in between: which ends higher, at equal epochs?"""
-    from secateurs.experiments import on_this_machine
-    from secateurs.experiments.studies import run_schedule as study
-
-    mine = dataclasses.replace(job(), budget=budget)
-    what = (words_of(criteria), integers_of(rounds), seeds)
-    _swept(lambda *how: study(mine, out, on_this_machine(workers), *what, *how), out, quiet, as_json)
+    chosen, execute = job.job(), on_this_machine(workers)
+    _show(lambda *shown: run_schedule(chosen, out, execute, criteria, numbers, seeds, *shown), out, quiet, as_json)
 
 
-def _swept(study: Callable[[Progress, str], Finding], out: Path, quiet: bool, as_json: bool) -> None:
-    with stoppable(typed()):
+def _show(study: Callable[[Progress, str], Finding], out: Path, quiet: bool, as_json: bool) -> None:
+    with stoppable(command_line()):
         finding = show(study, out, quiet, as_json)
     if finding.data["failed"]:
-        raise typer.Exit(SOME_FAILED)
-
-
-COMMANDS = (
-    with_job(hybrid, **DIGITS, epochs=5, lr=0.02),
-    with_job(beta, **DIGITS, epochs=5, lr=0.02),
-    with_job(schedule, **DIGITS, epochs=5, lr=0.02, samples=256),
-)
+        raise click.exceptions.Exit(SOME_FAILED)

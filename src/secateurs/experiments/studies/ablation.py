@@ -54,8 +54,8 @@ def run_ablation(
     assert test is not None, "the job names data to test on"
     with one_thread(is_tiny(model)), warnings.catch_warnings():
         warnings.simplefilter("ignore", SecateursWarning)
-        structure = trace(model, first_batch(job.calibration()).sample(2), job.keep, job.kinds)
-        removed = _draw_units(structure, units, job.seed)
+        structure = trace(model, first_batch(job.calibration()).sample(2), job.config.keep, job.config.kinds)
+        removed = _draw_units(structure, units, job.config.seed)
         dense = mean_loss(model, test)
         harm = {name: torch.empty(len(indices), dtype=torch.float64) for name, indices in removed.items()}
         pairs = [(name, place) for name, indices in removed.items() for place in range(len(indices))]
@@ -63,8 +63,8 @@ def run_ablation(
             harm[name][place] = loss_without(model, structure, name, removed[name][place], test) - dense
         scores: list[dict[str, dict[str, Tensor]]] = []
         for seed in progress(range(seeds), "scoring"):
-            data = dataclasses.replace(job, seed=seed).calibration()
-            full = score_many(model, data, names, structure, aggregate=job.aggregate, seed=seed)
+            data = job.with_config(seed=seed).calibration()
+            full = score_many(model, data, names, structure, aggregate=job.config.aggregate, seed=seed)
             scores.append({c: {n: values[removed[n]] for n, values in groups.items()} for c, groups in full.items()})
     results = [ranks(name, seed, scores[seed][name], harm) for name in names for seed in range(seeds)]
     return Finding(

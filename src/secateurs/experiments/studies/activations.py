@@ -76,7 +76,7 @@ def run_activations(
     test, model, results = test_data(job), _model(job), {name: [] for name in names}
     with one_thread(is_tiny(model)):
         for name, seed in progress([(n, s) for n in results for s in range(seeds)], "training and pruning"):
-            seeded = dataclasses.replace(job, seed=seed)
+            seeded = job.with_config(seed=seed)
             results[name].append(_measure(model, name, seeded, (epochs, recovery_epochs), test))
     return summarise(results, job, (epochs, recovery_epochs), command)
 
@@ -84,7 +84,7 @@ def run_activations(
 def _model(job: Job) -> nn.Module:
     if job.model != DIGITS:
         return job.dense()
-    with rng(job.seed):
+    with rng(job.config.seed):
         return network()
 
 
@@ -95,15 +95,15 @@ def _measure(
     data = job.calibration()
     batch = first_batch(data)
     net = trained(untrained(swap_activations(model, activation, batch.sample(1)), job), job, epochs[0])
-    structure = trace(net, batch.sample(2), job.keep, job.kinds)
-    scores = score_many(net, data, CRITERIA, structure, aggregate=job.aggregate, seed=job.seed)
+    structure = trace(net, batch.sample(2), job.config.keep, job.config.kinds)
+    scores = score_many(net, data, CRITERIA, structure, aggregate=job.config.aggregate, seed=job.config.seed)
 
     def accuracy_after_training(pruned: nn.Module) -> float:
         return accuracy(trained(pruned, job, epochs[1]), test)
 
     def measure(criterion: str) -> ActivationScores:
         groups = scores[criterion]
-        pruned = prune(net, data, **dataclasses.replace(job, criterion=criterion).cutting).model
+        pruned = prune(net, data, job.config.replace(criterion=criterion).without_training()).model
         return ActivationScores(
             spread={group: _variation(values) for group, values in groups.items()},
             level={group: max(Counter(values.tolist()).values()) / len(values) for group, values in groups.items()},

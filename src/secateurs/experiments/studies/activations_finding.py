@@ -48,13 +48,13 @@ def summarise(results: Results, job: Job, epochs: tuple[int, int], command: str)
     seeds = len(next(iter(results.values())))
     return Finding(
         study="activations",
-        title=f"NEXP's threshold and the activation; pruned to {job.budget}",
+        title=f"NEXP's threshold and the activation; pruned to {job.config.budget}",
         sentence=_sentence(results),
         headers=HEADERS,
         rows=[row for name in results for row in _rows(results, name)],
         data={
             "epochs": epochs,
-            "budget": job.budget,
+            "budget": str(job.config.budget),
             "rounds": {name: [dataclasses.asdict(result) for result in of] for name, of in results.items()},
         },
         command=command,

@@ -50,8 +50,8 @@ def run_dynamics(
     """
     check(job, seeds, epochs)
     names = [name for name in dict.fromkeys(parse_criterion(text).name for text in criteria) if name != RANDOM]
-    steps = epochs * -(-len(job.labelled()[0]) // job.recovery.grad_accumulation)  # type: ignore[arg-type]
-    if job.recovery.patience is not None:
+    steps = epochs * -(-len(job.labelled()[0]) // job.recipe.grad_accumulation)  # type: ignore[arg-type]
+    if job.recipe.patience is not None:
         raise UsageError("this study trains for a fixed number of epochs: leave out --patience")
     if not names or not 2 <= records <= steps:
         raise UsageError(f"give a criterion besides random, and 2 to {steps} records (the steps of training)")
@@ -60,7 +60,7 @@ def run_dynamics(
     trackers: list[Tracker] = []
     with one_thread(is_tiny(model)):
         for seed in range(seeds):
-            seeded = dataclasses.replace(job, seed=seed)
+            seeded = job.with_config(seed=seed)
             shown = partial(_with_label, progress, f"seed {seed + 1} of {seeds}")
             tracker = _track_training(model, seeded, names, epochs, steps // records, shown)
             results.append(_courses(tracker, seed))
@@ -78,10 +78,10 @@ def _track_training(
 ) -> Tracker:
     """Train a re-initialised copy, and record the scores after every so many steps."""
     net = untrained(model, job)
-    tracker = track(net, job.calibration(), names, every, seed=job.seed)
+    tracker = track(net, job.calibration(), names, every, seed=job.config.seed)
 
     def tracked_optimizer(parameters: list[nn.Parameter]) -> torch.optim.Optimizer:
-        optimizer = make_optimizer(job.recovery, parameters)
+        optimizer = make_optimizer(job.recipe, parameters)
         optimizer.register_step_post_hook(lambda *_: tracker.step())
         return optimizer
 

@@ -62,12 +62,12 @@ def run_hybrid(
         )
     mixtures = {alpha: Hybrid(parts, alpha=alpha).name for alpha in sorted(set(alphas))}
     auto = Hybrid(parts, alpha="auto").name
-    sweep = Sweep(job, (*mixtures.values(), auto, *parts), (job.budget,), seeds)
+    sweep = Sweep(job, (*mixtures.values(), auto, *parts), (str(job.config.budget),), seeds)
     comparison = run_sweep(sweep, directory / "hybrid-runs", execute, progress, command)
     rows = [[row.criterion, *cells(comparison, row)] for row in comparison.rows]
     return Finding(
         study="hybrid",
-        title=f"Mixtures of {parts[0]} and {parts[1]} at {job.budget}",
+        title=f"Mixtures of {parts[0]} and {parts[1]} at {job.config.budget}",
         sentence=sentence(comparison, mixtures, parts, auto),
         headers=["criterion", "MACs left", *comparison.stages],
         rows=[["dense", *dense_cells(comparison)], *rows],

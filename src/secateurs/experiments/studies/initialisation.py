@@ -68,7 +68,7 @@ def run_initialisation(
     results: list[SeedResult[ScoreChange]] = []
     with one_thread(is_tiny(model)):
         for seed in range(seeds):
-            seeded = dataclasses.replace(job, seed=seed)
+            seeded = job.with_config(seed=seed)
             pair = _Pair.of(model, seeded, names, (epochs, recovery_epochs), test)
             dense = pair.accuracy_after(pair.after, recovery_epochs)
             shown = progress(names, f"seed {seed + 1} of {seeds}")
@@ -94,10 +94,10 @@ class _Pair:
     ) -> _Pair:
         before, data = untrained(model, job), job.calibration()
         after = trained(before, job, epochs[0])
-        structure = trace(before, first_batch(data).sample(2), job.keep, job.kinds)
+        structure = trace(before, first_batch(data).sample(2), job.config.keep, job.config.kinds)
         # Random scores are drawn anew for the second time.
         first, second = (
-            score_many(network, data, names, structure, aggregate=job.aggregate, seed=2 * job.seed + late)
+            score_many(network, data, names, structure, aggregate=job.config.aggregate, seed=2 * job.config.seed + late)
             for late, network in enumerate((before, after))
         )
         return cls(job, data, test, epochs, before, after, (first, second))
@@ -106,8 +106,8 @@ class _Pair:
         """Compare a criterion's scores at both times, and prune by it at both times."""
         first, second = (scores[criterion] for scores in self.scores)
         groups = [group for group in first if group in second]
-        job = dataclasses.replace(self.job, criterion=criterion)
-        early, late = (prune(network, self.data, **job.cutting).model for network in (self.before, self.after))
+        config = self.job.config.replace(criterion=criterion).without_training()
+        early, late = (prune(network, self.data, config).model for network in (self.before, self.after))
         return ScoreChange(
             correlation={group: correlation(first[group], second[group]) for group in groups},
             overlap={group: overlap(second[group], first[group]) for group in groups},

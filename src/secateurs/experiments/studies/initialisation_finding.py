@@ -57,11 +57,11 @@ def summarise(results: Sequence[SeedResult[ScoreChange]], job: Job, epochs: tupl
         rows.append([name, spread(column.correlation), *(spread(values, 1, 100) for values in column[1:])])
     return Finding(
         study="initialisation",
-        title=f"Scores at initialisation and after training; {job.model} pruned to {job.budget}",
+        title=f"Scores at initialisation and after training; {job.model} pruned to {job.config.budget}",
         sentence=_sentence(columns),
         headers=HEADERS,
         rows=rows,
-        data={"epochs": epochs, "budget": job.budget, "rounds": [dataclasses.asdict(result) for result in results]},
+        data={"epochs": epochs, "budget": str(job.config.budget), "rounds": [dataclasses.asdict(result) for result in results]},
         command=command,
         notes=[
             f"Mean and standard deviation over {len(results)} seeds. Two measures are averaged over the groups: the "

@@ -46,7 +46,7 @@ def check(job: Job, seeds: int, *epochs: int) -> None:
         raise UsageError(f"a study needs at least one seed and one epoch, not {seeds} and {min(epochs)}")
     if is_random(job.training or job.data):
         raise UsageError(f"nothing can be learnt from {job.training or job.data!r}: give labelled data (--train)")
-    if job.weights or job.fit or job.recovery.distill_weight or job.epochs_between:
+    if job.weights or job.fit or job.recipe.distill_weight or job.config.between:
         raise UsageError(
             "a study trains all its models alike, from new weights, to the labels: leave out --weights, --fit, "
             "--distill-weight and --epochs-between"
@@ -110,7 +110,7 @@ def untrained(model: nn.Module, job: Job) -> nn.Module:
 
     Without these statistics batch norm would be the identity in evaluation, and most units would always or never fire.
     """
-    fresh = reinitialised(model, job.seed)
+    fresh = reinitialised(model, job.config.seed)
     if tracking_norms(fresh):
         recalibrate(fresh, job.labelled()[0])
     return fresh
@@ -135,8 +135,8 @@ def train(
         SecateursError: as raised by `finetune`.
     """
     data, validation = job.labelled()
-    recipe = dataclasses.replace(job.recovery, epochs=epochs)
-    finetune(model, data, recipe, validation=validation, optimizer=optimizer, seed=job.seed, progress=progress)
+    recipe = dataclasses.replace(job.recipe, epochs=epochs)
+    finetune(model, data, recipe, validation=validation, optimizer=optimizer, seed=job.config.seed, progress=progress)
     return model.eval()
 
 

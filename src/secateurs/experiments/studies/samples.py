@@ -61,7 +61,7 @@ def run_samples(
     records: list[Record] = []
     with one_thread(is_tiny(model)), warnings.catch_warnings():
         warnings.simplefilter("ignore", SecateursWarning)  # about few samples, which are the subject of the study
-        structure = trace(model, first_batch(job.calibration()).sample(2), job.keep, job.kinds)
+        structure = trace(model, first_batch(job.calibration()).sample(2), job.config.keep, job.config.kinds)
         labels = labels_of(dataset)
         left_out = _left_out(dataset, labels)
         sources, numbers = [source for source in SOURCES if source not in left_out], count()

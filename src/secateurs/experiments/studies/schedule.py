@@ -55,16 +55,16 @@ def run_schedule(
     runs = directory / "schedule-runs"
     job = _same_weights(job, runs)
     results: dict[Variant, Comparison] = {}
-    for variant in variants(job.recovery.epochs, rounds):
-        sweep = Sweep(variant.of(job), criteria, (job.budget,), seeds)
+    for variant in variants(job.recipe.epochs, rounds):
+        sweep = Sweep(variant.of(job), criteria, (str(job.config.budget),), seeds)
         place = runs / variant.name.replace(", ", "-").replace(" ", "-")
         results[variant] = run_sweep(sweep, place, execute, progress, command)
     first = next(iter(results.values()))
-    total = job.recovery.epochs
+    total = job.recipe.epochs
     headers, rows = table(results)
     return Finding(
         study="schedule",
-        title=f"One shot and rounds, {job.budget}, {total} epoch{'s' * (total != 1)} in all",
+        title=f"One shot and rounds, {job.config.budget}, {total} epoch{'s' * (total != 1)} in all",
         sentence=sentence(results),
         headers=headers,
         rows=rows,
@@ -96,12 +96,12 @@ def run_schedule(
 def _check(job: Job, rounds: Sequence[int]) -> None:
     if not rounds or min(rounds) < 2:
         raise UsageError(f"give numbers of rounds ≥ 2 to compare one shot with, not {list(rounds)}")
-    if job.recovery.epochs < max(rounds):
+    if job.recipe.epochs < max(rounds):
         raise UsageError(
-            f"{job.recovery.epochs} epochs cannot be divided among {max(rounds)} rounds: give at least as many "
+            f"{job.recipe.epochs} epochs cannot be divided among {max(rounds)} rounds: give at least as many "
             "epochs (--epochs), or fewer rounds"
         )
-    if job.fit or job.epochs_between:
+    if job.fit or job.config.between:
         raise UsageError("this study divides the epochs of the recipe: leave out --fit and --epochs-between")
 
 

@@ -32,9 +32,11 @@ class Variant:
 
     def of(self, job: Job) -> Job:
         """The job on this schedule."""
-        recovery = dataclasses.replace(job.recovery, epochs=self.epochs)
-        schedule = dataclasses.replace(job.schedule, rounds=self.rounds)
-        return dataclasses.replace(job, schedule=schedule, epochs_between=self.between, recovery=recovery)
+        return job.with_config(
+            schedule=dataclasses.replace(job.config.schedule, rounds=self.rounds),
+            between=dataclasses.replace(job.recipe, epochs=self.between) if self.between else None,
+            recovery=dataclasses.replace(job.recipe, epochs=self.epochs),
+        )
 
 
 def variants(epochs: int, rounds: Sequence[int]) -> list[Variant]:

@@ -2,85 +2,83 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from typing import Any
 
 from torch import nn
 from torch.optim import Optimizer
+from typing_extensions import Unpack
 
-from secateurs.budgets import Limits, Ramp, resolve_limits
-from secateurs.criteria import Named, parse_criterion
-from secateurs.data import Loss, cache_batches, first_batch
-from secateurs.pruning.gradual.pruner import GradualPruner, Terms
+from secateurs.budgets import Ramp
+from secateurs.data import Loss, cache_batches
+from secateurs.pruning.config import PruningConfig, PruningOptions, resolve_config
+from secateurs.pruning.gradual.pruner import GradualPruner
+
+UNUSED = ("schedule", "between", "recovery", "recalibrate")
+"""Fields of a configuration that the user's own training loop takes the place of."""
 
 
 def gradual(
     model: nn.Module,
     optimizer: Optimizer,
     data: Iterable[Any],
-    criterion: Named = "ndi",
-    budget: str = "macs:0.5",
+    config: PruningConfig | None = None,
     *,
     start: int = 0,
     stop: int,
     every: int = 100,
     ramp: str = "cubic",
     loss: Loss | None = None,
-    aggregate: str = "auto",
-    keep: Sequence[str] = (),
-    kinds: Sequence[str] | str | None = None,
-    limits: Limits | None = None,
-    scope: str | None = None,
-    seed: int = 0,
+    **options: Unpack[PruningOptions],
 ) -> GradualPruner:
-    """Prune a model to a budget while it trains, as NDP does: score and cut anew after every so many steps.
+    """Prune a model to a budget while it trains, as NDP does: score and cut it again every few steps.
 
-    Each cut is made in place and verified, see `secateurs.apply_`: the model itself shrinks, and its optimiser goes on
-    with the momentum and second moments of what is left. Random states of the training are untouched. What is gone
-    stays gone; no cut leaves more than the ramp says, and the last leaves what the budget says. A group that fails
-    verification is left alone from then on (see `GradualPruner.left_alone`).
+    Each cut is made in place and verified (see `secateurs.apply_`): the model itself shrinks, and its optimiser keeps
+    the momentum and second moments of the remaining parameters. Random states of the training do not change. Removed
+    units stay removed. No cut leaves more than the ramp allows, and the last one meets the budget. A group that fails
+    verification is not cut again (see `GradualPruner.put_back`).
 
-    Give the bare model, not what DDP, FSDP or `torch.compile` made of it; after each cut, when `GradualPruner.step`
-    returns a plan, wrap it anew.
+    Give the bare model, not its wrapper by DDP, FSDP or `torch.compile`. When `GradualPruner.step` returns a plan, the
+    model was cut: wrap it again.
 
     Args:
         model: the dense model that is being trained.
-        optimizer: that trains it, of torch or prepared by Accelerate, with parameters of this model only.
-        data: see `secateurs.data.batches`; read once, now, and kept in memory, so that every cut is judged by the
-            same samples. Not the loader that you train with, which might shuffle otherwise for having been read.
-        criterion: what scores units; see `secateurs.score`.
-        budget: of the dense model; see `allocate`. "effective" has no steps on the way, so it cannot be given.
+        optimizer: the optimiser of the training, of torch or prepared by Accelerate, with parameters of this model
+            only.
+        data: batches to score on; see `secateurs.data.batches`. They are read once, now, and kept in memory, so that
+            the same samples judge every cut. Do not give the loader of the training: reading it may change how it
+            shuffles.
+        config: what is removed; by default `PruningConfig(criterion="ndi")`. The weights are not compensated, since
+            training follows. The budget "effective" has no steps on the way and is refused.
         start: the step after which the ramp begins; the first cut is `every` steps later.
-        stop: the step that the last cut follows. Train on after it.
+        stop: the step that the last cut follows. Continue to train after it.
         every: steps between cuts.
-        ramp: how much is left on the way: "cubic" (Zhu & Gupta 2017, arXiv 1710.01878, Eq. 1: most goes at the
+        ramp: how much is left on the way: "cubic" (Zhu & Gupta 2017, arXiv 1710.01878, Eq. 1: most is removed at the
             beginning), "linear" or "geometric".
         loss: for criteria that need gradients; see `score_many`.
-        aggregate: see `score_many`.
-        keep: names or patterns of modules whose units stay; see `trace`.
-        kinds: which kinds of units may go; see `trace`.
-        limits: bounds for each group, and whether groups alike get the same width; see `prune`.
-        scope: how units compete; see `prune`.
-        seed: for criteria that draw random numbers.
+        **options: fields of `PruningConfig` that replace those of `config`: `criterion="l2", budget="macs:0.5"`.
+
+    Returns:
+        The pruner; call its `step` after each step of the optimiser.
 
     Raises:
-        UsageError: the steps are not in order, there is no such ramp, or the optimiser is not this model's.
+        UsageError: the steps are not in order, there is no such ramp, the optimiser is not this model's, or the
+            configuration has a schedule or a recovery of its own.
         BudgetError: the budget has no ramp, or cannot be reached within the limits.
         SecateursError: of the kind that `trace` or `score` raise.
 
     Example:
-        >>> pruner = gradual(model, optimizer, batches, budget="macs:0.5", stop=2000)
-        >>> for x, y in loader:
+        >>> optimizer = torch.optim.SGD(model.parameters(), lr=0.01, momentum=0.9)
+        >>> pruner = sc.gradual(model, optimizer, data, criterion="l2", budget="macs:0.5", stop=2, every=1)
+        >>> for x, y in data[:2]:
         ...     functional.cross_entropy(model(x), y).backward()
-        ...     optimizer.step(), optimizer.zero_grad()
-        ...     pruner.step()
+        ...     optimizer.step(); optimizer.zero_grad()
+        ...     plan = pruner.step()
+        >>> pruner.finished
+        True
         >>> pruner.save("smaller")
     """
-    steps = Ramp(budget, start, stop, every, ramp)
-    chosen = parse_criterion(criterion)
-    data = cache_batches(data)
-    terms = Terms(
-        data, first_batch(data).sample(2), chosen, loss, aggregate, seed, keep, kinds, resolve_limits(limits, model),
-        scope or chosen.scope,
-    )  # fmt: skip
-    return GradualPruner(model, optimizer, steps, terms)
+    chosen = resolve_config(config, {"criterion": "ndi", **options} if config is None else options)
+    chosen.check_unused(UNUSED, "gradual")
+    steps = Ramp(chosen.budget, start, stop, every, ramp)
+    return GradualPruner(model, optimizer, steps, cache_batches(data), chosen, loss)

@@ -3,19 +3,19 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
-from secateurs.budgets import Limits, Plan, Ramp, allocate
-from secateurs.criteria import AnyCriterion, score
-from secateurs.data import Call, Loss, check_ranks_agree
+from secateurs.budgets import Plan, Ramp, allocate, resolve_limits
+from secateurs.criteria import score
+from secateurs.data import Loss, check_ranks_agree, first_batch
 from secateurs.errors import PlanError, UsageError, VerificationError
 from secateurs.persist import save
+from secateurs.pruning.config import PruningConfig
 from secateurs.pruning.step import prune_step
 from secateurs.structure import Structure, trace
 from secateurs.surgery import (
@@ -31,50 +31,52 @@ from secateurs.surgery import (
 from secateurs.utils import rng
 
 
-class Reached(NamedTuple):
-    """A cut: the step that it followed, and what is left of the dense model since."""
+class CutRecord(NamedTuple):
+    """A cut: the step of the training that it followed, and what is left of the dense model since."""
 
     step: int
     plan: Plan
 
 
-@dataclass(frozen=True)
-class Terms:
-    """By what is decided which units go; see `gradual`."""
-
-    data: Any
-    examples: Call
-    criterion: AnyCriterion
-    loss: Loss | None
-    aggregate: str
-    seed: int
-    keep: Sequence[str]
-    kinds: Sequence[str] | str | None
-    limits: Limits
-    scope: str
-
-
 class GradualPruner:
-    """Cuts a model, a little at a time, while it trains; made by `gradual`.
+    """Cuts a model in steps while it trains; made by `gradual`.
 
     Attributes:
         steps: how often `step` was called.
         history: the cuts that were made.
         attributes: attributes of modules that differ from the dense model's, per module name.
-        left_alone: groups that failed verification, and how; they are cut no further.
+        put_back: groups that failed verification, and how; they are not cut again.
     """
 
-    def __init__(self, model: nn.Module, optimizer: Optimizer, ramp: Ramp, terms: Terms):
+    def __init__(
+        self,
+        model: nn.Module,
+        optimizer: Optimizer,
+        ramp: Ramp,
+        data: Any,
+        config: PruningConfig,
+        loss: Loss | None = None,
+    ):
         self.steps = 0
-        self.history: list[Reached] = []
+        self.history: list[CutRecord] = []
         self.attributes: Attributes = {}
-        self.left_alone: Mapping[str, str] = {}
-        self._model, self._optimizer, self._ramp, self._terms = model, optimizer, ramp, terms
+        self.put_back: Mapping[str, str] = {}
+        self._model, self._optimizer, self._ramp = model, optimizer, ramp
+        self._data, self._config, self._loss = data, config, loss
+        self._examples = first_batch(data).sample(2)
+        self._limits = resolve_limits(config.limits, model)
         self._check()
         self._dense = self._traced().per_sample()
-        # What cannot be scored, or reached, is said now and not after hours of training.
-        self._takes = supported_widths(model, self._dense) if terms.limits.uniform else None
-        allocate(self._dense, self._scored(self._dense), ramp.budget, terms.limits, terms.scope, takes=self._takes)
+        self._allowed_widths = supported_widths(model, self._dense) if self._limits.uniform else None
+        # Raises what cannot be scored or reached now, and not after hours of training.
+        allocate(
+            self._dense,
+            self._scored(self._dense),
+            ramp.budget,
+            self._limits,
+            config.unit_scope,
+            takes=self._allowed_widths,
+        )
 
     @property
     def plan(self) -> Plan | None:
@@ -104,36 +106,49 @@ class GradualPruner:
     def _cut(self, step: int) -> None:
         """Score, plan and cut to what may be left after this step."""
         self._check()
-        its = self._terms
         with rng():
             structure = self._traced() if self.history else self._dense
-            further = prune_step(
-                self._model, structure, self._scored(structure), self._ramp.at(step), its.examples,
-                dense=self._dense, earlier=self.plan, put_back=self.left_alone, limits=its.limits, scope=its.scope,
-                takes=self._takes,
-            )  # fmt: skip
-            check_ranks_agree(its.data, further.plan.model_dump_json(), "plan")
-            self._take(further.cut, structure)
-        self.left_alone = further.put_back
-        self.history.append(Reached(step, further.plan))
+            result = prune_step(
+                self._model,
+                structure,
+                self._scored(structure),
+                self._ramp.at(step),
+                self._examples,
+                dense=self._dense,
+                earlier=self.plan,
+                put_back=self.put_back,
+                limits=self._limits,
+                scope=self._config.unit_scope,
+                takes=self._allowed_widths,
+            )
+            check_ranks_agree(self._data, result.plan.model_dump_json(), "plan")
+            self._cut_in_place(result.cut, structure)
+        self.put_back = result.put_back
+        self.history.append(CutRecord(step, result.plan))
 
     def _scored(self, structure: Structure) -> dict[str, Tensor]:
-        its = self._terms
-        with rng(its.seed):
+        config = self._config
+        with rng(config.seed):
             return score(
-                self._model, its.data, its.criterion, structure, its.loss, aggregate=its.aggregate, seed=its.seed
+                self._model,
+                self._data,
+                config.criterion,
+                structure,
+                self._loss,
+                aggregate=config.aggregate,
+                seed=config.seed,
             )
 
     def _check(self) -> None:
         check_unwrapped(self._model)
         check_optimizer(self._optimizer, self._model)
 
-    def _take(self, cut: Cut, structure: Structure) -> None:
-        put_in_place(self._model, cut, self._terms.examples, structure, self._optimizer)
+    def _cut_in_place(self, cut: Cut, structure: Structure) -> None:
+        put_in_place(self._model, cut, self._examples, structure, self._optimizer)
         self.attributes = merge_attributes(self.attributes, cut.attributes)
 
     def _traced(self) -> Structure:
-        return trace(self._model, self._terms.examples, self._terms.keep, self._terms.kinds)
+        return trace(self._model, self._examples, self._config.keep, self._config.kinds)
 
     def state_dict(self) -> dict[str, Any]:
         """What `load_state_dict` needs, as JSON can hold it. Weights and the optimiser's state are not in it."""
@@ -157,17 +172,17 @@ class GradualPruner:
             raise UsageError(f"load a state into a pruner of the dense model, not of one after {self.steps} steps")
         try:
             steps = int(state["steps"])
-            history = [Reached(c["step"], Plan.model_validate_json(json.dumps(c["plan"]))) for c in state["history"]]
+            history = [CutRecord(c["step"], Plan.model_validate_json(json.dumps(c["plan"]))) for c in state["history"]]
         except (KeyError, TypeError, ValueError) as error:
             raise UsageError(f"this is not the state of a pruner: {type(error).__name__}: {error}") from error
         if history:
             plan = history[-1].plan
             with rng():
-                cut = apply_and_report(self._model, plan, self._terms.examples, self._dense)
+                cut = apply_and_report(self._model, plan, self._examples, self._dense)
                 if cut.put_back:
                     raise VerificationError(f"groups that were cut then cannot be cut now: {cut.put_back}")
-                self._take(cut, self._dense)
-            self.left_alone = {name: why for name, why in plan.frozen.items() if name in self._dense.groups}
+                self._cut_in_place(cut, self._dense)
+            self.put_back = {name: why for name, why in plan.frozen.items() if name in self._dense.groups}
         self.steps, self.history = steps, history
 
     def save(self, directory: str | Path, overwrite: bool = False) -> None:
@@ -179,4 +194,4 @@ class GradualPruner:
         """
         if self.plan is None:
             raise PlanError("nothing was cut yet, so there is no pruned model to save")
-        save(directory, self._model, self.plan, self.attributes, self._terms.criterion.name, overwrite)
+        save(directory, self._model, self.plan, self.attributes, self._config.criterion.name, overwrite)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -11,13 +11,14 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from typing_extensions import Unpack
 
-from secateurs.budgets import Budget, Limits, Plan, allocate, resolve_limits
-from secateurs.criteria import AnyCriterion, Named, parse_criterion
+from secateurs.budgets import Plan, allocate
 from secateurs.data import Batch, Shard, batches
 from secateurs.errors import PersistError, UsageError
 from secateurs.huggingface import Pretrained
 from secateurs.persist import check_free, model_directory
+from secateurs.pruning.config import PruningConfig, PruningOptions, resolve_config
 from secateurs.pruning.layerwise.compensate import compensate_by_stages
 from secateurs.pruning.layerwise.estimate import Estimate, estimate
 from secateurs.pruning.layerwise.execution_plan import Passage, find_passage
@@ -50,61 +51,66 @@ class LayerwiseResult:
     structure: Structure
 
 
-@dataclass(frozen=True)
+UNUSED = ("schedule", "between", "recovery", "recalibrate")
+"""Fields of a configuration that need the whole model in memory."""
+
+
 class Layerwise:
     """Prune a model of the transformers library with the weights and activations of one layer in memory at a time.
 
-    Weights are read from the files of the model when they are needed, and what one layer returns is kept for the next.
-    Scores, plan and weights are those of `secateurs.prune` in one round, without recovery. The model is run on a few
-    samples first, with zeros for weights, to see what can be removed, and whether its layers can be run one by one.
+    Weights are read from the files of the model when they are needed, and the output of one layer is kept for the next.
+    Scores, plan and weights equal those of `secateurs.prune` in one round without recovery. The model runs on a few
+    samples first, with zeros for weights: this shows which units can be removed, and whether the layers can run one by
+    one. Widths are uniform, since the result is written for `from_pretrained`.
 
-    Attributes:
+    Args:
         path: a directory that `save_pretrained` wrote, or a name on the hub where there is a network.
         data: see `secateurs.data.batches`; it is read once, and stays in memory.
-        criterion: of weights and activations; those that need gradients need the whole model.
-        budget, seed, aggregate, compensate, keep, kinds, scope: see `secateurs.prune`.
-        limits: bounds for each group. Widths are uniform, since what is written is for `from_pretrained`.
-        device: where layers are run; what they return is kept in the memory of the CPU.
-        scratch: a directory for what layers return, which is then kept in files there until it is done with; without
-            one, it is kept in memory.
-        tokenizer: directory of the tokenizer or processor that goes along; by default the model's own, if it has one.
+        config: what is removed; by default `PruningConfig()`. The criterion may use weights and activations; gradients
+            need the whole model.
+        device: where the layers run; their outputs are kept in the memory of the CPU.
+        scratch: a directory for the outputs of the layers, as files that are removed after use; by default they are
+            kept in memory.
+        tokenizer: directory of the tokenizer or processor to save with the model; by default that of the model, if
+            it has one.
         trust_remote_code: run Python code that came with the model.
         progress: wraps the iteration over the data.
+        **options: fields of `PruningConfig` that replace those of `config`: `criterion="wanda", budget="params:0.7"`.
 
     Raises:
-        UsageError, CriterionError, BudgetError: an argument is not one that can be used.
+        UsageError, CriterionError, BudgetError: an argument cannot be used.
 
-    Example:
-        >>> work = Layerwise("models/llama-7b", data, "wanda", "params:0.7")
-        >>> print(work.estimate)
-        >>> result = work.prune("smaller")
+    Example::
+
+        work = sc.Layerwise("models/llama-7b", data, criterion="wanda", budget="params:0.7")
+        print(work.estimate)  # before hours of work
+        result = work.prune("smaller")
     """
 
-    path: str | Path
-    data: Iterable[Any]
-    criterion: Named = "obs"
-    budget: str = "macs:0.5"
-    seed: int = 0
-    aggregate: str = "auto"
-    compensate: bool = True
-    keep: Sequence[str] = ()
-    kinds: Sequence[str] | str | None = None
-    limits: Limits | None = None
-    scope: str | None = None
-    device: str = "cpu"
-    scratch: str | Path | None = None
-    tokenizer: str = ""
-    trust_remote_code: bool = False
-    progress: Progress = silent
-
-    def __post_init__(self):
-        check_local(self._criterion)
-        Budget.parse(self.budget)
-        resolve_limits(self.limits)
-        if self.limits is not None and self.limits.uniform is False:
-            raise UsageError("layer by layer, models are written for from_pretrained, so widths are uniform")
-        if isinstance(self.data, Shard):
-            raise UsageError("layer by layer, one process reads all data: give the data, not a shard")
+    def __init__(
+        self,
+        path: str | Path,
+        data: Iterable[Any],
+        config: PruningConfig | None = None,
+        *,
+        device: str = "cpu",
+        scratch: str | Path | None = None,
+        tokenizer: str = "",
+        trust_remote_code: bool = False,
+        progress: Progress = silent,
+        **options: Unpack[PruningOptions],
+    ):
+        self.path, self.data, self.device, self.tokenizer = path, data, device, tokenizer
+        self.config = resolve_config(config, options)
+        self.scratch, self.trust_remote_code, self.progress = scratch, trust_remote_code, progress
+        self.config.check_unused(UNUSED, "Layerwise")
+        check_local(self.config.criterion)
+        if self.config.limits.uniform is False:
+            raise UsageError(
+                "Layerwise writes models for from_pretrained, so widths are uniform: leave out uniform=False"
+            )
+        if isinstance(data, Shard):
+            raise UsageError("Layerwise reads all data in one process: give the data, not a shard")
 
     @cached_property
     def estimate(self) -> Estimate:
@@ -120,8 +126,8 @@ class Layerwise:
             sample=self._largest.sample(2),
             data=self._data,
             structure=self.structure,
-            criterion=self._criterion,
-            compensate=self.compensate,
+            criterion=self.config.criterion,
+            compensate=self.config.compensate,
             in_files=self.scratch is not None,
             disk=sum(file.stat().st_size for file in Path(self._home.name).rglob("*") if file.is_file()),
         )
@@ -133,7 +139,7 @@ class Layerwise:
         Raises:
             SecateursError: see `secateurs.trace`.
         """
-        return trace(self._hollow.model, self._data[0].sample(2), self.keep, self.kinds).per_sample()
+        return trace(self._hollow.model, self._data[0].sample(2), self.config.keep, self.config.kinds).per_sample()
 
     @cached_property
     def scores(self) -> Mapping[str, Tensor]:
@@ -143,8 +149,15 @@ class Layerwise:
             CriterionError, DataError: see `secateurs.score`.
         """
         with staged(self._hollow, self._passage, self._items, self._scratch) as stages:
-            how = self.structure, self.aggregate, self.seed, self.progress
-            return score_by_stages(stages, self._hollow, self._criterion, *how)
+            return score_by_stages(
+                stages,
+                self._hollow,
+                self.config.criterion,
+                self.structure,
+                self.config.aggregate,
+                self.config.seed,
+                self.progress,
+            )
 
     def prune(self, out: str | Path) -> LayerwiseResult:
         """Score, plan, cut, verify and compensate, and write the pruned model, whole or not at all.
@@ -162,10 +175,14 @@ class Layerwise:
         """
         out = check_free(out)
         self._check_told()
-        limits = replace(resolve_limits(self.limits), uniform=True)
-        takes = supported_widths(self._hollow.model, self.structure)
-        scope = self.scope or self._criterion.scope
-        plan = allocate(self.structure, self.scores, self.budget, limits, scope, takes=takes)
+        plan = allocate(
+            self.structure,
+            self.scores,
+            self.config.budget,
+            replace(self.config.limits, uniform=True),
+            self.config.unit_scope,
+            takes=supported_widths(self._hollow.model, self.structure),
+        )
         config = changed_config(self._hollow.model, self.structure, plan)
         processor = Pretrained(self.tokenizer or str(self.path), self.trust_remote_code).processor()
         compensation = None
@@ -174,12 +191,13 @@ class Layerwise:
             shards.write(self.structure.keep_masks(plan.keep), self.progress)
             write_rest(work, self._hollow.model, config, plan, str(self.path), processor)
             small = Pretrained(str(work), self.trust_remote_code)
-            how = self.structure, plan, self._data[0].sample(2).to(self._device), self._device
-            verify(self._source, small, self._passage, *how)
-            if self.compensate:
+            examples = self._data[0].sample(2).to(self._device)
+            verify(self._source, small, self._passage, self.structure, plan, examples, self._device)
+            if self.config.compensate:
                 with staged(self._hollow, self._passage, self._items, self._scratch) as stages:
-                    how = shards, plan, self.structure, self.progress
-                    compensation = compensate_by_stages(stages, self._hollow, *how)
+                    compensation = compensate_by_stages(
+                        stages, self._hollow, shards, plan, self.structure, self.progress
+                    )
         return LayerwiseResult(out, plan, self.scores, compensation, self.structure)
 
     def _check_told(self) -> None:
@@ -201,10 +219,6 @@ class Layerwise:
     @cached_property
     def _source(self) -> Pretrained:
         return Pretrained(str(self.path), self.trust_remote_code)
-
-    @cached_property
-    def _criterion(self) -> AnyCriterion:
-        return parse_criterion(self.criterion)
 
     @cached_property
     def _device(self) -> torch.device:

@@ -24,10 +24,11 @@ from secateurs.errors import PersistError
 from secateurs.pruning.procedure import Procedure
 from secateurs.pruning.run.checkpoint import forget_weights, keep, restore
 from secateurs.pruning.run.fingerprint import settings
+from secateurs.pruning.stages import advance, stages_of
 from secateurs.pruning.state import State
 from secateurs.utils import atomic_path, atomic_write_text, barrier, environment, is_writer, require
 
-FORMAT = 1
+FORMAT = 2
 RECORD, LOG, STAGES, WORK, LOCK = "run.json", "log.jsonl", "stages", "work", ".lock"
 
 
@@ -90,7 +91,7 @@ class Run:
             SecateursError: what a stage raises.
         """
         with self._opened(procedure):
-            stages = {n: self.directory / STAGES / f"{i:02}-{n}" for i, n in enumerate(procedure.stages, 1)}
+            stages = {n: self.directory / STAGES / f"{i:02}-{n}" for i, n in enumerate(stages_of(procedure), 1)}
             finished = {name for name, path in stages.items() if path.exists()}
             barrier()  # or a process that is ahead would finish one before another looks
             previous: Path | None = None
@@ -117,11 +118,11 @@ class Run:
         state = State(procedure.dense) if previous is None else restore(previous, procedure.dense)
         self.log("begins", stage=path.name)
         begin = time.perf_counter()
-        after = procedure.advance(stage, state, self.directory / WORK / path.name)
+        after = advance(procedure, stage, state, self.directory / WORK / path.name)
         if self._writes:
             with self._writing():
                 with atomic_path(path) as new:
-                    keep(after, new, procedure.criterion.name)
+                    keep(after, new, procedure.config.criterion.name)
                 if previous is not None:
                     forget_weights(previous)
                 self._tidy(path.name)

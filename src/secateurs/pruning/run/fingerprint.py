@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Iterable, Sized
 from hashlib import sha256
 from typing import Any
@@ -18,24 +17,14 @@ from secateurs.utils import named_tensors, rng
 
 def settings(procedure: Procedure) -> dict[str, Any]:
     """Everything that decides how a run ends, as plain data for JSON; functions by name."""
+    validation = procedure.validation
     return {
-        "criterion": procedure.criterion.name,
-        "budget": procedure.budget,
-        "seed": procedure.seed,
-        "scope": procedure.scope,
-        "schedule": dataclasses.asdict(procedure.schedule),
-        "between": _recipe(procedure.between),
-        "recovery": _recipe(procedure.recovery),
-        "compensate": procedure.compensate,
-        "aggregate": procedure.aggregate,
-        "keep": list(procedure.keep),
-        "kinds": procedure.kinds if isinstance(procedure.kinds, str) else list(procedure.kinds or []) or None,
-        "limits": procedure.limits and dataclasses.asdict(procedure.limits),
+        **procedure.config.replace(limits=procedure.limits, scope=procedure.config.unit_scope).model_dump(mode="json"),
         "loss": _name(procedure.loss),
         "model": of_model(procedure.dense),
         "data": of_data(procedure.data),
         "training": of_data(procedure.training),
-        "validation": None if procedure.validation is None else of_data(procedure.validation),
+        "validation": None if validation is None else of_data(validation),
     }
 
 
@@ -64,10 +53,6 @@ def of_data(data: Iterable[Any]) -> str:
 def _add(sha: Any, tensor: Tensor) -> None:
     sha.update(f"{tensor.dtype}{list(tensor.shape)}".encode())
     sha.update(tensor.detach().cpu().contiguous().flatten().view(torch.uint8).numpy())
-
-
-def _recipe(how: Any) -> Any:
-    return dataclasses.asdict(how) if dataclasses.is_dataclass(how) and not isinstance(how, type) else _name(how)
 
 
 def _name(function: Any) -> str | None:

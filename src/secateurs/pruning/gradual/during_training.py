@@ -1,0 +1,71 @@
+"""A run whose rounds are cuts in the first half of the training of its recovery, as NDP does."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable, Iterable, Sized
+from typing import Any
+
+from torch import nn
+from torch.optim import Optimizer
+
+from secateurs.data import Loss
+from secateurs.errors import UsageError
+from secateurs.pruning.config import PruningConfig
+from secateurs.pruning.gradual.gradual import gradual
+from secateurs.pruning.gradual.pruner import GradualPruner
+from secateurs.pruning.state import Round, State
+from secateurs.training import Recovery
+
+
+def prune_during_training(
+    dense: nn.Module,
+    data: Iterable[Any],
+    config: PruningConfig,
+    training: Iterable[Any],
+    loss: Loss | None,
+    train: Callable[..., None],
+) -> State:
+    """Train a copy of the dense model, and cut it in rounds at even intervals in the first half of the training.
+
+    Args:
+        dense: the model; it is not changed.
+        data: batches that every cut is scored on.
+        config: with `schedule.during_training` and a recipe as `recovery`.
+        training: the batches of the training; their number says how many steps there are.
+        loss: for criteria that need gradients.
+        train: trains a model in place; it takes the model, and `pruner`, which makes the pruner.
+
+    Raises:
+        UsageError: the training has fewer steps than the schedule rounds, or no length.
+    """
+    schedule, pruners = config.schedule, []
+    every = _steps(config, training) // (2 * schedule.rounds) or 1
+    options = config.replace(schedule=None, recovery=None)
+
+    def make_pruner(model: nn.Module, optimizer: Optimizer) -> GradualPruner:
+        stop = every * schedule.rounds
+        pruners.append(gradual(model, optimizer, data, options, stop=stop, every=every, ramp=schedule.ramp, loss=loss))
+        return pruners[0]
+
+    model = copy.deepcopy(dense)
+    train(model, pruner=make_pruner)
+    (pruner,) = pruners
+    return State(
+        model=model,
+        plan=pruner.plan,
+        attributes=pruner.attributes,
+        rounds=tuple(Round(cut.plan.pruned, cut.plan.widths, {}) for cut in pruner.history),
+        put_back=pruner.put_back,
+    )
+
+
+def _steps(config: PruningConfig, training: Iterable[Any]) -> int:
+    """The number of optimiser steps in the training of the recovery."""
+    assert isinstance(config.recovery, Recovery), "PruningConfig checks it"
+    if not isinstance(training, Sized):
+        raise UsageError("Schedule(during_training=True) needs training data with a length, such as a DataLoader")
+    steps = config.recovery.epochs * -(-len(training) // config.recovery.grad_accumulation)
+    if steps < config.schedule.rounds:
+        raise UsageError(f"{config.schedule.rounds} rounds do not fit into {steps} steps of training")
+    return steps
