@@ -6,8 +6,8 @@ import json
 import numpy as np
 import pytest
 import torch
-from support.layers import BY_NAME, BlockChain, block_chain, logits, tiny
 from click.testing import CliRunner
+from support.layers import BY_NAME, BlockChain, block_chain, logits, tiny
 
 import secateurs as sc
 from secateurs.cli import app

@@ -25,7 +25,10 @@ from secateurs.structure import cost
 @options.data
 @options.path_option("--out", "New directory for the model without these layers.")
 @click.option(
-    "--criterion", default=BLOCK_INFLUENCE, show_default=True, help=f"{BLOCK_INFLUENCE} or random; or reversed- and one of these."
+    "--criterion",
+    default=BLOCK_INFLUENCE,
+    show_default=True,
+    help=f"{BLOCK_INFLUENCE} or random; or reversed- and one of these.",
 )
 @click.option(
     "--budget", default="keep:0.75", show_default=True, help="How many layers are kept: keep:F, or effective."
