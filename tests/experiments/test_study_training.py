@@ -7,9 +7,9 @@ from statistics import mean
 import numpy as np
 import pytest
 import torch
-from torch import nn
 from click.testing import CliRunner
 from support.jobs import make_job
+from torch import nn
 from torch.nn import functional
 
 import secateurs as sc

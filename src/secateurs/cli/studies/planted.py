@@ -20,4 +20,9 @@ from secateurs.experiments.studies import run_planted
 @options.as_json
 def planted(criteria: tuple[str, ...] | None, seeds: int, out: Path | None, quiet: bool, as_json: bool) -> None:
     """Plant redundant units into small networks, and count those that each criterion finds (minutes)."""
-    show(lambda shown, command: run_planted(seeds, criteria or None, progress=shown).finding(command), out, quiet, as_json)
+    show(
+        lambda shown, command: run_planted(seeds, criteria or None, progress=shown).finding(command),
+        out,
+        quiet,
+        as_json,
+    )

@@ -10,8 +10,7 @@ from secateurs.cli import options
 from secateurs.cli.job import JobOptions, with_job
 from secateurs.cli.studies.show import DIGITS, criteria, out, seeds, show
 from secateurs.cli.types import INTEGERS
-from secateurs.experiments.studies import run_ablation
-from secateurs.experiments.studies import run_samples
+from secateurs.experiments.studies import run_ablation, run_samples
 
 
 @click.command()

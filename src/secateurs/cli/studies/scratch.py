@@ -10,9 +10,7 @@ from secateurs.cli import options
 from secateurs.cli.job import JobOptions, with_job
 from secateurs.cli.studies.show import DIGITS, criteria, out, seeds, show
 from secateurs.cli.types import WORDS
-from secateurs.experiments.studies import run_activations
-from secateurs.experiments.studies import run_dynamics
-from secateurs.experiments.studies import run_initialisation
+from secateurs.experiments.studies import run_activations, run_dynamics, run_initialisation
 
 RECOVERY_HELP = "After the cut; networks that are not cut train as long."
 

@@ -15,10 +15,7 @@ from secateurs.cli.resume import command_line, stoppable
 from secateurs.cli.studies.show import DIGITS, criteria, seeds, show
 from secateurs.cli.types import FLOATS, INTEGERS, WORDS
 from secateurs.experiments import on_this_machine
-from secateurs.experiments.studies import Finding
-from secateurs.experiments.studies import run_beta
-from secateurs.experiments.studies import run_hybrid
-from secateurs.experiments.studies import run_schedule
+from secateurs.experiments.studies import Finding, run_beta, run_hybrid, run_schedule
 from secateurs.utils import Progress
 
 workers = options.count("--workers", 2, "Runs at a time.")

@@ -61,7 +61,11 @@ def summarise(results: Sequence[SeedResult[ScoreChange]], job: Job, epochs: tupl
         sentence=_sentence(columns),
         headers=HEADERS,
         rows=rows,
-        data={"epochs": epochs, "budget": str(job.config.budget), "rounds": [dataclasses.asdict(result) for result in results]},
+        data={
+            "epochs": epochs,
+            "budget": str(job.config.budget),
+            "rounds": [dataclasses.asdict(result) for result in results],
+        },
         command=command,
         notes=[
             f"Mean and standard deviation over {len(results)} seeds. Two measures are averaged over the groups: the "
