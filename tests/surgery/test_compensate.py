@@ -346,7 +346,15 @@ def test_prune_observes_what_scoring_and_compensation_need_in_one_pass(net, batc
 @pytest.mark.parametrize(("between", "passes"), [(None, 3), (lambda model: None, 3 + 2)])  # batch norms
 def test_each_of_several_rounds_reads_the_data_once(net, batches, between, passes):
     data = CountedBatches(batches)
-    result = sc.prune(net, data, criterion="nexp", budget="keep:0.5", example_inputs=batches[0][0], schedule=sc.Schedule(3), between=between)
+    result = sc.prune(
+        net,
+        data,
+        criterion="nexp",
+        budget="keep:0.5",
+        example_inputs=batches[0][0],
+        schedule=sc.Schedule(3),
+        between=between,
+    )
     assert data.passes == passes
     assert result.compensation is not None
     assert result.compensation.errors

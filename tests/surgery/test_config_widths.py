@@ -112,15 +112,10 @@ def test_limits_without_a_supported_width_are_refused(llama):
 
 
 @pytest.mark.parametrize("schedule", [None, sc.Schedule(rounds=2)])
-<<<<<<< HEAD:tests/surgery/test_config_widths.py
 def test_pruned_models_can_be_saved_at_any_budget(tmp_path, schedule):
-    result = sc.prune(build(), [IDS], "random", "keep:0.7", kinds="head", compensate=False, schedule=schedule)
-=======
-def test_pruned_models_are_saved_for_from_pretrained_at_any_budget(tmp_path, schedule):
     result = sc.prune(
         build(), [IDS], criterion="random", budget="keep:0.7", kinds="head", compensate=False, schedule=schedule
     )
->>>>>>> 23e7d58 (PruningConfig: one configuration, parsed once and carried whole; the options of the command line are made from its fields):tests/surgery/test_widths_taken.py
     assert set(result.plan.widths.values()) == {6}  # not 8
     result.save_pretrained(tmp_path / "small")
 
