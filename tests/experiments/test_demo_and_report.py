@@ -18,6 +18,7 @@ def found(tmp_path_factory):
     return out, demo.run_demo(out, seeds=2, epochs=4, recovery_epochs=1)
 
 
+@pytest.mark.slow
 def test_all_criteria_have_the_same_budget(found):
     comparison = found[1].comparison
     assert [row.criterion for row in comparison.rows] == ["nexp", "l1", "random"]
@@ -28,6 +29,7 @@ def test_all_criteria_have_the_same_budget(found):
     assert comparison.quality > 0.9
 
 
+@pytest.mark.slow
 def test_saved_models_load_and_compute_the_same(found):
     out, result = found
     assert result.reload_difference == 0
@@ -36,6 +38,7 @@ def test_saved_models_load_and_compute_the_same(found):
     assert sc.cost(loaded, digits.test.tensors[0][:1]) == result.comparison.outcomes[1].cost
 
 
+@pytest.mark.slow
 def test_the_page_is_whole_and_loads_nothing(found):
     out, _ = found
     text = (out / "report.html").read_text()
@@ -45,6 +48,7 @@ def test_the_page_is_whole_and_loads_nothing(found):
     assert re.search(r"82\d k \(×0\.50\)", text)
 
 
+@pytest.mark.slow
 def test_the_figures_can_be_read_back(found):
     out, result = found
     assert render_page(Comparison.load(out / "report.json")) == render_page(result.comparison)

@@ -124,6 +124,7 @@ def test_the_sentence_counts_where_the_cliffs_are():
     assert "recovered, β = 1 marks the cliff for 0 of 2 criteria and seeds (taylor at β = 0.75 (2 of 2 seeds))" in text
 
 
+@pytest.mark.slow
 def test_beta_keeps_as_much_as_it_says(job, tmp_path, quick):
     found = run_beta(job, tmp_path / "new", here, ("l1",), (0.5, 1), seeds=2)
     for criterion in ("l1", "random"):
@@ -138,6 +139,7 @@ def test_beta_keeps_as_much_as_it_says(job, tmp_path, quick):
     assert set(found.data["cliffs"]["cut"]) == {"l1", "random"}
 
 
+@pytest.mark.slow
 def test_mixtures_stand_beside_their_parts_and_chance(job, tmp_path, quick):
     found = run_hybrid(job, tmp_path / "new", here, alphas=(1, 0), seeds=1)
     assert [row[0] for row in found.rows] == ["dense", MIXTURES[0], MIXTURES[1], AUTO, "l1", "nexp", "random"]
@@ -174,6 +176,7 @@ def test_rounds_are_counted_as_above_or_below_one_shot():
     assert "(ssi" not in schedules.sentence(scheduled(0.5, 0.5))
 
 
+@pytest.mark.slow
 def test_schedules_start_from_the_same_weights_and_are_resumed(job, tmp_path, quick):
     file = tmp_path / "model.py"
     file.write_text(file.read_text().replace("torch.manual_seed(0)", "pass"))  # each time it is built, it is another
@@ -206,6 +209,7 @@ def command(monkeypatch, *arguments):
     return left.value.code
 
 
+@pytest.mark.slow
 def test_the_command_writes_prints_and_goes_on(job, tmp_path, monkeypatch, capsys):
     place = f"--data {job.data} --test {job.test} --epochs 0 --seeds 1 --out {tmp_path / 'new'}".split()
     options = [job.model, *place, "--criteria", "l1", "--betas", "1"]

@@ -23,10 +23,10 @@ RECOVERY_EPOCHS = 5
 
 @dataclass(frozen=True)
 class Demo:
-    """What the demo found.
+    """The result of the demo.
 
     Attributes:
-        comparison: the figures.
+        comparison: accuracies and costs.
         reload_difference: largest difference between the outputs of a pruned model before saving and after loading.
     """
 
@@ -41,17 +41,14 @@ def run_demo(
     recovery_epochs: int = RECOVERY_EPOCHS,
     progress: Progress = silent,
 ) -> Demo:
-    """Train, prune by each criterion at equal budget, recover, save, load, and write the page.
+    """Train a network on digits, prune it by three criteria at equal budget, recover, save, load, and write a page.
 
     Args:
-        out: a directory for the saved models (one per criterion) and the report.
-        seeds: repetitions; each draws its own calibration images, random scores and order of training batches.
+        out: directory for the saved models (one per criterion) and the report.
+        seeds: repetitions; each draws other calibration images, random scores and orders of training batches.
         epochs: of the dense training.
         recovery_epochs: of fine-tuning each pruned network.
         progress: wraps the rounds.
-
-    Returns:
-        What was found.
 
     Raises:
         PersistError: `out` cannot be written to.
@@ -105,9 +102,9 @@ def run_demo(
         ],
         command=f"secateurs demo --seeds {seeds}",
         notes=[
-            f"Accuracy on {len(digits.test)} test images that nothing was chosen by, of the last epoch; mean and "
-            f"standard deviation over {seeds} seeds, all from the same dense network. MACs are per image; latency is "
-            f"of a batch of 64, the models taking turns. Recovery is {recovery_epochs} epochs for every criterion.",
+            f"Accuracy on {len(digits.test)} test images, after the last epoch; no choice was made on these images. "
+            f"Mean and standard deviation over {seeds} seeds, all from the same dense network. MACs are per image; "
+            f"latency is for a batch of 64, measured in turns. Recovery takes {recovery_epochs} epochs each.",
             _verdict(qualities),
         ],
     )
@@ -116,10 +113,10 @@ def run_demo(
 
 
 def _verdict(qualities: Mapping[tuple[str, int], Mapping[str, float]]) -> str:
-    """Which criteria beat chance, from the data."""
-    ends = {c: mean(its["recovered"] for (name, _), its in qualities.items() if name == c) for c in CRITERIA}
+    """Name the criteria whose accuracy is above that of random scores."""
+    ends = {c: mean(stages["recovered"] for (name, _), stages in qualities.items() if name == c) for c in CRITERIA}
     better = [name for name in CRITERIA if ends[name] > ends["random"]]
     worse = [name for name in CRITERIA if name not in ("random", *better)]
-    found = [f"{' and '.join(better)} ended above random" if better else "no criterion ended above random"]
-    found += [f"{' and '.join(worse)} did not"] if better and worse else []
-    return f"On this small network, after recovery, {'; '.join(found)}."
+    texts = [f"{' and '.join(better)} ended above random" if better else "no criterion ended above random"]
+    texts += [f"{' and '.join(worse)} did not"] if better and worse else []
+    return f"On this small network, after recovery, {'; '.join(texts)}."

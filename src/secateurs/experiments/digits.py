@@ -1,4 +1,4 @@
-"""A small network for handwritten digits, and its data: something to try things with."""
+"""A small network and a small data set of handwritten digits, for the demo and the studies."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ DIGITS = "digits"
 """How the command line names the network, and the images."""
 
 EPOCHS = 15
-CALIBRATION = 64  # samples that NEXP looks at, as in its paper
+CALIBRATION = 64  # samples for scoring, as in NEXP's paper
 
 
 class Block(nn.Module):
@@ -57,7 +57,7 @@ class DigitsNet(nn.Module):
 
 @dataclass(frozen=True)
 class Digits:
-    """Scikit-learn's digits, split once and for all: three quarters to train on, a quarter to test on."""
+    """Scikit-learn's digits in a fixed split: three quarters for training, a quarter for testing."""
 
     train: TensorDataset
     test: TensorDataset
@@ -78,7 +78,7 @@ class Digits:
         return DataLoader(self.train, 64, shuffle=True, generator=torch.Generator().manual_seed(seed))
 
     def sample(self, seed: int) -> list[tuple[Tensor, ...]]:
-        """A few training images, for scoring."""
+        """One batch of training images, for scoring."""
         chosen = torch.randperm(len(self.train), generator=torch.Generator().manual_seed(seed))[:CALIBRATION]
         return [self.train[chosen]]
 
@@ -88,7 +88,7 @@ class Digits:
 
 
 def train(digits: Digits, seed: int = 0, epochs: int = EPOCHS, progress: Progress = silent) -> nn.Module:
-    """The dense network, trained from scratch."""
+    """Train the dense network from scratch."""
     with rng(seed):
         model = DigitsNet()
     finetune(model, digits.batches(seed), Recovery(epochs, lr=0.05), seed=seed, progress=progress)

@@ -1,4 +1,4 @@
-"""Evidence for people: comparisons, their tables and their pages."""
+"""Reports: comparisons of pruned models, as tables, pages and files."""
 
 from secateurs.experiments.report.comparison import Comparison
 from secateurs.experiments.report.curves import BAR

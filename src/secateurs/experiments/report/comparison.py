@@ -1,4 +1,4 @@
-"""What a comparison of pruned models measured: the content of a page or a table, as data."""
+"""A comparison of pruned models: the content of a report, as data."""
 
 from __future__ import annotations
 
@@ -21,23 +21,23 @@ STAGES = ("cut", "recalibrated", "recovered")
 
 @dataclass(frozen=True)
 class Comparison:
-    """One dense model and what became of it: by one criterion, or by several, at one budget or several, over seeds.
+    """A dense model and its pruned versions, by one or more criteria, budgets and seeds.
 
     Attributes:
-        title: what was done.
+        title: heading of the report.
         model: class of the model.
         dense: cost of the dense model.
-        units: per group, its size.
-        frozen: what could not be pruned, and why.
+        units: size of each group of the dense model.
+        frozen: axes that cannot be pruned, with the reason.
         outcomes: the pruned models.
-        command: how to do it again.
-        quality: of the dense model, if measured.
+        command: the command that repeats the comparison.
+        quality: quality of the dense model, if measured.
         loss: mean loss of the dense model, if measured.
-        metric: what quality is.
-        notes: what a reader should know.
-        warnings: what the library warned of.
-        failed: what was tried and failed, and why.
-        provenance: what was measured with what.
+        metric: the metric of quality.
+        notes: explanations for readers.
+        warnings: warnings of the library.
+        failed: the runs that failed, with the error.
+        provenance: versions and hardware.
     """
 
     __pydantic_config__: ClassVar[ConfigDict] = STRICT
@@ -59,17 +59,17 @@ class Comparison:
 
     @property
     def costs(self) -> list[str]:
-        """Which of "MACs", "parameters" and "latency" can be compared with the dense model's."""
+        """The costs ("MACs", "parameters", "latency") that are known for the dense model and the pruned ones."""
         return list(dict.fromkeys(cost for row in self.rows for cost in row.costs(self.dense)))
 
     @property
     def criteria(self) -> list[str]:
-        """In the order in which they first appear."""
+        """Names in the order of their first appearance."""
         return list(dict.fromkeys(outcome.criterion for outcome in self.outcomes))
 
     @property
     def budgets(self) -> list[str]:
-        """In the order in which they first appear."""
+        """Names in the order of their first appearance."""
         return list(dict.fromkeys(outcome.budget for outcome in self.outcomes))
 
     @property
@@ -79,23 +79,23 @@ class Comparison:
 
     @property
     def ends(self) -> list[str]:
-        """The first and the last stage; one where there are no more."""
+        """The first and the last stage, or the only one."""
         return list(dict.fromkeys(self.stages[:1] + self.stages[-1:]))
 
     @property
     def rows(self) -> list[Row]:
-        """The outcomes by budget and criterion, those of several seeds together."""
-        found: dict[tuple[str, str], list[Outcome]] = {(b, c): [] for b in self.budgets for c in self.criteria}
+        """The outcomes by budget and criterion; each row holds all seeds."""
+        cells: dict[tuple[str, str], list[Outcome]] = {(b, c): [] for b in self.budgets for c in self.criteria}
         for outcome in self.outcomes:
-            found[outcome.budget, outcome.criterion].append(outcome)
-        return [Row(criterion, budget, its) for (budget, criterion), its in found.items() if its]
+            cells[outcome.budget, outcome.criterion].append(outcome)
+        return [Row(criterion, budget, outcomes) for (budget, criterion), outcomes in cells.items() if outcomes]
 
     def at(self, budget: str) -> list[Row]:
         """The rows of one budget."""
         return [row for row in self.rows if row.budget == budget]
 
     def label(self, row: Row) -> str:
-        """What a row is called beside the others."""
+        """The name of a row; with the budget if there are several budgets."""
         return f"{row.criterion}, {row.budget}" if len(self.budgets) > 1 else row.criterion
 
     def as_dict(self) -> dict[str, Any]:
@@ -107,7 +107,7 @@ class Comparison:
         """Read a `report.json`.
 
         Raises:
-            PersistError: the file cannot be read, or is not one.
+            PersistError: the file cannot be read, or is not a report.
         """
         try:
             return TypeAdapter(cls).validate_json(Path(path).read_bytes())
@@ -117,7 +117,7 @@ class Comparison:
             raise PersistError(f"{path} is not a report: {error}") from error
 
     def table(self) -> Table:
-        """The results for people to read: one line per criterion and budget, mean and deviation over the seeds."""
+        """The results: one line per criterion and budget, mean and standard deviation over the seeds."""
         costs = [f"{cost} of {_amount(cost, self._mean(cost, self.rows)[0])}" for cost in self.costs]
         headers = ["criterion", "budget", *costs, *(["dense"] if self.stages else []), *self.stages]
         rows = []

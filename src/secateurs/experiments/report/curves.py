@@ -1,29 +1,29 @@
-"""Pictures of quality: by stage, against cost, and what the cut took against what recovery gave back."""
+"""Pictures of quality: by stage, against cost, and after recovery against after the cut."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from statistics import mean, stdev
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from matplotlib import rc_context
-from matplotlib.axes import Axes
-from matplotlib.figure import Figure
 
 from secateurs.experiments.report.comparison import Comparison
-from secateurs.utils import INK, STYLE, WIDTH, colour, legend, marker, panels, short, svg
+from secateurs.experiments.report.figure import page_figure
+from secateurs.utils import INK, colour, legend, marker, panels, short, svg
+
+if TYPE_CHECKING:  # matplotlib is slow to import
+    from matplotlib.axes import Axes
 
 Point = tuple[tuple[float, float], tuple[float, float]]  # mean and deviation of each coordinate
 BAR: dict[str, Any] = {"elinewidth": 0.8, "capsize": 2, "ms": 5}
 
 
 def by_stage(comparison: Comparison) -> str:
-    """Quality by stage: mean over seeds, with the standard deviation."""
+    """Quality by stage: mean and standard deviation over the seeds."""
     stages, rows, scale = comparison.stages, comparison.rows, comparison.metric.scale
     width = 0.8 / len(rows)
-    with rc_context(STYLE):
-        figure = Figure(figsize=(WIDTH, 2.8), layout="constrained")
+    with page_figure(2.8) as figure:
         axes = figure.add_subplot()
         for number, row in enumerate(rows):
             values = [_centre(row.quality(stage), scale) for stage in stages]
@@ -42,16 +42,15 @@ def by_stage(comparison: Comparison) -> str:
 
 
 def against_cost(comparison: Comparison) -> str:
-    """Quality against what is left of MACs, parameters and latency: right after the cut above, at the end below."""
+    """Quality against the share of MACs, parameters and latency left: right after the cut on top, at the end below."""
     stages, costs, metric = comparison.ends, comparison.costs, comparison.metric
-    with rc_context(STYLE):
-        figure = Figure(figsize=(WIDTH, 0.5 + 2.5 * len(stages)), layout="constrained")
+    with page_figure(0.5 + 2.5 * len(stages)) as figure:
         grid = figure.subplots(len(stages), len(costs), sharex="col", sharey="row", squeeze=False)
         for (row, column), axes in np.ndenumerate(grid):
             stage, cost = stages[row], costs[column]
             for number, criterion in enumerate(comparison.criteria):
-                its = [row for row in comparison.rows if row.criterion == criterion]
-                pairs = [(row.ratios(cost, comparison.dense), row.quality(stage)) for row in its]
+                rows = [row for row in comparison.rows if row.criterion == criterion]
+                pairs = [(row.ratios(cost, comparison.dense), row.quality(stage)) for row in rows]
                 points = sorted((_centre(x, 100), _centre(y, metric.scale)) for x, y in pairs if x and y)
                 _points(axes, points, number, criterion, line="-")
             _dense_line(axes, comparison)
@@ -64,24 +63,24 @@ def against_cost(comparison: Comparison) -> str:
 
 
 def damage(comparison: Comparison) -> str:
-    """Quality at the end against quality right after the cut, a panel per budget."""
+    """Quality at the end against quality right after the cut; one panel per budget."""
     first, last = comparison.ends
     scale, columns = comparison.metric.scale, min(len(comparison.budgets), 3)
     lines = -(-len(comparison.budgets) // columns)
-    with rc_context(STYLE):
-        figure = Figure(figsize=(WIDTH, 0.4 + 3 * lines), layout="constrained")
-        found = panels(figure, len(comparison.budgets), columns, sharey=True)
-        for budget, axes in zip(comparison.budgets, found, strict=True):
+    with page_figure(0.4 + 3 * lines) as figure:
+        grid = panels(figure, len(comparison.budgets), columns, sharey=True)
+        for budget, axes in zip(comparison.budgets, grid, strict=True):
             for number, criterion in enumerate(comparison.criteria):
-                its = [(r.quality(first), r.quality(last)) for r in comparison.at(budget) if r.criterion == criterion]
-                points = [(_centre(x, scale), _centre(y, scale)) for x, y in its if x and y]
+                rows = [row for row in comparison.at(budget) if row.criterion == criterion]
+                pairs = [(row.quality(first), row.quality(last)) for row in rows]
+                points = [(_centre(x, scale), _centre(y, scale)) for x, y in pairs if x and y]
                 _points(axes, points, number, criterion)
             _dense_line(axes, comparison)
             axes.set_title(budget, fontsize=10)
             axes.set_xlabel(f"{first}: {_label(comparison)}")
-        for axes in found[::columns]:
+        for axes in grid[::columns]:
             axes.set_ylabel(f"{last}: {_label(comparison)}")
-        legend(figure, *found[0].get_legend_handles_labels())
+        legend(figure, *grid[0].get_legend_handles_labels())
         return svg(figure, f"{comparison.metric.name} {last} against {first}")
 
 

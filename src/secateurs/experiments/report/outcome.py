@@ -1,4 +1,4 @@
-"""What became of a model: one outcome per pruned model, and rows of those that differ only in their seed."""
+"""Outcomes: one per pruned model, and rows of outcomes that differ only in the seed."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ STRICT = ConfigDict(extra="forbid", strict=True)
 
 @dataclass(frozen=True)
 class Metric:
-    """What the quality of a model is measured in.
+    """The metric of the quality of a model.
 
     Attributes:
         name: for headings.
-        percent: values are shares and shown as per cent.
-        higher_is_better: or lower, such as a loss.
+        percent: whether values are shares, shown in per cent.
+        higher_is_better: whether higher values are better; not so for a loss.
     """
 
     __pydantic_config__: ClassVar[ConfigDict] = STRICT
@@ -39,7 +39,7 @@ class Metric:
 
     @property
     def scale(self) -> float:
-        """What a value is multiplied with to be shown."""
+        """The factor by which values are multiplied for display."""
         return 100.0 if self.percent else 1.0
 
     def text(self, values: Sequence[float]) -> str:
@@ -47,11 +47,11 @@ class Metric:
         return spread(values, 1, self.scale, " %") if self.percent else spread(values, 3)
 
     def cell(self, values: Sequence[float]) -> str:
-        """The same for a table."""
+        """The same as a table cell, which is sorted by the mean."""
         return Number(self.text(values), mean(values)) if values else ""
 
     def lost(self, before: float, after: float) -> float:
-        """How much worse it became."""
+        """The loss of quality between two values; positive if the second is worse."""
         return before - after if self.higher_is_better else after - before
 
 
@@ -77,18 +77,18 @@ class Outcome:
     """One pruned model: one criterion at one budget with one seed.
 
     Attributes:
-        criterion: what scored the units.
-        budget: what was asked for.
-        seed: of everything random.
+        criterion: name of the criterion.
+        budget: the requested budget.
+        seed: of all random choices.
         cost: of the pruned model.
-        latency: seconds of one forward pass of the dense model and of the pruned one, which took turns; if measured.
+        latency: seconds per forward pass of the dense and the pruned model, measured in turns; None if not measured.
         quality: per stage ("cut", "recalibrated", "recovered"), if measured.
-        keep: per group, the units that stayed; groups that are not named are whole.
+        keep: per group, the units kept; groups not named keep all units.
         scores: per group, the units' scores.
         loss: mean loss right after the cut (and compensation), if measured.
-        effective: what an effective number of units rests on, per group or for all.
+        effective: the effective number of units, per group or for all groups.
         compensation: per weight, the error of its output before and after compensation.
-        rounds: how an iterative run went.
+        rounds: the model after each round of an iterative run.
     """
 
     __pydantic_config__: ClassVar[ConfigDict] = STRICT
@@ -120,16 +120,16 @@ class Row:
         return [outcome.quality[stage] for outcome in self.outcomes if stage in outcome.quality]
 
     def costs(self, dense: Cost) -> dict[str, list[tuple[float, float]]]:
-        """MACs, parameters and latency of the dense model and each pruned one, where there are both."""
+        """Pairs of MACs, parameters and latency of the dense model and of each pruned model, if both were measured."""
         pairs: dict[str, list[tuple[float, float]]] = {
-            "MACs": [(dense.macs, its.cost.macs) for its in self.outcomes],
-            "parameters": [(dense.params, its.cost.params) for its in self.outcomes],
-            "latency": [its.latency for its in self.outcomes if its.latency],
+            "MACs": [(dense.macs, outcome.cost.macs) for outcome in self.outcomes],
+            "parameters": [(dense.params, outcome.cost.params) for outcome in self.outcomes],
+            "latency": [outcome.latency for outcome in self.outcomes if outcome.latency],
         }
-        return {name: its for name, its in pairs.items() if its and its[0][0]}
+        return {name: values for name, values in pairs.items() if values and values[0][0]}
 
     def ratios(self, cost: str, dense: Cost) -> list[float]:
-        """What is left of the dense model's "MACs", "parameters" or "latency", one value per seed."""
+        """The share of the dense model's "MACs", "parameters" or "latency" that is left, one value per seed."""
         return [after / before for before, after in self.costs(dense).get(cost, [])]
 
     def widths(self, units: Mapping[str, int]) -> dict[str, float]:
@@ -139,6 +139,6 @@ class Row:
             units: the size of every group of the dense model.
         """
         return {
-            group: mean(len(its.keep[group]) if group in its.keep else size for its in self.outcomes)
+            group: mean(len(outcome.keep[group]) if group in outcome.keep else size for outcome in self.outcomes)
             for group, size in units.items()
         }

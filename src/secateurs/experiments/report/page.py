@@ -13,7 +13,7 @@ from secateurs.utils import atomic_write_text, escape, markdown
 
 
 def render_page(comparison: Comparison) -> str:
-    """The page as text: nothing loaded from elsewhere, for light and dark screens and for paper; tables sort."""
+    """Render the page as HTML: it loads nothing, suits light and dark screens and paper, and has sortable tables."""
     from jinja2 import Environment, PackageLoader, StrictUndefined
 
     from secateurs.experiments.report.sections import sections
@@ -24,32 +24,32 @@ def render_page(comparison: Comparison) -> str:
         undefined=StrictUndefined,
         trim_blocks=True,
     )
-    parts = [(its, its.picture(comparison) if its.picture else "") for its in sections(comparison)]
+    parts = [(section, section.picture(comparison) if section.picture else "") for section in sections(comparison)]
     page = environment.get_template("page.html.j2")
     return page.render(c=comparison, headlines=headlines(comparison), sections=parts)
 
 
 def render_markdown(comparison: Comparison) -> str:
-    """The page without its pictures."""
+    """Render the page without pictures, as Markdown."""
     from secateurs.experiments.report.sections import sections
 
     budgets = ", ".join(comparison.budgets)
     lines = [f"# {escape(comparison.title)}", f"{escape(comparison.model)}; budget {escape(budgets)}."]
-    figures = ["; ".join([f"{its.title}: {its.figure}", *its.lines]) for its in headlines(comparison)]
+    figures = ["; ".join([f"{head.title}: {head.figure}", *head.lines]) for head in headlines(comparison)]
     lines += ["\n".join(f"- {escape(text)}" for text in figures)]
     for section in sections(comparison):
         if section.picture and not section.table:
             continue
         lines += [f"## {escape(section.title)}", *map(escape, section.notes)]
         lines += [markdown(*section.table).rstrip()] if section.table else []
-    lines += ["## Do it again", f"````\n{comparison.command}\n````"]
+    lines += ["## Command", f"````\n{comparison.command}\n````"]
     return "\n\n".join(line for line in lines if line) + "\n"
 
 
 def write_report(comparison: Comparison, directory: str | Path) -> None:
-    """Write report.html, report.md, report.json, table.csv and table.json, in the place of what is there.
+    """Write report.html, report.md, report.json, table.csv and table.json, replacing files of these names.
 
-    `table.csv` has one record per criterion, budget, seed and stage; `table.json` has these and their means.
+    `table.csv` has one record per criterion, budget, seed and stage; `table.json` has these records and their means.
 
     Raises:
         PersistError: the directory cannot be written to.

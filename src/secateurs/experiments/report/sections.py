@@ -1,4 +1,4 @@
-"""The parts of a report: what every form of it, page or text, shows in the same order."""
+"""The sections of a report, in the order in which the page and the text show them."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ from secateurs.utils import Number, Table
 
 @dataclass(frozen=True)
 class Section:
-    """A heading with what belongs to it.
+    """A heading and the content below it.
 
     Attributes:
         title: the heading.
         notes: paragraphs.
         table: headers and rows; the first column holds names.
-        picture: draws it, as SVG text.
+        picture: draws a picture, as SVG text.
     """
 
     title: str
@@ -28,7 +28,7 @@ class Section:
 
 
 def sections(comparison: Comparison) -> list[Section]:
-    """All that there is something to say about."""
+    """All sections that have content."""
     parts = (_results, _against_cost, _damage, _failed, _warnings, _rounds, _effective, _compensation)
     parts += (_widths, _scores, _agreement, _frozen, _provenance)
     return [section for part in parts for section in part(comparison)]
@@ -52,20 +52,21 @@ def _damage(c: Comparison) -> Iterator[Section]:
     (first, last), metric = c.ends, c.metric
     rows = []
     for row in c.rows:
-        pairs = [(its.quality[first], its.quality[last]) for its in row.outcomes if {first, last} <= set(its.quality)]
+        qualities = [outcome.quality for outcome in row.outcomes if {first, last} <= set(outcome.quality)]
+        pairs = [(quality[first], quality[last]) for quality in qualities]
         lost = [] if c.quality is None else [metric.lost(c.quality, before) for before, _ in pairs]
         missing = [] if c.quality is None else [metric.lost(c.quality, after) for _, after in pairs]
         regained = [metric.lost(after, before) for before, after in pairs]
         rows.append([row.criterion, row.budget, *map(metric.cell, (lost, regained, missing))])
-    note = f"What the cut took of the dense model's {metric.name}, what recovery gave back, and what is still missing"
-    note += ", in percentage points." if metric.percent else "."
+    note = f"Lost: {metric.name} of the dense model minus {metric.name} after the cut. Regained: by recovery. Missing: "
+    note += "the rest." + (" All in percentage points." if metric.percent else "")
     table = (["criterion", "budget", "lost", "regained", "missing"], rows)
     yield Section("Damage and recovery", [note], table, curves.damage if len(c.rows) > 1 else None)
 
 
 def _failed(c: Comparison) -> Iterator[Section]:
     if c.failed:
-        yield Section("What failed", table=(["what", "error"], _lines(c.failed)))
+        yield Section("Failed runs", table=(["run", "error"], _lines(c.failed)))
 
 
 def _warnings(c: Comparison) -> Iterator[Section]:
@@ -76,9 +77,9 @@ def _warnings(c: Comparison) -> Iterator[Section]:
 def _rounds(c: Comparison) -> Iterator[Section]:
     rows = []
     for row in c.rows:
-        for number, its in enumerate(row.outcomes[0].rounds, 1):
-            costs = [Number(count(n), n) for n in (its.cost.macs, its.cost.params)]
-            quality = [c.metric.cell([its.quality[stage]] if stage in its.quality else []) for stage in c.stages]
+        for number, after in enumerate(row.outcomes[0].rounds, 1):
+            costs = [Number(count(n), n) for n in (after.cost.macs, after.cost.params)]
+            quality = [c.metric.cell([after.quality[stage]] if stage in after.quality else []) for stage in c.stages]
             rows.append([c.label(row), _number(number), *costs, *quality])
     if rows:
         headers = ["criterion", "round", "MACs", "parameters", *c.stages]
@@ -88,19 +89,20 @@ def _rounds(c: Comparison) -> Iterator[Section]:
 def _effective(c: Comparison) -> Iterator[Section]:
     rows = []
     for row in c.rows:
-        for name, its in row.outcomes[0].effective.items():
-            cells = [_number(its.components), _number(its.n_eff, ".1f"), _number(its.beta), _number(its.cv, ".2f")]
-            shares = [_percent(its.mass), "" if its.bound is None else _percent(its.bound)]
-            rows.append([c.label(row), name, *cells, _number(its.kept), *shares])
+        for name, group in row.outcomes[0].effective.items():
+            cells = [_number(group.components), _number(group.n_eff, ".1f"), _number(group.beta)]
+            cells += [_number(group.cv, ".2f"), _number(group.kept)]
+            shares = [_percent(group.mass), "" if group.bound is None else _percent(group.bound)]
+            rows.append([c.label(row), name, *cells, *shares])
     if rows:
         notes = [
-            "N_eff = 1 / Σ ω², with ω the scores divided by their sum; N / N_eff = 1 + CV². The kept mass is a share "
-            "of the scores, not of the loss."
+            "N_eff = 1 / Σ ω², where ω are the scores divided by their sum; N / N_eff = 1 + CV². The kept mass is the "
+            "share of the sum of the scores, not of the loss."
         ]
         for row in c.rows:
             loss = row.outcomes[0].loss
             if loss is not None and c.loss is not None:
-                notes.append(f"Measured, {c.label(row)}: the mean loss went from {c.loss:.4f} to {loss:.4f}.")
+                notes.append(f"{c.label(row)}: the measured mean loss changed from {c.loss:.4f} to {loss:.4f}.")
         headers = ["criterion", "group", "units", "N_eff", "β", "CV", "kept", "kept mass", "at least (Prop. 1)"]
         yield Section("Effective units", notes + _of_first_seed(c), (headers, rows))
 
@@ -113,19 +115,19 @@ def _compensation(c: Comparison) -> Iterator[Section]:
     ]
     if rows:
         note = (
-            "Error of what each weight puts out for want of the removed units (root mean square, relative to all that "
-            "it puts out), before and after compensation."
+            "Error of the output of each weight without the removed units (root mean square, relative to the output), "
+            "before and after compensation."
         )
         headers = ["criterion", "weight", "error", "after compensation"]
-        yield Section("What the remaining units took over", [note, *_of_first_seed(c)], (headers, rows))
+        yield Section("Compensation by the remaining units", [note, *_of_first_seed(c)], (headers, rows))
 
 
 def _widths(c: Comparison) -> Iterator[Section]:
     if c.rows and c.units:
         widths = [c.units, *(row.widths(c.units) for row in c.rows)]
-        rows = [[group, *(_number(round(its[group], 1)) for its in widths)] for group in c.units]
-        how = "The outline is the dense model" if len(c.rows) <= units.BARS else "In colour: per cent of the units kept"
-        note = f"A group carries the name of the first layer that makes its units. {how}."
+        rows = [[group, *(_number(round(width[group], 1)) for width in widths)] for group in c.units]
+        key = "The outline is the dense model" if len(c.rows) <= units.BARS else "Colours: percentage of units kept"
+        note = f"A group is named after the first layer that produces its units. {key}."
         headers = ["group", "dense", *map(c.label, c.rows)]
         yield Section("Widths, layer by layer", [note], (headers, rows), units.widths)
 
@@ -133,9 +135,8 @@ def _widths(c: Comparison) -> Iterator[Section]:
 def _scores(c: Comparison) -> Iterator[Section]:
     if units.scored(c):
         note = (
-            "Every unit of every group; each criterion has a scale of its own. The outermost bars hold all that lies "
-            "beyond the 1st and the 99th percentile. Where each group has a threshold of its own, kept and removed "
-            "overlap."
+            "All units of all groups; each criterion has its own scale. The outermost bars contain all scores beyond "
+            "the 1st and the 99th percentile. Kept and removed scores overlap where each group has its own threshold."
         )
         yield Section("Scores and the threshold", [note, *_of_first_seed(c)], picture=units.scores)
 
@@ -143,20 +144,20 @@ def _scores(c: Comparison) -> Iterator[Section]:
 def _agreement(c: Comparison) -> Iterator[Section]:
     if len(c.criteria) > 1:
         note = (
-            "Of the units that either of two criteria removes, the share that both remove; in brackets what it would "
-            "be had both drawn at random, as many units from each group. Two criteria are compared under the same "
-            "seeds, a criterion with itself under different ones. In colour: from chance to all of them."
+            "Of the units that either of two criteria removes, the share that both remove. In brackets: the expected "
+            "share for random draws of equally many units from each group. Two criteria are compared with equal seeds, "
+            "a criterion with itself between different seeds. Colours: from chance to complete agreement."
         )
-        yield Section("Which units the criteria agree on", [note], picture=units.agreements)
+        yield Section("Agreement of criteria", [note], picture=units.agreements)
 
 
 def _frozen(c: Comparison) -> Iterator[Section]:
     if c.frozen:
-        yield Section("Left alone, and why", table=(["axis", "reason"], _lines(c.frozen)))
+        yield Section("Axes that cannot be pruned", table=(["axis", "reason"], _lines(c.frozen)))
 
 
 def _provenance(c: Comparison) -> Iterator[Section]:
-    yield Section("Measured with", table=(["what", "which"], _lines(c.provenance)))
+    yield Section("Environment", table=(["component", "value"], _lines(c.provenance)))
 
 
 def _of_first_seed(c: Comparison) -> list[str]:

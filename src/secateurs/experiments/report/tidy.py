@@ -1,4 +1,4 @@
-"""The figures as tidy tables: one record per measurement, and one per criterion and budget for mean and spread."""
+"""Tidy tables: one record per measurement, and one per criterion, budget and stage for mean and spread."""
 
 from __future__ import annotations
 
@@ -15,30 +15,30 @@ Record = Mapping[str, Any]
 
 
 def records(comparison: Comparison) -> list[Record]:
-    """One record per criterion, budget, seed and stage, the dense model first; None for what was not measured."""
+    """One record per criterion, budget, seed and stage, the dense model first; None if not measured."""
     metric, dense = comparison.metric.name, comparison.dense
     times = [outcome.latency[0] for outcome in comparison.outcomes if outcome.latency]
     latency = (mean(times), mean(times)) if times else None
     names = {"criterion": "dense", "budget": None, "seed": None, "stage": "dense", metric: comparison.quality}
-    found: list[Record] = [names | _costs(dense, latency, dense)]
+    table: list[Record] = [names | _costs(dense, latency, dense)]
     for outcome in comparison.outcomes:
         names = {"criterion": outcome.criterion, "budget": outcome.budget, "seed": outcome.seed}
         costs = _costs(outcome.cost, outcome.latency, dense)
-        found += [{**names, "stage": s, metric: outcome.quality.get(s), **costs} for s in comparison.stages or ["cut"]]
-    return found
+        table += [{**names, "stage": s, metric: outcome.quality.get(s), **costs} for s in comparison.stages or ["cut"]]
+    return table
 
 
 def summary(comparison: Comparison) -> list[Record]:
     """One record per criterion, budget and stage: mean, standard deviation and number of values, and mean costs."""
-    found: list[Record] = []
+    table: list[Record] = []
     for row in comparison.rows:
         costs = [_costs(outcome.cost, outcome.latency, comparison.dense) for outcome in row.outcomes]
-        means = {name: _mean([its[name] for its in costs if its[name] is not None]) for name in costs[0]}
+        means = {name: _mean([cost[name] for cost in costs if cost[name] is not None]) for name in costs[0]}
         for stage in comparison.stages or ["cut"]:
             values = row.quality(stage)
             spread = {"n": len(values), "mean": _mean(values), "std": stdev(values) if len(values) > 1 else None}
-            found.append({"criterion": row.criterion, "budget": row.budget, "stage": stage, **spread, **means})
-    return found
+            table.append({"criterion": row.criterion, "budget": row.budget, "stage": stage, **spread, **means})
+    return table
 
 
 def to_csv(table: Sequence[Record]) -> str:

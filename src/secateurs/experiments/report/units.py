@@ -1,19 +1,16 @@
-"""Pictures of units: how many each layer keeps, how they score, and on which of them the criteria agree."""
+"""Pictures of units: widths of the layers, distributions of scores, and agreement of criteria."""
 
 from __future__ import annotations
 
 from typing import Any
 
 import numpy as np
-from matplotlib import rc_context
-from matplotlib.figure import Figure
-from matplotlib.lines import Line2D
-from matplotlib.patches import Patch
 
 from secateurs.experiments.report.agreement import agreement
 from secateurs.experiments.report.comparison import Comparison
+from secateurs.experiments.report.figure import page_figure
 from secateurs.experiments.report.outcome import Outcome
-from secateurs.utils import INK, STYLE, WIDTH, colour, heat, legend, panels, short, svg
+from secateurs.utils import INK, colour, heat, legend, panels, short, svg
 
 REMOVED = "#b9bec6"
 BARS = 4  # rows up to which widths are shown as bars; above, as a heat map
@@ -21,15 +18,14 @@ LABEL = "Units per group before and after pruning"
 
 
 def widths(comparison: Comparison) -> str:
-    """Units per group: bars for a few rows, else the share that is kept as a heat map with a panel per budget."""
+    """Units per group: bars for a few rows, else a heat map of the kept shares with one panel per budget."""
     return _width_bars(comparison) if len(comparison.rows) <= BARS else _width_heat(comparison)
 
 
 def _width_bars(comparison: Comparison) -> str:
     groups, rows = list(comparison.units), comparison.rows
     height = 0.8 / len(rows)
-    with rc_context(STYLE):
-        figure = Figure(figsize=(WIDTH, max(2.5, 0.32 * len(groups) * max(1, len(rows) * 0.45))), layout="constrained")
+    with page_figure(max(2.5, 0.32 * len(groups) * max(1, len(rows) * 0.45))) as figure:
         axes = figure.add_subplot()
         positions = np.arange(len(groups))
         axes.barh(positions, list(comparison.units.values()), 0.86, color="none", edgecolor=INK, lw=0.8, label="dense")
@@ -50,11 +46,10 @@ def _width_heat(comparison: Comparison) -> str:
     units, budgets = comparison.units, comparison.budgets
     columns = min(len(budgets), max(1, 20 // len(comparison.criteria)))
     lines = -(-len(budgets) // columns)
-    with rc_context(STYLE):
-        figure = Figure(figsize=(WIDTH, (1.6 + 0.22 * len(units)) * lines), layout="constrained")
+    with page_figure((1.6 + 0.22 * len(units)) * lines) as figure:
         for budget, axes in zip(budgets, panels(figure, len(budgets), columns, sharey=True), strict=True):
             rows = comparison.at(budget)
-            kept = np.array([[its / units[name] for name, its in row.widths(units).items()] for row in rows]).T
+            kept = np.array([[width / units[name] for name, width in row.widths(units).items()] for row in rows]).T
             texts = [[f"{100 * share:.0f}" for share in line] for line in kept]
             heat(axes, kept, [row.criterion for row in rows], texts)
             axes.tick_params(axis="x", labelrotation=90)
@@ -64,12 +59,14 @@ def _width_heat(comparison: Comparison) -> str:
 
 
 def scores(comparison: Comparison) -> str:
-    """For each criterion, the scores of all units, kept and removed, and the highest that was removed."""
+    """For each criterion, a histogram of the scores of kept and removed units, and the highest removed score."""
+    from matplotlib.lines import Line2D
+    from matplotlib.patches import Patch
+
     shown = scored(comparison)
     columns = min(len(shown), 3)
     lines = -(-len(shown) // columns)
-    with rc_context(STYLE):
-        figure = Figure(figsize=(WIDTH, 0.4 + 2.2 * lines), layout="constrained")
+    with page_figure(0.4 + 2.2 * lines) as figure:
         for outcome, axes in zip(shown, panels(figure, len(shown), columns), strict=True):
             _histogram(axes, outcome, colour(comparison.criteria.index(outcome.criterion)))
             axes.set_title(f"{short(outcome.criterion)}, {outcome.budget}", fontsize=10)
@@ -82,14 +79,14 @@ def scores(comparison: Comparison) -> str:
 
 def scored(comparison: Comparison) -> list[Outcome]:
     """The first outcome of each criterion that has scores."""
-    found: dict[str, Outcome] = {}
+    first: dict[str, Outcome] = {}
     for outcome in comparison.outcomes:
         if outcome.scores:
-            found.setdefault(outcome.criterion, outcome)
-    return list(found.values())
+            first.setdefault(outcome.criterion, outcome)
+    return list(first.values())
 
 
-def _histogram(axes: Any, outcome: Outcome, its_colour: str) -> None:
+def _histogram(axes: Any, outcome: Outcome, kept_colour: str) -> None:
     kept, removed = [], []
     for group, values in outcome.scores.items():
         stays = set(outcome.keep.get(group, range(len(values))))
@@ -97,24 +94,25 @@ def _histogram(axes: Any, outcome: Outcome, its_colour: str) -> None:
             (kept if unit in stays else removed).append(value)
     low, high = np.percentile(kept + removed, [1, 99])
     bins = list(np.linspace(low, high + 1e-12 * max(1, abs(high)), 31))
-    axes.hist([np.clip(its, low, high) for its in (removed, kept)], bins, stacked=True, color=[REMOVED, its_colour])
+    axes.hist(
+        [np.clip(values, low, high) for values in (removed, kept)], bins, stacked=True, color=[REMOVED, kept_colour]
+    )
     if removed:
         axes.axvline(np.clip(max(removed), low, high), color=INK, lw=1, ls="--")
 
 
 def agreements(comparison: Comparison) -> str:
-    """How much the removed units of two criteria overlap, and by chance would; a panel per budget."""
+    """Overlap of the units that two criteria remove, and the overlap by chance; one panel per budget."""
     budgets, count = comparison.budgets, len(comparison.criteria)
     columns = min(len(budgets), max(1, 18 // count))
     lines = -(-len(budgets) // columns)
-    with rc_context(STYLE):
-        cell = min(0.6, 7.5 / (columns * count))
-        figure = Figure(figsize=(WIDTH, lines * (1.6 + cell * count)), layout="constrained")
+    cell = min(0.6, 7.5 / (columns * count))
+    with page_figure(lines * (1.6 + cell * count)) as figure:
         for number, (budget, axes) in enumerate(zip(budgets, panels(figure, len(budgets), columns), strict=True)):
             names = [row.criterion for row in comparison.at(budget)]
-            found, chance = agreement(comparison.at(budget), comparison.units)
-            texts = [[f"{a:.2f}\n({b:.2f})" for a, b in pairs] for pairs in np.stack([found, chance], 2)]
-            above = np.clip((found - chance) / (1 - chance + 1e-12), 0, 1)
+            overlaps, chance = agreement(comparison.at(budget), comparison.units)
+            texts = [[f"{a:.2f}\n({b:.2f})" for a, b in pairs] for pairs in np.stack([overlaps, chance], 2)]
+            above = np.clip((overlaps - chance) / (1 - chance + 1e-12), 0, 1)
             heat(axes, above, names, texts)
             axes.tick_params(axis="x", labelrotation=90)
             first = number % columns == 0 or names != comparison.criteria

@@ -1,4 +1,4 @@
-"""Planted redundancy: how well criteria find redundant units that are known to be there."""
+"""The planted study: how well criteria find redundant units that were planted into a network."""
 
 from __future__ import annotations
 
@@ -23,8 +23,8 @@ from secateurs.utils import Progress, silent
 
 LAYER, OTHERS = "conv2", ("conv1", "conv3")
 SAMPLES, BATCH = 1024, 128
-TYPICAL = 512  # images that planting looks at
-FEW = 16  # samples on which it is tried whether a criterion can score the layer at all
+PLANTING_IMAGES = 512  # for the statistics of planting
+TRIAL_SAMPLES = 16  # to find out which criteria can score the layer
 
 Data = list[tuple[Tensor, ...]]
 
@@ -32,16 +32,16 @@ Data = list[tuple[Tensor, ...]]
 def run_planted(
     seeds: int = 5, criteria: Sequence[Named] | None = None, epochs: int = EPOCHS, progress: Progress = silent
 ) -> PlantedStudy:
-    """Train a small network, plant redundant units (see `plant`), and see which criteria score them low.
+    """Train a small network, plant redundant units (see `plant`), and measure which criteria score them low.
 
     Args:
-        seeds: repetitions; each trains and plants anew, and draws its own samples.
+        seeds: repetitions; each trains and plants anew, and draws other samples.
         criteria: as for `score_many`; by default all that can score the layer.
         epochs: of the training.
         progress: wraps the repetitions.
 
     Returns:
-        What was found; see `areas` for what is measured.
+        The areas under the curve; see `areas`.
 
     Raises:
         UsageError: the number of seeds is out of range.
@@ -57,50 +57,50 @@ def run_planted(
 def _run(seeds: int, chosen: Sequence[AnyCriterion], drop: bool, epochs: int, progress: Progress) -> PlantedStudy:
     digits = Digits.load()
     left_out: dict[str, str] = {}
-    rounds: list[PlantedSeed] = []
+    results: list[PlantedSeed] = []
     for seed in progress(range(seeds), "planting and scoring"):
         net = train(digits, seed, epochs)
-        planted = plant(net, digits.train.tensors[0][:TYPICAL], seed)
+        planted = plant(net, digits.train.tensors[0][:PLANTING_IMAGES], seed)
         model, data = planted.model.float(), _data(digits, seed)
         layer = trace(model, data[0][0][:2], keep=OTHERS)
-        if drop and not rounds:
-            left_out = _unable(model, data, chosen, layer)
-            chosen = [its for its in chosen if its.name not in left_out]
+        if drop and not results:
+            left_out = _failing_criteria(model, data, chosen, layer)
+            chosen = [criterion for criterion in chosen if criterion.name not in left_out]
         scores = score_many(model, data, chosen, layer, seed=seed)
-        rounds.append(
+        results.append(
             PlantedSeed(
                 areas={
-                    criterion: {kind: areas(its[LAYER], sets, planted.untouched) for kind, sets in planted.sets.items()}
-                    for criterion, its in scores.items()
+                    name: {kind: areas(groups[LAYER], sets, planted.untouched) for kind, sets in planted.sets.items()}
+                    for name, groups in scores.items()
                 },
                 trained=accuracy(net, digits.test_batches()),
                 planted=accuracy(model, digits.test_batches()),
                 correlations=planted.correlations,
             )
         )
-    return PlantedStudy(rounds, left_out, epochs, SAMPLES)
+    return PlantedStudy(results, left_out, epochs, SAMPLES)
 
 
 def areas(scores: Tensor, sets: Sequence[Sequence[int]], untouched: Sequence[int]) -> Areas:
-    """How clearly the scores of redundant units lie below those of untouched ones.
+    """Measure how clearly the scores of redundant units lie below the scores of untouched units.
 
-    There are two ways to see that a set of units is redundant. A criterion that judges each unit with all others in
-    place scores the whole set low. One that takes the units away one after the other, as `obs` does, scores those low
-    that can go, and the last by what it is worth alone. So two areas under the curve are computed, ties counting half:
+    A criterion can reveal a redundant set in two ways. If it judges each unit with all others in place, it scores the
+    whole set low. If it removes the units one after the other, as `obs` does, it scores the removable ones low and the
+    last one by its value without the others. So two areas under the curve are computed; ties count half:
 
     - `each`: the probability that a unit of a redundant set scores lower than an untouched unit;
     - `lowest`: the probability that the lowest of a redundant set scores lower than the lowest of as many untouched
       units, drawn at random.
 
-    Chance is 0.5 for both, but for `lowest` only if scores spread within a set as they do elsewhere. Two equal scores
-    have one chance to be the lowest, against two, and lose (1/3); scores that spread more win. `each` depends on
-    neither, and low members lift it above 0.5 if the others are at chance. So `each` counts, unless it is above 0.5 and
-    `lowest` is larger, in the mean over seeds (`Study.best`).
+    Chance is 0.5 for `each`. For `lowest` it is 0.5 only if scores spread within a set as they do elsewhere: two equal
+    scores count as one draw against two (1/3), and scores that spread more win more often. Low units of a set raise
+    `each` above 0.5 if the others are at chance. So `each` is reported, unless it is above 0.5 and `lowest` is larger,
+    in the mean over the seeds (`PlantedStudy.best`).
 
     Args:
         scores: [units], higher = keep.
         sets: the units of each redundant set.
-        untouched: the units that are compared with.
+        untouched: the units to compare with.
     """
     others, values = scores[list(untouched)], scores.tolist()
     each = [_below(values[unit], others, 1) for units in sets for unit in units]
@@ -109,9 +109,9 @@ def areas(scores: Tensor, sets: Sequence[Sequence[int]], untouched: Sequence[int
 
 
 def _below(score: float, others: Tensor, drawn: int) -> float:
-    """The probability that a score is lower than all of so many others, drawn at random; half of it where equal."""
-    above, level = int((others > score).sum()), int((others == score).sum())
-    return (comb(above, drawn) + comb(above + level, drawn)) / (2 * comb(len(others), drawn))
+    """The probability that a score is lower than all of `drawn` others, drawn at random; ties count half."""
+    above, tied = int((others > score).sum()), int((others == score).sum())
+    return (comb(above, drawn) + comb(above + tied, drawn)) / (2 * comb(len(others), drawn))
 
 
 def _data(digits: Digits, seed: int) -> Data:
@@ -119,15 +119,15 @@ def _data(digits: Digits, seed: int) -> Data:
     return [digits.train[part] for part in chosen.split(BATCH)]
 
 
-def _unable(model: Net, data: Data, criteria: Sequence[AnyCriterion], layer: Structure) -> dict[str, str]:
-    """The criteria that cannot score the layer, and why, from a trial on a few samples: of all, else one by one."""
-    few = [tuple(its[:FEW] for its in data[0])]
+def _failing_criteria(model: Net, data: Data, criteria: Sequence[AnyCriterion], layer: Structure) -> dict[str, str]:
+    """The criteria that cannot score the layer, and why: a trial of all on a few samples, then of each alone."""
+    few = [tuple(tensor[:TRIAL_SAMPLES] for tensor in data[0])]
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore", SecateursWarning)  # about so few samples
+            warnings.simplefilter("ignore", SecateursWarning)  # about few samples
             score_many(model, few, criteria, layer)
     except CriterionError as error:
         if len(criteria) == 1:
             return {criteria[0].name: str(error)}
-        return {name: why for one in criteria for name, why in _unable(model, data, [one], layer).items()}
+        return {name: why for one in criteria for name, why in _failing_criteria(model, data, [one], layer).items()}
     return {}

@@ -20,7 +20,7 @@ REDUNDANCIES = {
     "dead": "a unit that never fires",
     "constant": "a unit that always gives 1",
 }
-"""What is planted: the kinds of redundant sets of units."""
+"""The kinds of redundant sets of units, with descriptions."""
 
 SETS = {"duplicates": 8, "combinations": 4, "near-duplicates": 8, "dead": 8, "constant": 8}
 CORRELATION = 0.9
@@ -33,10 +33,10 @@ class Planted:
     """A network with redundant units.
 
     Attributes:
-        model: in float64; its second convolution holds them, in random order.
+        model: in float64; the second convolution contains the redundant units, in random order.
         sets: for each kind, the units of each redundant set.
-        untouched: the live units that are as they were.
-        correlations: of each near-duplicate's activations with its original's.
+        untouched: the live units that were not changed.
+        correlations: correlation of the activations of each near-duplicate and the original.
     """
 
     model: Net
@@ -47,39 +47,39 @@ class Planted:
 
 @torch.no_grad()
 def plant(net: Net, images: Tensor, seed: int = 0, kinds: Collection[str] = tuple(REDUNDANCIES)) -> Planted:
-    """Plant redundant units that neither weights nor single activations give away, where that is possible.
+    """Plant redundant units that, as far as possible, neither weights nor single activations reveal.
 
-    Weights that may be anything are *mixtures*: random weighted sums of those of all live units, with the norm of one
-    of them. So the norms of what makes a planted unit and of what uses it are those of live units, and so are the scale
-    and (up to a mean, in combinations) the shift of its batch norm. Only running statistics, which are no parameters,
-    are made to fit.
+    Weights that can be chosen freely are *mixtures*: random weighted sums of the weights of all live units, with the
+    norm of a live unit. So the incoming and outgoing weights of a planted unit have the norms of live units, and batch
+    norm has the scale and (up to a mean, in combinations) the shift of live units. Only running statistics, which are
+    not parameters, are adjusted.
 
-    - duplicates: the weights w that use a unit become w/2 + δ, and those that use its copy w/2 − δ, with a mixture
+    - duplicates: the outgoing weights w of a unit become w/2 + δ, and those of the copy w/2 − δ, with a mixture
       δ ⊥ w of norm √¾ ‖w‖, so that both keep the norm of w.
-    - combinations: x + y + z = 0 are three mixtures of the inputs, less their mean. As ReLU(x) − ReLU(−x) = x, six
-      units that each fire about half of the time depend on each other linearly. A mixture u uses three of them, −u the
-      other three.
-    - near-duplicates: as duplicates, but what makes the copy is cos θ · its weights + sin θ · a mixture orthogonal to
-      them.
-    - dead: mixtures make and use them; a running mean far too large keeps them from firing.
-    - constant: a mixture makes them of inputs that are planted for this and never fire; a running mean makes them give
-      1. What the mixtures that use them do with it is taken off the biases there.
+    - combinations: x + y + z = 0 are three mixtures of the inputs, minus their mean. As ReLU(x) − ReLU(−x) = x, six
+      units that each fire about half of the time are linearly dependent. The outgoing weights are a mixture u for three
+      of them and −u for the other three.
+    - near-duplicates: as duplicates, but the incoming weights of the copy are cos θ · the original's + sin θ · an
+      orthogonal mixture.
+    - dead: incoming and outgoing weights are mixtures; a far too large running mean keeps the units from firing.
+    - constant: the incoming weights are a mixture of planted inputs that never fire; a running mean sets the value to
+      1. The contribution to the next layer is subtracted from the biases there.
 
-    All but near-duplicates leave the function as it is, up to rounding. What cannot be hidden: mixtures are not trained
-    weights, and dead and constant units give themselves away by their activations alone.
+    All but near-duplicates leave the function unchanged, up to rounding. Two things cannot be hidden: mixtures are not
+    trained weights, and the activations of dead and constant units reveal them.
 
     Args:
-        net: trained.
-        images: typical ones [N, 1, 8, 8], for statistics of batch norm and for correlations.
-        seed: of all choices.
-        kinds: of `KINDS`.
+        net: a trained network.
+        images: [N, 1, 8, 8], for statistics of batch norm and for correlations.
+        seed: of all random choices.
+        kinds: keys of `REDUNDANCIES`.
 
     Raises:
-        UsageError: there is no such kind.
+        UsageError: a kind is unknown.
     """
     if unknown := set(kinds) - set(REDUNDANCIES):
         raise UsageError(
-            f"there is nothing called {', '.join(sorted(unknown))} to plant, only {', '.join(REDUNDANCIES)}"
+            f"unknown kind of redundancy {', '.join(sorted(unknown))}: choose from {', '.join(REDUNDANCIES)}"
         )
     garden = _Garden(net, images, seed)
     plants: dict[str, Callable[[int], list[list[int]]]] = {
@@ -94,7 +94,7 @@ def plant(net: Net, images: Tensor, seed: int = 0, kinds: Collection[str] = tupl
 
 
 class _Garden:
-    """Planting as it goes on; every method plants so many sets of a kind and gives their units."""
+    """Planting in progress; every method plants a number of sets of one kind and returns the units."""
 
     def __init__(self, net: Net, images: Tensor, seed: int):
         self.net = copy.deepcopy(net).double()
@@ -103,7 +103,7 @@ class _Garden:
         self.units = Units.of(self.net)
         self.bias = self.net.state_dict()["conv3.bias"].clone()
         alive = (self.units.activations(self.inputs).var((0, 2, 3)) > 0).nonzero().flatten()
-        self.wild = self.units[alive]
+        self.live = self.units[alive]
         self.untouched = alive[self._order(len(alive))]
         self.correlations: list[float] = []
 
@@ -122,16 +122,16 @@ class _Garden:
     def combinations(self, count: int) -> list[list[int]]:
         sets = []
         for _ in range(count):
-            sums = self._borrowed(TERMS).adding_up(self.inputs)
+            sums = self._with_new_weights(TERMS).adding_up(self.inputs)
             used = sums.out[:1].expand_as(sums.out)
             sets.append(self._add(sums.replace(out=used) + sums.opposite().replace(out=-used)))
         return sets
 
     def dead(self, count: int) -> list[list[int]]:
-        return _singles(self._add(self._borrowed(count).normalised(self.inputs).dead()))
+        return _singles(self._add(self._with_new_weights(count).normalised(self.inputs).dead()))
 
     def constant(self, count: int) -> list[list[int]]:
-        units = self._borrowed(count).constant(CONSTANT)
+        units = self._with_new_weights(count).constant(CONSTANT)
         self.bias -= CONSTANT * units.out.sum((0, 2, 3))
         return _singles(self._add(units))
 
@@ -139,7 +139,7 @@ class _Garden:
         order = self._order(len(self.units))
         place = order.argsort().tolist()  # the new place of each unit
         model = assemble(self.net, self.units[order], self.bias)
-        moved = {kind: [[place[unit] for unit in units] for units in its] for kind, its in sets.items()}
+        moved = {kind: [[place[unit] for unit in units] for units in planted] for kind, planted in sets.items()}
         return Planted(model, moved, [place[unit] for unit in self.untouched.tolist()], self.correlations)
 
     def _order(self, count: int) -> Tensor:
@@ -149,15 +149,15 @@ class _Garden:
         chosen, self.untouched = self.untouched[:count], self.untouched[count:]
         return chosen
 
-    def _borrowed(self, count: int) -> Units:
-        """Live units with other weights."""
-        chosen = self.wild[self._order(len(self.wild))[:count]]
+    def _with_new_weights(self, count: int) -> Units:
+        """Copies of live units with mixtures as weights."""
+        chosen = self.live[self._order(len(self.live))[:count]]
         return chosen.replace(weight=self._mixed("weight", chosen), out=self._mixed("out", chosen))
 
     def _mixed(self, part: str, like: Units) -> Tensor:
-        """Mixtures of all live units' weights, with the norms of these units."""
+        """Mixtures of the weights of all live units, with the norms of the given units."""
         norms = getattr(like, part).flatten(1).norm(dim=1)
-        return mixtures(getattr(self.wild, part), norms, self.generator)
+        return mixtures(getattr(self.live, part), norms, self.generator)
 
     def _add(self, units: Units) -> list[int]:
         before = len(self.units)
@@ -165,7 +165,7 @@ class _Garden:
         return list(range(before, len(self.units)))
 
     def _share(self, chosen: Tensor, copies: Units) -> list[list[int]]:
-        """Let the copies do half of what the chosen units do, and as much again that cancels."""
+        """Divide the outgoing weights between the chosen units and the copies, plus parts that cancel."""
         out = self.units[chosen].out
         delta = _across(self._mixed("out", self.units[chosen]), out) * 0.75**0.5
         self.units.out[chosen] = out / 2 + delta
@@ -178,7 +178,7 @@ def _singles(units: list[int]) -> list[list[int]]:
 
 
 def _across(random: Tensor, weights: Tensor) -> Tensor:
-    """The part of each row that is orthogonal to that of the weights, at the norm of those."""
+    """The part of each row that is orthogonal to the row of the weights, scaled to the norm of that row."""
     a, w = random.flatten(1), weights.flatten(1)
     a = a - w * (a * w).sum(1, keepdim=True) / w.square().sum(1, keepdim=True)
     return (a * w.norm(dim=1, keepdim=True) / a.norm(dim=1, keepdim=True)).reshape(weights.shape)

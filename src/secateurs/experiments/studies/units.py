@@ -1,4 +1,4 @@
-"""The units of the network's second convolution as rows of tensors, to take apart and to put together."""
+"""The units of the second convolution as rows of tensors, which can be selected, changed and joined."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from torch.nn import functional
 from secateurs.experiments.studies.network import Net
 
 NEVER = 30
-"""Units whose running mean is so many standard deviations too large never fire."""
+"""Units whose running mean is this many standard deviations too large never fire."""
 
 
 @dataclass(frozen=True)
@@ -20,10 +20,10 @@ class Units:
     """Units of a convolution with batch norm, one per row.
 
     Attributes:
-        weight: on the inputs [units, inputs, 3, 3].
-        silent: on as many inputs that never fire, likewise.
+        weight: incoming weights [units, inputs, 3, 3].
+        silent: weights of equally many inputs that never fire [units, inputs, 3, 3].
         scale, shift, mean, variance: of batch norm, [units].
-        out: what uses the unit [units, outputs, 3, 3].
+        out: outgoing weights [units, outputs, 3, 3].
     """
 
     weight: Tensor
@@ -38,71 +38,71 @@ class Units:
 
     @classmethod
     def of(cls, net: Net) -> Units:
-        """Those of a network, in copies."""
+        """Copies of the units of a network."""
         state = net.state_dict()
         weight, out = state["conv2.weight"], state["conv3.weight"].movedim(1, 0)
         norm = [state[f"bn2.{name}"] for name in ("weight", "bias", "running_mean", "running_var")]
-        return cls(*(its.clone() for its in (weight, torch.zeros_like(weight), *norm, out)))
+        return cls(*(tensor.clone() for tensor in (weight, torch.zeros_like(weight), *norm, out)))
 
     def __len__(self) -> int:
         return len(self.scale)
 
     def __getitem__(self, chosen: Tensor) -> Units:
-        return Units(*(its[chosen] for its in vars(self).values()))
+        return Units(*(tensor[chosen] for tensor in vars(self).values()))
 
     def __add__(self, other: Units) -> Units:
         return Units(*(torch.cat(both) for both in zip(vars(self).values(), vars(other).values(), strict=True)))
 
     def replace(self, **parts: Tensor) -> Units:
-        """The same units with other parts."""
+        """The same units with some tensors replaced."""
         return dataclasses.replace(self, **parts)
 
     def constant(self, value: float) -> Units:
-        """With the weights on silent inputs instead, so that each unit always gives this value."""
+        """Units with the weights moved to silent inputs, so that each unit always gives this value."""
         mean = (self.shift - value) * (self.variance + self.EPSILON).sqrt() / self.scale
         return self.replace(weight=torch.zeros_like(self.weight), silent=self.weight, mean=mean)
 
     def dead(self) -> Units:
-        """So far from their threshold that they never fire."""
+        """Units whose running mean keeps them from firing."""
         return self.replace(mean=self.mean + NEVER * self.variance.sqrt())
 
     def normalised(self, inputs: Tensor) -> Units:
-        """The same units with the statistics of batch norm that these inputs give."""
+        """The same units with the batch norm statistics of these inputs."""
         sums = _sums(inputs, self.weight)
         return self.replace(mean=sums.mean((0, 2, 3)), variance=sums.var((0, 2, 3)))
 
     def mixed(self, noise: Tensor, inputs: Tensor, correlation: float) -> tuple[Units, Tensor]:
-        """Made by cos θ · weight + sin θ · noise, θ such that activations correlate with those of these units.
+        """Units with weights cos θ · weight + sin θ · noise, with θ chosen by the correlation of the activations.
 
         Args:
-            noise: as many weights.
-            inputs: on which they correlate.
-            correlation: to come as close to as whole degrees do.
+            noise: weights of the same shape.
+            inputs: to measure the correlation on.
+            correlation: the wanted correlation; θ is the best whole number of degrees.
 
         Returns:
             The units, and the correlations reached.
         """
         angles = torch.arange(91).deg2rad().to(noise)[:, None, None]
-        own, other = (_sums(inputs, its).movedim(1, 0).flatten(1) for its in (self.weight, noise))
+        own, other = (_sums(inputs, part).movedim(1, 0).flatten(1) for part in (self.weight, noise))
         sums = angles.cos() * own + angles.sin() * other  # [angles, units, samples × positions]
         values = (_centred(sums) / sums.std(2, keepdim=True) * self.scale[:, None] + self.shift[:, None]).relu()
         reference = self.activations(inputs).movedim(1, 0).flatten(1)
-        found = functional.cosine_similarity(_centred(values), _centred(reference), dim=2)
-        best = (found - correlation).abs().argmin(0)
+        correlations = functional.cosine_similarity(_centred(values), _centred(reference), dim=2)
+        best = (correlations - correlation).abs().argmin(0)
         angle = angles[best, :, :, None]
         units = self.replace(weight=angle.cos() * self.weight + angle.sin() * noise).normalised(inputs)
-        return units, found.gather(0, best[None])[0]
+        return units, correlations.gather(0, best[None])[0]
 
     def adding_up(self, inputs: Tensor) -> Units:
-        """With such weights that what all of them give before ReLU adds up to 0, for whatever inputs.
+        """Units with changed weights, so that their values before ReLU add up to 0 for all inputs.
 
-        The mean of all is taken off each. Norms and scales stay, and with these inputs about the variances.
+        The mean over the units is subtracted from each. Norms and scales stay, and variances stay roughly.
         """
         units = self.normalised(inputs)
         exact = units.weight * (units.scale / (units.variance + self.EPSILON).sqrt())[:, None, None, None]
         exact = exact - exact.mean(0)
         exact = exact * (units.scale.square().mean() / _sums(inputs, exact).var((0, 2, 3)).mean()).sqrt()
-        size = exact.flatten(1).norm(dim=1) / units.weight.flatten(1).norm(dim=1)  # what batch norm multiplies with
+        size = exact.flatten(1).norm(dim=1) / units.weight.flatten(1).norm(dim=1)  # the factor of batch norm
         return self.replace(
             weight=exact / size[:, None, None, None],
             mean=_sums(inputs, exact).mean((0, 2, 3)) / size,
@@ -111,11 +111,11 @@ class Units:
         )
 
     def opposite(self) -> Units:
-        """Units that fire where these do not: ReLU of −x instead of x."""
+        """Units with the opposite sign before ReLU: ReLU(−x) instead of ReLU(x)."""
         return self.replace(weight=-self.weight, mean=-self.mean, shift=-self.shift)
 
     def activations(self, inputs: Tensor) -> Tensor:
-        """Of inputs [N, inputs, H, W]: [N, units, H, W]."""
+        """Activations [N, units, H, W] for inputs [N, inputs, H, W]."""
         sums = _sums(inputs, self.weight)
         norm = functional.batch_norm(sums, self.mean, self.variance, self.scale, self.shift, eps=self.EPSILON)
         return norm.relu()
@@ -130,12 +130,12 @@ def _centred(values: Tensor) -> Tensor:
 
 
 def mixtures(weights: Tensor, norms: Tensor, generator: torch.Generator) -> Tensor:
-    """Random weighted sums of rows: such weights as a trained layer might have too.
+    """Random weighted sums of rows, with given norms.
 
     Args:
         weights: [rows, ...].
-        norms: of the sums that are wanted [sums].
-        generator: of the normal numbers by which rows are multiplied.
+        norms: norm of each sum [sums].
+        generator: draws the normal factors of the rows.
     """
     factors = torch.randn(len(norms), len(weights), dtype=weights.dtype, generator=generator)
     sums = factors @ weights.flatten(1)
@@ -144,21 +144,21 @@ def mixtures(weights: Tensor, norms: Tensor, generator: torch.Generator) -> Tens
 
 
 def assemble(net: Net, units: Units, bias: Tensor) -> Net:
-    """The network with these units, and as many inputs again that never fire.
+    """Build a network with these units, and with twice as many inputs, of which the second half never fires.
 
     Args:
-        net: the original.
-        units: of its second convolution from now on.
-        bias: of its third convolution from now on.
+        net: the original network.
+        units: the units of the new second convolution.
+        bias: the bias of the new third convolution.
     """
     inputs = net.conv1.out_channels
-    state = {name: its.clone() for name, its in net.state_dict().items()}
+    state = {name: tensor.clone() for name, tensor in net.state_dict().items()}
     for name in [name for name in state if name.startswith(("conv1.", "bn1.")) and state[name].ndim]:
         state[name] = torch.cat([state[name]] * 2)
     state["bn1.running_mean"][inputs:] += NEVER * state["bn1.running_var"][inputs:].sqrt()
     state["conv2.weight"] = torch.cat([units.weight, units.silent], 1)
     norm = {"weight": units.scale, "bias": units.shift, "running_mean": units.mean, "running_var": units.variance}
-    state |= {f"bn2.{name}": its for name, its in norm.items()}
+    state |= {f"bn2.{name}": tensor for name, tensor in norm.items()}
     state |= {"conv3.weight": units.out.movedim(0, 1), "conv3.bias": bias}
     wide = Net(2 * inputs, len(units), net.conv3.out_channels).double()
     wide.load_state_dict(state)
