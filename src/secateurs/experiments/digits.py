@@ -10,7 +10,7 @@ from torch.nn import functional
 from torch.utils.data import DataLoader, TensorDataset
 
 from secateurs.training import Recovery, finetune
-from secateurs.utils import Progress, rng, silent
+from secateurs.utils import Progress, require, rng, silent
 
 DIGITS = "digits"
 """How the command line names the network, and the images."""
@@ -65,7 +65,8 @@ class Digits:
     @classmethod
     def load(cls) -> Digits:
         """Read the images that scikit-learn ships; intensities are scaled to [0, 1]."""
-        from sklearn.datasets import load_digits  # slow to import
+        require("sklearn", "digits")
+        from sklearn.datasets import load_digits
         from sklearn.model_selection import train_test_split
 
         images, labels = load_digits(return_X_y=True)

@@ -12,7 +12,7 @@ from secateurs.experiments.report.comparison import Comparison
 from secateurs.experiments.report.figure import page_figure
 from secateurs.utils import INK, colour, legend, marker, panels, short, svg
 
-if TYPE_CHECKING:  # matplotlib is slow to import
+if TYPE_CHECKING:  # matplotlib is an extra
     from matplotlib.axes import Axes
 
 Point = tuple[tuple[float, float], tuple[float, float]]  # mean and deviation of each coordinate

@@ -6,9 +6,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
-from secateurs.utils import STYLE, WIDTH
+from secateurs.utils import STYLE, WIDTH, require
 
-if TYPE_CHECKING:  # matplotlib is slow to import
+if TYPE_CHECKING:  # matplotlib is an extra
     from matplotlib.figure import Figure
 
 
@@ -18,8 +18,12 @@ def page_figure(height: float, width: float = WIDTH, **options: Any) -> Iterator
 
     Args:
         height, width: in inches.
-        options: of `matplotlib.figure.Figure`; by default its layout keeps labels from overlapping.
+        options: of `matplotlib.figure.Figure`; the default layout keeps labels from overlapping.
+
+    Raises:
+        UsageError: matplotlib is not installed.
     """
+    require("matplotlib", "report")
     from matplotlib import rc_context
     from matplotlib.figure import Figure
 

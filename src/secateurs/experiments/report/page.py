@@ -9,11 +9,12 @@ from secateurs.errors import PersistError
 from secateurs.experiments.report.comparison import Comparison
 from secateurs.experiments.report.headlines import headlines
 from secateurs.experiments.report.tidy import records, summary, to_csv
-from secateurs.utils import atomic_write_text, escape, markdown
+from secateurs.utils import atomic_write_text, escape, markdown, require
 
 
 def render_page(comparison: Comparison) -> str:
     """Render the page as HTML: it loads nothing, suits light and dark screens and paper, and has sortable tables."""
+    require("jinja2", "report")
     from jinja2 import Environment, PackageLoader, StrictUndefined
 
     from secateurs.experiments.report.sections import sections

@@ -13,7 +13,7 @@ from secateurs.criteria import GroupScores
 from secateurs.experiments.report import page_figure
 from secateurs.experiments.studies.agreement import correlation
 from secateurs.experiments.studies.picture import standalone
-from secateurs.utils import colour, panels, spread
+from secateurs.utils import colour, panels, require, spread
 
 RANDOM_ORDERS = 1000
 
@@ -45,6 +45,7 @@ def ranks(criterion: str, seed: int, scores: GroupScores, harm: Mapping[str, Ten
 
 def by_chance(harm: Mapping[str, Tensor]) -> float:
     """The mean correlation within groups that one in a hundred random orders exceeds, estimated from a thousand."""
+    require("scipy", "cli")
     from scipy.stats import rankdata
 
     generator = torch.Generator().manual_seed(0)

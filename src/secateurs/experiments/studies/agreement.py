@@ -6,10 +6,10 @@ import math
 from dataclasses import dataclass
 from statistics import mean
 
-from scipy.stats import spearmanr
 from torch import Tensor
 
 from secateurs.criteria import GroupScores
+from secateurs.utils import require
 
 
 @dataclass(frozen=True)
@@ -64,6 +64,9 @@ def correlation(one: Tensor, other: Tensor) -> float:
     Args:
         one, other: scores [units].
     """
+    require("scipy", "cli")
+    from scipy.stats import spearmanr
+
     if one.unique().numel() == 1 or other.unique().numel() == 1:
         return 0.0
     return float(spearmanr(one, other)[0])  # type: ignore[arg-type] (scipy's result is a tuple)

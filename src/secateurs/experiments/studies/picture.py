@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from secateurs.utils import INK, colour, marker, short, svg
 
-if TYPE_CHECKING:  # matplotlib is slow to import
+if TYPE_CHECKING:  # matplotlib is an extra
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 

@@ -11,7 +11,7 @@ import numpy as np
 from secateurs.experiments.report import BAR
 from secateurs.utils import colour, marker, short
 
-if TYPE_CHECKING:  # matplotlib is slow to import
+if TYPE_CHECKING:  # matplotlib is an extra
     from matplotlib.axes import Axes
 
 
