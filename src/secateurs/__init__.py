@@ -8,7 +8,7 @@ from secateurs.data import random_inputs, shard
 from secateurs.errors import SecateursError, SecateursWarning
 from secateurs.evaluate import accuracy, harness, mean_loss, perplexity, tokens_per_second
 from secateurs.huggingface.text import text_data
-from secateurs.persist import load
+from secateurs.persist import export, export_format, load
 from secateurs.pruning import FeatureRanking, Preflight, PruningConfig, Result, check, ndi_report, prune, rank_features
 from secateurs.pruning.depth import LayerRanking, drop_layers, rank_layers
 from secateurs.pruning.gradual import gradual
@@ -22,9 +22,9 @@ __version__ = version("secateurs")
 
 __all__ = [
     "Compensation", "Cost", "FeatureRanking", "Hybrid", "LayerRanking", "Layerwise", "Limits", "Masked", "Plan",
-    "Preflight", "PruningConfig", "Recovery", "Result", "Schedule", "SecateursError", "SecateursWarning",
-    "Structure", "accuracy", "allocate", "apply", "apply_", "carry_optimizer", "check", "check_optimizer",
-    "compensate", "cost", "criterion", "differentiation_loss", "drop_layers", "finetune", "gradual", "harness",
+    "Preflight", "PruningConfig", "Recovery", "Result", "Schedule", "SecateursError", "SecateursWarning", "Structure",
+    "accuracy", "allocate", "apply", "apply_", "carry_optimizer", "check", "check_optimizer", "compensate", "cost",
+    "criterion", "differentiation_loss", "drop_layers", "export", "export_format", "finetune", "gradual", "harness",
     "load", "mask", "mean_loss", "ndi_report", "perplexity", "prune", "quantity", "random_inputs", "rank_features",
     "rank_layers", "recalibrate", "rule", "score", "score_many", "shard", "text_data", "tokens_per_second", "trace",
     "track",

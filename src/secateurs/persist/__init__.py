@@ -4,20 +4,27 @@ A saved model is a directory: `manifest.json` (what it is, and a digest of every
 `model.safetensors`.  A model of transformers whose class can express the widths is also saved as that library does.
 """
 
+from secateurs.persist.export import ExportFormat, export, export_format, temporary_export_formats
+from secateurs.persist.formats import EXPORT_FORMATS
 from secateurs.persist.load import load
 from secateurs.persist.manifest import PLAN, WEIGHTS, Manifest, read_manifest
 from secateurs.persist.save import check_free, model_directory, save
 from secateurs.persist.save_pretrained import save_pretrained, write_pretrained
 
 __all__ = [
+    "EXPORT_FORMATS",
     "PLAN",
     "WEIGHTS",
+    "ExportFormat",
     "Manifest",
     "check_free",
+    "export",
+    "export_format",
     "load",
     "read_manifest",
     "save",
     "save_pretrained",
+    "temporary_export_formats",
     "write_pretrained",
     "model_directory",
 ]

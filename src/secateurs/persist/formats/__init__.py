@@ -1,0 +1,11 @@
+"""The built-in export formats, one file each. A new file is imported here without another edit."""
+
+from importlib import import_module
+from pkgutil import iter_modules
+
+from secateurs.persist.export import EXPORT_FORMATS
+
+for name in sorted(module.name for module in iter_modules(__path__)):
+    import_module(f"{__name__}.{name}")
+
+__all__ = ["EXPORT_FORMATS"]
