@@ -1,4 +1,4 @@
-"""EMP: how many components are effective, and what that rests on."""
+"""EMP: the effective number of components, and the certificate of it."""
 
 import math
 
@@ -51,9 +51,9 @@ def test_signed_scores_are_shifted_by_their_minimum():
 
 def test_gaussian_weights_are_36_percent_redundant():
     """1 − N_eff / N is CV² / (1 + CV²), which is 1 − 2/π for magnitudes of normal numbers (criteria.md)."""
-    its = certificate(torch.randn(200_000).abs(), 1, 1)
-    assert its.n_eff / its.components == pytest.approx(2 / math.pi, abs=0.005)
-    assert its.components / its.n_eff == pytest.approx(1 + its.cv**2)
+    proof = certificate(torch.randn(200_000).abs(), 1, 1)
+    assert proof.n_eff / proof.components == pytest.approx(2 / math.pi, abs=0.005)
+    assert proof.components / proof.n_eff == pytest.approx(1 + proof.cv**2)
 
 
 @settings(deadline=None, max_examples=300)
@@ -63,19 +63,19 @@ def test_the_kept_mass_is_never_below_the_bound(n, shape, seed):
     scores = torch.rand(n, generator=generator, dtype=torch.float64) ** (1 / shape)
     if seed % 2:
         scores = scores / (1 - scores).clamp(min=1e-9)
-    its = certificate(scores, 1, effective_count(scores))
-    if its.bound is not None:
-        assert its.mass >= its.bound - 1e-12
-        assert its.mass >= its.sharper_bound - 1e-12
-        assert its.sharper_bound >= its.bound - 1e-12
+    proof = certificate(scores, 1, effective_count(scores))
+    if proof.bound is not None:
+        assert proof.mass >= proof.bound - 1e-12
+        assert proof.mass >= proof.sharper_bound - 1e-12
+        assert proof.sharper_bound >= proof.bound - 1e-12
 
 
 def test_the_bound_is_reached_by_one_large_score_among_equal_ones():
-    """The configuration at which Prop. 1 is tight: its N_eff gives back exactly the mass that it keeps."""
+    """The configuration at which Prop. 1 is tight: the N_eff of this configuration gives back exactly the kept mass."""
     scores = torch.full((20,), 1.0, dtype=torch.float64)
     scores[3] = 4.0
-    its = certificate(scores, 1, effective_count(scores))
-    assert its.mass == pytest.approx(its.sharper_bound, abs=1e-12)
+    proof = certificate(scores, 1, effective_count(scores))
+    assert proof.mass == pytest.approx(proof.sharper_bound, abs=1e-12)
 
 
 def test_no_bound_is_given_where_the_proposition_does_not_apply():
@@ -118,15 +118,15 @@ def test_scope_global_keeps_the_best_units_of_all_groups(net, images, beta):
     count = effective_count(everything, beta)
     assert sum(plan.widths.values()) == count
     threshold = everything.sort(descending=True).values[count - 1]
-    assert plan.keep == {n: tuple((its >= threshold).nonzero().flatten().tolist()) for n, its in scores.items()}
+    assert plan.keep == {n: tuple((s >= threshold).nonzero().flatten().tolist()) for n, s in scores.items()}
     assert plan.certificates["all groups"].kept == count
 
 
 def test_scope_local_counts_each_group_separately(net, images):
     s, scores = structure_and_scores(net, images)
     plan = sc.allocate(s, scores, "effective", scope="local")
-    assert plan.widths == {name: effective_count(its) for name, its in scores.items()}
-    assert {name: its.components for name, its in plan.certificates.items()} == {n: g.size for n, g in s.groups.items()}
+    assert plan.widths == {name: effective_count(s) for name, s in scores.items()}
+    assert {name: c.components for name, c in plan.certificates.items()} == {n: g.size for n, g in s.groups.items()}
 
 
 def test_limits_override_the_effective_number_and_the_certificate_has_the_result(net, images):
@@ -138,7 +138,7 @@ def test_limits_override_the_effective_number_and_the_certificate_has_the_result
 
 def test_equal_scores_keep_the_lower_index(net, images):
     s, scores = structure_and_scores(net, images)
-    scores = {name: torch.cat([torch.ones(len(its) - 3), torch.zeros(3)]) for name, its in scores.items()}
+    scores = {name: torch.cat([torch.ones(len(s) - 3), torch.zeros(3)]) for name, s in scores.items()}
     plan = sc.allocate(s, scores, "effective:0.5", scope="local")
     assert all(keep == tuple(range(len(keep))) for keep in plan.keep.values())
 
@@ -177,8 +177,8 @@ def test_several_pools_give_the_counts_and_certificates_of_single_pools(pools, n
         alone = certificate(row, beta, count)
         assert (proof.kept, proof.components, proof.beta) == (alone.kept, alone.components, alone.beta)
         assert (proof.bound is None) == (alone.bound is None)
-        for its in ("n_eff", "cv", "mass") + ("bound", "sharper_bound") * (proof.bound is not None):
-            assert getattr(proof, its) == pytest.approx(getattr(alone, its), rel=1e-9, abs=1e-12)
+        for field in ("n_eff", "cv", "mass") + ("bound", "sharper_bound") * (proof.bound is not None):
+            assert getattr(proof, field) == pytest.approx(getattr(alone, field), rel=1e-9, abs=1e-12)
 
 
 def test_one_warning_counts_the_pools_of_equal_scores():

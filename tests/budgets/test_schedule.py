@@ -1,4 +1,4 @@
-"""Schedules: where each round is to go."""
+"""Schedules: the budget of each round."""
 
 from itertools import pairwise
 
@@ -45,7 +45,7 @@ def test_an_effective_budget_needs_one_round():
 
 @pytest.mark.parametrize("rounds", [2, 5, 9])
 def test_several_rounds_reach_the_widths_of_one_shot_in_small_groups(rounds):
-    """Where every layer is to keep the same share."""
+    """In scope "local", where every layer keeps the same share."""
     sizes = (3, 40, 5)
     layers = [nn.Linear(4, sizes[0]), nn.ReLU(), nn.Linear(3, sizes[1]), nn.ReLU(), nn.Linear(40, sizes[2]), nn.ReLU()]
     model, data = nn.Sequential(*layers, nn.Linear(5, 2)), [torch.randn(8, 4)]

@@ -138,7 +138,7 @@ def test_groups_that_fail_only_together_are_identified():
 
 def test_wrong_values_with_right_shapes_are_detected():
     class Sneaky(nn.Module):
-        """Divides by a width that only its code knows: the cut model runs, and is wrong."""
+        """Divides by the current width: the cut model runs and is wrong."""
 
         def __init__(self):
             super().__init__()
@@ -310,7 +310,7 @@ def test_inputs_and_buffers_that_a_model_writes_to_are_preserved():
 
 
 class StreamHeads(nn.Module):
-    """Attention whose code takes the size of a head from the width of the stream, so that its heads must stay."""
+    """Attention that computes the head size from the width of the stream, so that no head can be removed."""
 
     def __init__(self):
         super().__init__()

@@ -1,4 +1,4 @@
-"""Uniform widths that a class refuses are never chosen, and budgets hold as ever."""
+"""Uniform widths: only widths that the model's class supports are chosen, and budgets are met."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def build(name="LlamaForCausalLM", **options):
     return kind(kind.config_class(**{**BODY, **options})).eval()
 
 
-def of(structure, kind):
+def groups_of(structure, kind):
     return tuple(name for name, group in structure.groups.items() if group.kind == kind)
 
 
@@ -39,7 +39,7 @@ def llama():
 
 def test_supported_widths_are_those_that_the_class_builds(llama):
     model, structure, takes = llama
-    heads, neurons = of(structure, "head"), of(structure, "neuron")
+    heads, neurons = groups_of(structure, "head"), groups_of(structure, "neuron")
     assert {width for width in range(1, 13) if takes(heads, width)} == DIVIDE
     for width in range(1, 13):
         options = {**BODY, "num_attention_heads": width, "num_key_value_heads": width}
@@ -56,7 +56,7 @@ def test_supported_widths_of_key_value_groups_count_their_queries():
     model = build(num_attention_heads=12, num_key_value_heads=6)
     structure = sc.trace(model, IDS)
     takes = supported_widths(model, structure)
-    groups = of(structure, "kv_group")
+    groups = groups_of(structure, "kv_group")
     assert {width for width in range(1, 7) if takes(groups, width)} == {1, 2, 3, 5, 6}  # × 2 divides 60
 
 
@@ -66,8 +66,8 @@ def test_every_width_is_supported_where_no_field_describes_it():
     model = kind(kind.config_class(**body)).eval()
     structure = sc.trace(model, IDS)
     takes = supported_widths(model, structure)
-    assert all(takes(of(structure, "head"), width) for width in range(1, 7))
-    assert all(takes(of(structure, "neuron"), width) for width in (1, 31, 95))  # n_inner was left open
+    assert all(takes(groups_of(structure, "head"), width) for width in range(1, 7))
+    assert all(takes(groups_of(structure, "neuron"), width) for width in (1, 31, 95))  # n_inner was left open
 
 
 @settings(max_examples=60, deadline=None)
@@ -94,18 +94,18 @@ def test_supported_widths_meet_the_budget_within_one_step(llama, quantity, fract
         return
     assert amount(plan.widths) <= target
     for kind, allowed in (("head", DIVIDE), ("neuron", set(range(1, 41)))):
-        role = of(structure, kind)
+        role = groups_of(structure, kind)
         (width,) = {plan.widths[name] for name in role}
         size = structure.groups[role[0]].size
-        allowed = {its for its in allowed if not its % multiple or its == size}
+        allowed = {w for w in allowed if not w % multiple or w == size}
         assert width in allowed
-        for wider in sorted(its for its in allowed if its > width)[:1]:
+        for wider in sorted(w for w in allowed if w > width)[:1]:
             assert amount({**plan.widths, **dict.fromkeys(role, wider)}) > target
 
 
 def test_limits_without_a_supported_width_are_refused(llama):
     _, structure, takes = llama
-    scores = {name: torch.ones(structure.groups[name].size) for name in of(structure, "head")}
+    scores = {name: torch.ones(structure.groups[name].size) for name in groups_of(structure, "head")}
     limits = sc.Limits(floor=7, cap=9, uniform=True)
     with pytest.raises(InfeasibleBudgetError, match="class supports no width from 7 to 9"):
         allocate(structure, scores, "keep:0.9", limits, takes=takes)
@@ -124,7 +124,7 @@ def test_a_model_cut_during_training_has_supported_widths():
     model = build()
     data = [{**IDS, "labels": IDS["input_ids"]}]
     optimizer = torch.optim.SGD(model.parameters(), 0.01)
-    how = {"kinds": "head", "stop": 4, "every": 2, "ramp": "linear"}
-    pruner = sc.gradual(model, optimizer, data, criterion="random", budget="keep:0.7", **how)
+    schedule = {"stop": 4, "every": 2, "ramp": "linear"}
+    pruner = sc.gradual(model, optimizer, data, criterion="random", budget="keep:0.7", kinds="head", **schedule)
     widths = [set(plan.widths.values()) for _ in range(4) if (plan := pruner.step())]
     assert widths == [{10}, {6}]

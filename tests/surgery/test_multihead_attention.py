@@ -1,4 +1,4 @@
-"""Attention whose heads no longer fill its width computes what PyTorch's own does, and can be cut, run and kept."""
+"""Attention whose heads do not fill the width: it computes the same as PyTorch's, and is cut, saved and loaded."""
 
 import copy
 
@@ -46,9 +46,9 @@ def test_pruned_attention_computes_the_same_as_the_original(data):
     if options["is_causal"] and padding is None:
         options["attn_mask"] = nn.Transformer.generate_square_subsequent_mask(KEYS, dtype=torch.double)[:QUERIES]
     expected, weights = original(q, k, v, **options)
-    found, its_weights = pruned(q, k, v, **options)
-    torch.testing.assert_close(found, expected)
-    torch.testing.assert_close(its_weights, weights)
+    output, output_weights = pruned(q, k, v, **options)
+    torch.testing.assert_close(output, expected)
+    torch.testing.assert_close(output_weights, weights)
 
 
 def _mask(boolean, *shape):
