@@ -23,7 +23,7 @@ class Pool:
         self.vars: list[Var] = []
 
     def axis(self, size, depth=2):
-        """A random axis of that size and its index-level meaning: per index, the set of (variable, index) it needs."""
+        """A random axis of that size."""
         kinds = ["var"]
         divisors = [d for d in range(2, size) if size % d == 0]
         if depth and divisors:
@@ -81,7 +81,7 @@ def check_all(data, pool, drawn, equal):
         assert torch.equal(keep_mask(ax.resolve(a), masks), keep_mask(ax.resolve(b), masks))
 
 
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=400)
 @given(st.data())
 def test_unified_axes_lose_the_same_indices(data):
     """Whatever is unified in whatever order, all masks of the leaves agree with index-level brute force."""
@@ -95,7 +95,7 @@ def test_unified_axes_lose_the_same_indices(data):
     check_all(data, pool, drawn, equal)
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(st.data())
 def test_cutting_and_splitting_keep_the_meaning(data):
     pool, drawn, equal = Pool(data), [], []
@@ -115,7 +115,7 @@ def test_cutting_and_splitting_keep_the_meaning(data):
     check_all(data, pool, drawn, equal)
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(st.data())
 def test_reshape_keeps_the_order_of_elements(data):
     pool = Pool(data)
@@ -130,9 +130,9 @@ def test_reshape_keeps_the_order_of_elements(data):
         check_all(data, pool, axes, [(ax.product(axes), ax.product(result))])
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(st.data())
-def test_units_are_found_where_they_lie(data):
+def test_indices_of_units_agree_with_brute_force(data):
     pool = Pool(data)
     axis = ax.resolve(pool.axis(data.draw(st.sampled_from(SIZES))))
     for var in set(ax.leaves(axis)):
@@ -147,7 +147,7 @@ def test_units_are_found_where_they_lie(data):
         assert torch.equal(take_units(x, 1, axis, var), x[:, torch.tensor(expected)])
 
 
-def test_a_frozen_leaf_freezes_what_is_unified_with_it():
+def test_a_frozen_axis_freezes_the_axes_unified_with_it():
     frozen, free = Var(4, "why"), Var(4)
     unify(frozen, free)
     assert [leaf.frozen for leaf in ax.leaves(free)] == ["why"]
@@ -179,12 +179,12 @@ def test_a_product_distributes_over_a_concatenation():
         (Product((Var(3), Var(4))), Concat((Var(5), Var(7)))),
     ],
 )
-def test_what_cannot_be_aligned_is_frozen_with_a_reason(a, b):
+def test_axes_that_cannot_be_aligned_are_frozen_with_a_reason(a, b):
     unify(a, b)
     assert all("cannot align" in leaf.frozen for axis in (a, b) for leaf in ax.leaves(axis))
 
 
-def test_different_sizes_are_a_bug_of_the_caller():
+def test_axes_of_different_sizes_cannot_be_unified():
     with pytest.raises(ValueError, match="sizes 2 and 3"):
         unify(Var(2), Var(3))
 

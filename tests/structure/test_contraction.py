@@ -1,4 +1,4 @@
-"""Contractions: how a weight lines up with what it is multiplied with, and with what it puts out."""
+"""Contractions: which entries of a weight belong to which input feature and to which output."""
 
 import pytest
 import torch

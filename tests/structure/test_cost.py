@@ -8,8 +8,7 @@ from torch import nn
 from torch.utils.flop_counter import flop_registry, register_flop_formula
 
 import secateurs as sc
-from secateurs.structure import temporary_rules
-from secateurs.structure.unify import unify
+from secateurs.structure import temporary_rules, unify
 
 
 @torch.library.custom_op("secateurs_test::product", mutates_args=())

@@ -1,4 +1,4 @@
-"""Tied weights are one tensor, cut once: no plan ever cuts one side only, and the tie outlives whatever is done."""
+"""Tied weights are one tensor that is cut once, and they stay tied after pruning, saving and loading."""
 
 from __future__ import annotations
 
@@ -54,11 +54,11 @@ def ties(model):
     names = defaultdict(set)
     for name, parameter in model.named_parameters(remove_duplicate=False):
         names[id(parameter)].add(name)
-    return {frozenset(its) for its in names.values() if len(its) > 1}
+    return {frozenset(shared) for shared in names.values() if len(shared) > 1}
 
 
 @pytest.mark.parametrize("name", MODELS)
-def test_no_plan_cuts_one_side_only(name):
+def test_every_plan_cuts_tied_weights_alike(name):
     model, inputs = dense(name), inputs_of(name)
     assert frozenset(TIES[name]) in ties(model)
     structure = sc.trace(model, inputs, kinds="all")
@@ -66,14 +66,15 @@ def test_no_plan_cuts_one_side_only(name):
         plan = random_plan(structure, f"keep:{0.5 + 0.1 * seed}", seed)
         masks = structure.keep_masks(plan.keep)
         for names in ties(model):
-            (first, *others) = (masks[its] for its in sorted(names))
-            assert all(torch.equal(a, b) for its in others for a, b in zip(first, its, strict=True))
+            (first, *others) = (masks[tied] for tied in sorted(names))
+            assert all(torch.equal(a, b) for other in others for a, b in zip(first, other, strict=True))
         cut = not all(mask.all() for mask in masks[min(TIES[name])])
-        assert cut is (name != "T5ForConditionalGeneration")  # which says why its width stays
+        assert cut is (name != "T5ForConditionalGeneration")  # its width is frozen
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", MODELS)
-def test_the_tie_outlives_pruning_and_saving(name, tmp_path):
+def test_weights_stay_tied_after_pruning_and_saving(name, tmp_path):
     model, inputs = dense(name), inputs_of(name)
     result = sc.prune(model, [inputs], criterion="l2", budget="keep:0.6", kinds="all", scope="local")
     assert result.cost.params == result.plan.pruned.params < result.dense_cost.params
@@ -83,7 +84,7 @@ def test_the_tie_outlives_pruning_and_saving(name, tmp_path):
 
 
 @pytest.mark.parametrize("name", MODELS)
-def test_the_tie_outlives_save_pretrained(name, tmp_path):
+def test_weights_stay_tied_after_save_pretrained(name, tmp_path):
     model, inputs = dense(name), inputs_of(name)
     keep = ["*predictions*"] if name.endswith("MaskedLM") else []
     result = sc.prune(
@@ -93,11 +94,11 @@ def test_the_tie_outlives_save_pretrained(name, tmp_path):
     loaded = type(model).from_pretrained(tmp_path / "small")
     assert ties(loaded) == ties(model)
     with torch.no_grad():
-        found, expected = loaded(**inputs).logits, result.model(**inputs).logits
-    assert (found - expected).abs().max() <= 1e-5 * expected.abs().max()
+        logits, expected = loaded(**inputs).logits, result.model(**inputs).logits
+    assert (logits - expected).abs().max() <= 1e-5 * expected.abs().max()
 
 
-def test_layers_that_are_shared_are_cut_once_for_all():
+def test_shared_layers_are_cut_once():
     model, inputs = dense("AlbertForMaskedLM"), inputs_of("AlbertForMaskedLM")
     structure = sc.trace(model, inputs)
     names = [name for name, group in structure.groups.items() if "albert_layer" in name and group.kind == "neuron"]

@@ -13,7 +13,7 @@ from secateurs.structure.window import MOST, Window, window
 CONVOLUTIONS = (functional.conv1d, functional.conv2d, functional.conv3d)
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(st.integers(1, 3), st.data())
 def test_a_convolution_is_its_weight_times_the_patches(dims, data):
     def numbers(low, high):
@@ -28,7 +28,7 @@ def test_a_convolution_is_its_weight_times_the_patches(dims, data):
     torch.testing.assert_close(weight.flatten(1) @ patches, expected.flatten(2))
 
 
-def test_large_maps_are_looked_at_in_places_that_are_evenly_spaced():
+def test_patches_of_large_maps_are_taken_at_evenly_spaced_positions():
     x = torch.arange(40.0 * 50).reshape(1, 1, 40, 50)
     patches = window([1, 1], [1], [0], [1]).patches(x)[0, 0]
     assert patches.tolist() == pytest.approx(torch.linspace(0, 1999, MOST).round().tolist())

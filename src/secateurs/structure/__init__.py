@@ -6,6 +6,7 @@ from secateurs.structure.check_shapes import check_shapes
 from secateurs.structure.contraction import Contraction
 from secateurs.structure.cost import Cost, cost
 from secateurs.structure.dispatch import COPY, Site, Watcher
+from secateurs.structure.flow import Flow
 from secateurs.structure.groups import Group, Member
 from secateurs.structure.incremental_cost import IncrementalCost
 from secateurs.structure.indexing import kept_entries, size_of, sliced, take_units, zeroed
@@ -20,6 +21,7 @@ from secateurs.structure.taps import ObservedUnits, Tap
 from secateurs.structure.tensors import tensors_in
 from secateurs.structure.trace import trace
 from secateurs.structure.uniform_groups import Role, uniform_roles
+from secateurs.structure.unify import unify
 
 __all__ = [
     "COPY",
@@ -30,6 +32,7 @@ __all__ = [
     "Axis",
     "Contraction",
     "Cost",
+    "Flow",
     "Frame",
     "Group",
     "Member",
@@ -41,6 +44,7 @@ __all__ = [
     "Structure",
     "Tap",
     "Watcher",
+    "unify",
     "uniform_roles",
     "check_shapes",
     "cost",
