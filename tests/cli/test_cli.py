@@ -109,7 +109,7 @@ def test_check_lists_groups_and_reasons(place):
 
 def test_list_and_env(place):
     done = run(place, "list")
-    for word in ("nexp", "2512.06440", "macs:F", "activations"):
+    for word in ("nexp", "2512.06440", "macs:F", "activations", "hf:PATH", "npz:PATH"):
         assert word in done.stdout
     assert set(json.loads(run(place, "list", "--json").stdout)["criteria"]) == set(CRITERIA)
     assert json.loads(run(place, "env", "--json").stdout)["torch"] == torch.__version__

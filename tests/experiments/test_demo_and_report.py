@@ -13,14 +13,14 @@ from secateurs.experiments.report.page import render_page
 
 
 @pytest.fixture(scope="module")
-def found(tmp_path_factory):
+def demo_run(tmp_path_factory):
     out = tmp_path_factory.mktemp("demo")
     return out, demo.run_demo(out, seeds=2, epochs=4, recovery_epochs=1)
 
 
 @pytest.mark.slow
-def test_all_criteria_have_the_same_budget(found):
-    comparison = found[1].comparison
+def test_all_criteria_have_the_same_budget(demo_run):
+    comparison = demo_run[1].comparison
     assert [row.criterion for row in comparison.rows] == ["nexp", "l1", "random"]
     for outcome in comparison.outcomes:
         assert 0.49 < outcome.cost.macs / comparison.dense.macs <= 0.5
@@ -30,8 +30,8 @@ def test_all_criteria_have_the_same_budget(found):
 
 
 @pytest.mark.slow
-def test_saved_models_load_and_compute_the_same(found):
-    out, result = found
+def test_saved_models_load_and_compute_the_same(demo_run):
+    out, result = demo_run
     assert result.reload_difference == 0
     loaded = sc.load(out / "l1", model=demo.DigitsNet)
     digits = demo.Digits.load()
@@ -39,8 +39,8 @@ def test_saved_models_load_and_compute_the_same(found):
 
 
 @pytest.mark.slow
-def test_the_page_is_whole_and_loads_nothing(found):
-    out, _ = found
+def test_the_page_contains_the_results_and_loads_nothing(demo_run):
+    out, _ = demo_run
     text = (out / "report.html").read_text()
     assert not re.search(r"https?://(?!www\.w3\.org)", text)
     for words in ("Widths, layer by layer", "stage3.1.conv1", "nexp", "model output", "secateurs demo --seeds 2"):
@@ -49,12 +49,12 @@ def test_the_page_is_whole_and_loads_nothing(found):
 
 
 @pytest.mark.slow
-def test_the_figures_can_be_read_back(found):
-    out, result = found
+def test_the_report_loads_and_renders_the_same(demo_run):
+    out, result = demo_run
     assert render_page(Comparison.load(out / "report.json")) == render_page(result.comparison)
 
 
-def test_a_demo_that_cannot_be_saved_says_so_at_once(tmp_path):
+def test_an_unwritable_directory_is_an_error(tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(PersistError):
         demo.run_demo(tmp_path / "file" / "out", seeds=1)

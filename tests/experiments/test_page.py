@@ -73,18 +73,18 @@ def column(table, name):
     return [cell.text for cell in table.find_elements("css selector", f"td:nth-child({names.index(name) + 1})")]
 
 
-def test_it_loads_without_an_error_and_fetches_nothing(page):
+def test_the_page_loads_without_errors_and_fetches_nothing(page):
     assert page.get_log("browser") == []
     assert page.execute_script("return performance.getEntriesByType('resource').length") == 0
     assert page.find_elements("css selector", "[src], a[href], link") == []
 
 
-def test_the_log_would_show_errors_and_the_page_forbids_to_fetch(page):
+def test_the_page_forbids_fetching_and_the_log_shows_it(page):
     page.execute_script("fetch('https://example.invalid').catch(() => {})")
     assert "Content Security Policy" in page.get_log("browser")[0]["message"]
 
 
-def test_pictures_are_there_and_named(page, request):
+def test_pictures_are_shown_with_distinct_labels(page, request):
     pictures = page.find_elements("css selector", "svg")
     assert len(pictures) == {"sweep": 5, "single": 3}[request.node.callspec.params["page"]]
     labels = [picture.get_attribute("aria-label") for picture in pictures]
@@ -121,7 +121,7 @@ def test_columns_of_text_sort_by_keyboard_and_rows_stay_whole(browser, pages):
     assert {row.text for row in results.find_elements("css selector", "tbody tr")} == rows
 
 
-def test_what_was_not_measured_goes_last_either_way(browser, pages):
+def test_empty_cells_sort_last_in_both_orders(browser, pages):
     browser.get(pages["single"])
     rounds = table(browser, "Round by round")
     for _ in range(2):
@@ -129,7 +129,7 @@ def test_what_was_not_measured_goes_last_either_way(browser, pages):
         assert column(rounds, "cut") == ["80.0 %", ""]
 
 
-def test_light_dark_and_paper(page):
+def test_light_and_dark_screens_and_paper_have_contrast(page):
     colours = {}
     for scheme, media in (("light", ""), ("dark", ""), ("dark", "print")):
         emulate(page, scheme, media)
@@ -146,12 +146,12 @@ def brightness(colour):
     return max(map(int, re.findall(r"\d+", colour)[:3]))
 
 
-def test_it_prints(page):
+def test_the_page_prints_to_pdf(page):
     pdf = base64.b64decode(page.execute_cdp_cmd("Page.printToPDF", {})["data"])
     assert pdf.startswith(b"%PDF-")
     assert len(re.findall(rb"/Type\s*/Page\b", pdf)) >= 2
 
 
-def test_nothing_sticks_out_on_a_narrow_screen(page):
+def test_nothing_overflows_a_narrow_screen(page):
     emulate(page, "light", width=420)
     assert page.execute_script("return document.documentElement.scrollWidth") <= 420

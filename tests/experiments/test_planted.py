@@ -56,12 +56,12 @@ def maps(garden, digits):
 
 
 @pytest.fixture(scope="module")
-def found():
+def study():
     return run_planted(seeds=2, criteria=SIGHTED, epochs=1)
 
 
 @pytest.mark.parametrize("kinds", [*([kind] for kind in EXACT), EXACT], ids=", ".join)
-def test_what_is_planted_leaves_the_function_as_it_is(net, digits, kinds):
+def test_planting_does_not_change_the_function(net, digits, kinds):
     images, unseen = digits.train.tensors[0][:300], digits.test.tensors[0]
     before = {name: its.clone() for name, its in net.state_dict().items()}
     changed = plant(net, images, kinds=kinds).model
@@ -78,25 +78,25 @@ def test_near_duplicates_correlate_at_nine_tenths(garden, maps):
     assert all(abs(r - 0.9) < 0.05 for r in unseen)
 
 
-def test_duplicates_do_the_same(garden, maps):
+def test_duplicates_have_equal_activations(garden, maps):
     for one, other in garden.sets["duplicates"]:
         torch.testing.assert_close(maps[one], maps[other])
 
 
-def test_combinations_depend_on_each_other_and_on_nothing_less(garden, maps):
+def test_combinations_are_linearly_dependent_and_no_subset_is(garden, maps):
     for units in garden.sets["combinations"]:
         positive, negative = maps[units[:3]], maps[units[3:]]
         torch.testing.assert_close(positive.sum(0), negative.sum(0))
         assert torch.linalg.matrix_rank(maps[units]) == 5
 
 
-def test_dead_units_never_fire_and_constant_ones_always_give_one(garden, maps):
+def test_dead_units_never_fire_and_constant_units_always_give_one(garden, maps):
     assert not maps[[unit for (unit,) in garden.sets["dead"]]].any()
     constant = maps[[unit for (unit,) in garden.sets["constant"]]]
     torch.testing.assert_close(constant, torch.ones_like(constant))
 
 
-def test_sets_and_untouched_units_are_all_there_is(garden):
+def test_planted_sets_and_untouched_units_are_all_units(garden):
     planted_units = [unit for sets in garden.sets.values() for units in sets for unit in units]
     assert {kind: len(sets) for kind, sets in garden.sets.items()} == SETS
     assert sorted([*planted_units, *garden.untouched]) == list(range(garden.model.conv2.out_channels))
@@ -104,7 +104,7 @@ def test_sets_and_untouched_units_are_all_there_is(garden):
 
 @pytest.mark.parametrize("kind", REDUNDANCIES)
 @pytest.mark.parametrize("power", [1, 2])
-def test_norms_of_weights_give_no_hint(garden, kind, power):
+def test_norms_of_weights_do_not_reveal_planted_units(garden, kind, power):
     units = [unit for units in garden.sets[kind] for unit in units]
     for weights in (garden.model.conv2.weight, garden.model.conv3.weight.movedim(1, 0), garden.model.bn2.weight):
         norms = weights.detach().reshape(len(weights), -1).norm(power, dim=1)
@@ -113,7 +113,7 @@ def test_norms_of_weights_give_no_hint(garden, kind, power):
         assert norms[units].min() > 0.8 * live.min()
 
 
-def test_a_seed_plants_the_same_again_and_another_does_not(net, digits, garden):
+def test_planting_is_determined_by_the_seed(net, digits, garden):
     images = digits.train.tensors[0][:300]
     again, other = plant(net, images), plant(net, images, seed=1)
     assert again.sets == garden.sets
@@ -126,7 +126,7 @@ def test_unknown_kinds_are_refused(net, digits):
         plant(net, digits.train.tensors[0][:9], kinds=["weeds"])
 
 
-def test_each_is_the_area_under_the_curve():
+def test_each_equals_the_roc_area_of_scikit_learn():
     scores = torch.randint(9, (40,)).double()  # with ties
     sets, untouched = [[0, 1], [2, 3], [4, 5, 6]], range(10, 40)
     labels = [1] * 7 + [0] * 30
@@ -134,7 +134,7 @@ def test_each_is_the_area_under_the_curve():
     assert areas(scores, sets, untouched).each == pytest.approx(expected)
 
 
-def test_lowest_is_the_share_of_draws_that_a_set_wins():
+def test_lowest_equals_the_share_over_all_draws():
     scores = torch.randint(9, (14,)).double()
     lowest = min(scores[:3])
     draws = [min(scores[list(drawn)]) for drawn in itertools.combinations(range(3, 14), 3)]
@@ -142,7 +142,7 @@ def test_lowest_is_the_share_of_draws_that_a_set_wins():
     assert areas(scores, [[0, 1, 2]], range(3, 14)).lowest == pytest.approx(float(expected))
 
 
-def test_half_a_pair_is_enough_for_lowest_and_equal_scores_are_chance_for_each():
+def test_one_low_unit_of_a_pair_is_enough_for_lowest_and_ties_are_chance_for_each():
     untouched = torch.arange(2.0, 102)
     taken_in_turn = areas(torch.cat([torch.tensor([0.0, 51.5]), untouched]), [[0, 1]], range(2, 102))
     assert (taken_in_turn.each, taken_in_turn.lowest) == (0.75, 1)
@@ -151,7 +151,7 @@ def test_half_a_pair_is_enough_for_lowest_and_equal_scores_are_chance_for_each()
     assert equal.lowest < 0.3
 
 
-def test_chance_is_one_half():
+def test_random_scores_have_areas_of_one_half():
     draws = [areas(torch.rand(60), [[0, 1], [2, 3, 4, 5, 6, 7]], range(8, 60)) for _ in range(300)]
     assert abs(sum(its.each for its in draws) / 300 - 0.5) < 0.03
     assert abs(sum(its.lowest for its in draws) / 300 - 0.5) < 0.04
@@ -162,26 +162,26 @@ def study_of(*pairs):
     return PlantedStudy(rounds, {}, 1, 1)
 
 
-def test_the_lowest_of_a_set_count_where_they_lie_lower_than_each():
+def test_lowest_is_reported_if_both_means_exceed_chance_and_it_is_larger():
     study = study_of((0.7, 0.5), (0.7, 1.0))
     assert study.best("some", "dead") == ("lowest", [0.5, 1.0])
     assert study.table()[1][0][1] == "0.75 ± 0.35*"
 
 
-def test_the_sentence_says_who_finds_what():
+def test_the_sentence_names_the_criteria_that_find_each_kind():
     assert study_of((0.9, 0.9)).finding().sentence.count(" by some") == len(REDUNDANCIES)
     assert "duplicates by none" in study_of((0.85, 0.5), (0.93, 0.5)).finding().sentence
 
 
-def test_a_set_whose_low_members_are_matched_by_high_ones_is_not_found():
+def test_each_is_reported_if_its_mean_is_not_above_chance():
     assert study_of((0.5, 0.9), (0.4, 0.9)).best("some", "dead") == ("each", [0.5, 0.4])
 
 
-def test_those_who_compare_units_find_duplicates_and_others_do_not(found):
-    area = {name: sum(found.best(name, "duplicates")[1]) / 2 for name in SIGHTED}
+def test_criteria_that_compare_units_find_duplicates_and_norms_do_not(study):
+    area = {name: sum(study.best(name, "duplicates")[1]) / 2 for name in SIGHTED}
     assert area["max-correlation"] == area["diversity"] == 1
     assert 0.2 < area["l2"] < 0.8
-    assert sum(found.best("diversity", "combinations")[1]) / 2 > 0.9
+    assert sum(study.best("diversity", "combinations")[1]) / 2 > 0.9
 
 
 def test_criteria_that_cannot_score_the_layer_are_left_out_with_the_reason(monkeypatch, trained):
@@ -207,8 +207,8 @@ def test_wrong_arguments_fail_before_any_work(monkeypatch):
         run_planted(seeds=0)
 
 
-def test_a_study_is_written_as_data_a_page_and_a_picture(found, tmp_path):
-    found.finding().write(tmp_path / "new")
+def test_a_study_is_written_as_data_a_page_and_a_picture(study, tmp_path):
+    study.finding().write(tmp_path / "new")
     data = json.loads((tmp_path / "new" / "planted.json").read_text())["data"]
     values = [its["areas"]["diversity"]["dead"]["each"] for its in data["rounds"]]
     assert data["summary"]["diversity"]["dead"]["mean"] == sum(values) / 2
@@ -219,7 +219,7 @@ def test_a_study_is_written_as_data_a_page_and_a_picture(found, tmp_path):
     assert {*SIGHTED, *REDUNDANCIES} <= texts
 
 
-def test_a_place_that_cannot_be_written_to_is_refused(tmp_path):
+def test_an_unwritable_directory_is_an_error(tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(PersistError, match="cannot be written"):
         make_directory(tmp_path / "file" / "out")
@@ -250,9 +250,9 @@ def test_the_command_prints_a_table_and_writes(command, tmp_path):
 def test_the_command_prints_json_and_nothing_else(command):
     code, out, err = command("--seeds 2 --criteria l2 --json")
     assert (code, err) == (0, "")
-    found = json.loads(out)["data"]
-    assert list(found["summary"]) == ["l2"]
-    assert len(found["rounds"]) == 2
+    study = json.loads(out)["data"]
+    assert list(study["summary"]) == ["l2"]
+    assert len(study["rounds"]) == 2
 
 
 @pytest.mark.parametrize(
@@ -263,7 +263,7 @@ def test_the_command_prints_json_and_nothing_else(command):
         ("--seeds 0", 2, "--seeds"),
     ],
 )
-def test_the_command_refuses_what_it_cannot_do(command, tmp_path, arguments, code, message):
+def test_the_command_refuses_wrong_arguments(command, tmp_path, arguments, code, message):
     (tmp_path / "file").write_text("")
     left, out, err = command(arguments)
     assert (left, out) == (code, "")

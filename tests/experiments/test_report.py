@@ -78,11 +78,11 @@ def test_the_table_shows_mean_and_deviation():
 
 
 @pytest.mark.parametrize(("values", "text"), [([], ""), ([0.5], "50.0 %"), ([0.5, 0.7], "60.0 ± 14.1 %")])
-def test_spread(values, text):
+def test_spread_is_mean_and_standard_deviation(values, text):
     assert spread(values, 1, 100, " %") == text
 
 
-def test_damage_is_what_recovery_gave_back_and_what_it_did_not():
+def test_damage_is_split_into_lost_regained_and_missing():
     content = comparison([outcome(quality={"cut": 0.4, "recovered": 0.9}), outcome("l1", quality={"cut": 0.5})])
     _, rows = section(content, "Damage and recovery").table
     assert rows == [["nexp", "macs:0.5", "52.6 %", "50.0 %", "2.6 %"], ["l1", "macs:0.5", "", "", ""]]
@@ -92,7 +92,7 @@ def test_damage_is_what_recovery_gave_back_and_what_it_did_not():
 
 
 @pytest.mark.parametrize("higher", [True, False])
-def test_the_headline_is_the_best_of_each_budget_beside_chance(higher):
+def test_the_headline_is_the_best_criterion_of_each_budget_with_random(higher):
     content = dataclasses.replace(sweep(), metric=Metric(higher_is_better=higher))
     found = headlines(content)
     for its, budget in zip(found, content.budgets, strict=True):
@@ -102,7 +102,7 @@ def test_the_headline_is_the_best_of_each_budget_beside_chance(higher):
         assert its.lines[-1].startswith("random ends at")
 
 
-def test_overlap_by_chance_is_what_it_is_on_average():
+def test_overlap_by_chance_is_the_mean_over_all_draws():
     units = {"a": 6, "b": 4}
     one = outcome(keep={"a": [0, 1, 2], "b": [3]})
     found, chance = overlap(one, one, units)
@@ -115,7 +115,7 @@ def test_overlap_by_chance_is_what_it_is_on_average():
     assert overlap(outcome(keep={}), outcome(keep={"a": range(6)}), units) is None
 
 
-def test_agreement_is_symmetric_and_beats_chance_only_where_criteria_share_something():
+def test_agreement_is_symmetric_and_exceeds_chance_only_for_related_criteria():
     content = sweep(budgets=("macs:0.5",), seeds=3)
     found, chance = agreement(content.rows, content.units)
     assert np.allclose(found, found.T)
@@ -125,7 +125,7 @@ def test_agreement_is_symmetric_and_beats_chance_only_where_criteria_share_somet
     assert np.isnan(agreement(comparison([outcome()]).rows, content.units)[0]).all()  # no second seed
 
 
-def test_tidy_tables():
+def test_tidy_tables_hold_every_measurement_and_the_summary_their_means():
     content = sweep(seeds=3)
     table = records(content)
     assert len(table) == 1 + len(content.outcomes) * len(content.stages)
@@ -139,7 +139,7 @@ def test_tidy_tables():
         assert its["latency_ratio"] == pytest.approx(mean(r["latency_ratio"] for r in same))
 
 
-def test_files_are_read_back(tmp_path):
+def test_a_written_report_loads_and_renders_the_same(tmp_path):
     for content in (comparison([outcome("l1", "macs:0.25", 3, latency=None)]), single()):
         write_report(content, tmp_path / "new")
         again = Comparison.load(tmp_path / "new" / "report.json")
@@ -151,7 +151,7 @@ def test_files_are_read_back(tmp_path):
 @pytest.mark.parametrize(
     "change", [{"outcome": 1}, {"title": 3}, {"dense": {"params": 1}}, {"metric": {"name": "f1", "colour": "red"}}]
 )
-def test_what_is_no_report_is_refused(tmp_path, change):
+def test_a_file_that_is_not_a_report_is_refused(tmp_path, change):
     path = tmp_path / "report.json"
     with pytest.raises(PersistError, match="cannot be read"):
         Comparison.load(path)
@@ -160,13 +160,13 @@ def test_what_is_no_report_is_refused(tmp_path, change):
         Comparison.load(path)
 
 
-def test_a_report_that_cannot_be_written_says_so(tmp_path):
+def test_an_unwritable_directory_is_an_error(tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(PersistError, match="cannot be written"):
         write_report(single(), tmp_path / "file" / "out")
 
 
-def test_the_page_is_whole_and_points_nowhere_else():
+def test_the_page_is_well_formed_and_has_no_external_links():
     page = Page(render_page(sweep(("macs:0.5", "macs:0.25"), seeds=1)))
     assert page.open == []
     assert all(link.startswith("#") for link in page.links)
@@ -193,12 +193,12 @@ def test_names_cannot_inject_into_any_form():
     assert not [line for line in text.splitlines() if line.startswith("# b")]
 
 
-def test_markdown_tables_keep_their_cells():
+def test_markdown_tables_escape_the_text_of_cells():
     text = markdown(["a|b", "c"], [["x\ny", "1*2*3"], ["_p_ q_r", r"\|"]])
     assert text.splitlines() == [r"| a\|b | c |", "| --- | --- |", r"| x y | 1\*2\*3 |", r"| \_p\_ q_r | \\\| |"]
 
 
-def test_all_that_was_found_is_in_the_markdown():
+def test_the_markdown_contains_every_section():
     text = render_markdown(single())
     for words in ("Round by round", "all groups", "layer1.0.conv2.weight", "0.2510 to 0.6100", "61.5", "model output"):
         assert words in text
@@ -216,7 +216,7 @@ def test_all_that_was_found_is_in_the_markdown():
     ],
     ids=["everything failed", "nothing measured", "no MACs", "diverged", "equal scores"],
 )
-def test_what_is_missing_is_left_out(content, tmp_path):
+def test_missing_measurements_are_left_out(content, tmp_path):
     write_report(content, tmp_path)
     assert Page((tmp_path / "report.html").read_text()).open == []
     assert content.title in (tmp_path / "report.md").read_text()

@@ -59,7 +59,7 @@ def test_the_cosine_by_chance_is_the_mean_over_all_orders(scores):
     assert cosine_by_chance(scores, other) == pytest.approx(mean(every), abs=1e-9)
 
 
-def test_scores_agree_with_themselves_and_not_with_their_opposite():
+def test_agreement_is_complete_for_equal_scores_and_lowest_for_opposite_ones():
     scores = {"a": torch.rand(9).double(), "b": torch.rand(6).double()}
     same = agreement(scores, scores)
     assert (same.cosine, same.spearman, same.overlap) == (pytest.approx(1), pytest.approx(1), pytest.approx(1))
@@ -69,15 +69,15 @@ def test_scores_agree_with_themselves_and_not_with_their_opposite():
     assert opposite.overlap == pytest.approx((1 / 5 + 0) / 2)
 
 
-def test_random_orders_agree_as_chance_says():
+def test_random_orders_agree_as_expected_by_chance():
     one = {"a": torch.rand(21).double()}
-    found = [agreement(one, {"a": torch.rand(21).double()}) for _ in range(400)]
+    agreements = [agreement(one, {"a": torch.rand(21).double()}) for _ in range(400)]
     for measure in ("cosine", "spearman", "overlap"):
-        expected = mean(getattr(its, f"{measure}_by_chance") for its in found)
-        assert mean(getattr(its, measure) for its in found) == pytest.approx(expected, abs=0.03)
+        expected = mean(getattr(its, f"{measure}_by_chance") for its in agreements)
+        assert mean(getattr(its, measure) for its in agreements) == pytest.approx(expected, abs=0.03)
 
 
-def test_draws_hold_what_they_say(dataset):
+def test_draws_hold_pool_samples_shuffled_values_or_noise(dataset):
     x, y = dataset.tensors
     drawn, labels = joined(draws(dataset).of("random", 10))
     assert torch.equal(drawn, x[30:].flip(0))
@@ -94,27 +94,27 @@ def test_draws_hold_what_they_say(dataset):
 
 
 @pytest.mark.parametrize("size", [3, 4, 14, 15, 30])
-def test_stratified_draws_have_as_many_of_each_class_as_there_are(dataset, size):
+def test_stratified_draws_are_balanced_as_far_as_possible(dataset, size):
     counts = Counter(joined(draws(dataset).of("stratified", size))[1].tolist())
     assert sum(counts.values()) == size
     free = [counts[its] for its, most in ((0, 20), (1, 5), (2, 15)) if counts[its] < most]
     assert max(counts.values()) - min(free) <= 1
 
 
-def test_targets_that_are_no_classes_are_no_labels(dataset):
+def test_targets_that_are_not_class_numbers_give_no_labels(dataset):
     assert labels_of(TensorDataset(*dataset.tensors[:1])) is None
     assert labels_of(TensorDataset(dataset.tensors[0], torch.rand(40))) is None
 
 
 def test_samples_are_compared_with_many_others(job):
-    found = run_samples(job, ["nexp", "random"], [8, 20], seeds=2)
-    records = found.data["records"]
-    assert found.data["reference"] == 40
+    finding = run_samples(job, ["nexp", "random"], [8, 20], seeds=2)
+    records = finding.data["records"]
+    assert finding.data["reference"] == 40
     assert {its["source"] for its in records} == set(SOURCES)
     assert len(records) == 2 * 4 * 2 * 2
-    assert len(found.rows) == 2 * 4
+    assert len(finding.rows) == 2 * 4
     ours = [r["agreement"] for r in records if (r["criterion"], r["source"], r["size"]) == ("nexp", "random", 20)]
-    row = next(row for row in found.rows if row[:2] == ["nexp", "random"])
+    row = next(row for row in finding.rows if row[:2] == ["nexp", "random"])
     assert row[2].startswith(f"{mean(its['cosine'] for its in ours):.3f}")
     assert row[6].startswith(f"{mean(its['overlap'] for its in ours):.2f}")
     # by hand, for the first seed
@@ -125,22 +125,22 @@ def test_samples_are_compared_with_many_others(job):
     assert ours[0]["cosine"] == pytest.approx(by_hand, abs=1e-6)
 
 
-def test_random_scores_agree_with_nothing(job):
+def test_random_scores_do_not_correlate_with_themselves(job):
     records = run_samples(job, ["random"], [8, 20], seeds=8).data["records"]
     assert abs(mean(its["agreement"]["spearman"] for its in records)) < 0.15
 
 
 def test_data_without_classes_has_no_stratified_draws(tmp_path):
-    found = run_samples(named(tmp_path, classes=False), ["nexp"], [8], seeds=1)
-    assert {its["source"] for its in found.data["records"]} == set(SOURCES) - {"stratified"}
-    assert any("no classes" in note for note in found.notes)
+    finding = run_samples(named(tmp_path, classes=False), ["nexp"], [8], seeds=1)
+    assert {its["source"] for its in finding.data["records"]} == set(SOURCES) - {"stratified"}
+    assert any("no classes" in note for note in finding.notes)
 
 
 def record(criterion, source, size, cosine, overlap):
     return Record(criterion, source, size, 0, Agreement(cosine, 0.9, 0.5, overlap, 0.5))
 
 
-def test_the_sentence_sets_the_cosine_beside_the_overlap_and_chance():
+def test_the_samples_sentence_states_cosine_overlap_and_chance():
     few = [record("some", "random", 16, 0.99, 0.6), record("some", "gaussian", 16, 0.98, 0.51)]
     text = sentence([*few, record("some", "random", 8, 0.9, 0.5), record("some", "gaussian", 8, 0.9, 0.5)], 100)
     assert "cosine of 0.990 (by chance 0.900)" in text
@@ -152,14 +152,14 @@ def test_the_sentence_sets_the_cosine_beside_the_overlap_and_chance():
 @pytest.mark.parametrize(
     ("sizes", "data", "message"), [([50], "", "half"), ([1], "", "≥ 2"), ([8], "random:64", "drawn")]
 )
-def test_samples_that_cannot_be_had_are_refused(job, sizes, data, message):
+def test_samples_study_refuses_impossible_sizes_and_generated_data(job, sizes, data, message):
     with pytest.raises(UsageError, match=message):
         run_samples(replace(job, data=data or job.data), ["nexp"], sizes)
     with pytest.raises(CriterionError, match="nxep"):
         run_samples(job, ["nxep"], [8])
 
 
-def test_the_loss_without_a_unit_is_that_of_the_model_with_its_weights_zero(job):
+def test_loss_without_a_unit_equals_the_loss_with_its_weights_set_to_zero(job):
     model, test = job.dense(), job.tested()
     structure = trace(model, torch.zeros(2, 6))
     changed = job.dense()
@@ -169,21 +169,21 @@ def test_the_loss_without_a_unit_is_that_of_the_model_with_its_weights_zero(job)
     assert all(torch.equal(a, b) for a, b in zip(model.parameters(), job.dense().parameters(), strict=True))
 
 
-def test_ablation_ranks_are_those_of_its_own_data(job):
-    found = run_ablation(job, ["l1", "taylor"], seeds=2)
-    harm = found.data["harm"]
+def test_ablation_ranks_follow_from_the_reported_data(job):
+    finding = run_ablation(job, ["l1", "taylor"], seeds=2)
+    harm = finding.data["harm"]
     assert {name: len(its) for name, its in harm.items()} == {"0": 12, "2": 10}
-    for its in found.data["ranks"]:
-        scores = found.data["scores"][its["seed"]][its["criterion"]]
+    for its in finding.data["ranks"]:
+        scores = finding.data["scores"][its["seed"]][its["criterion"]]
         groups = [spearmanr(scores[name], harm[name])[0] for name in harm]
         assert its["within"] == pytest.approx(mean(groups))
         together = spearmanr(scores["0"] + scores["2"], harm["0"] + harm["2"])[0]
         assert its["together"] == pytest.approx(together)
-    assert [row[0] for row in found.rows] == ["l1", "taylor", "random"]
-    assert found.rows[0][1].startswith(f"{found.data['ranks'][0]['within']:.2f}")
+    assert [row[0] for row in finding.rows] == ["l1", "taylor", "random"]
+    assert finding.rows[0][1].startswith(f"{finding.data['ranks'][0]['within']:.2f}")
 
 
-def test_scores_that_know_the_harm_rank_it_perfectly():
+def test_scores_proportional_to_the_loss_change_have_a_correlation_of_one():
     harm = {"a": torch.rand(9).double(), "b": 5 + torch.rand(4).double()}
     perfect = ranks("some", 0, {name: 3 * its + 1 for name, its in harm.items()}, harm)
     assert (perfect.within, perfect.together) == (pytest.approx(1), pytest.approx(1))
@@ -192,7 +192,7 @@ def test_scores_that_know_the_harm_rank_it_perfectly():
     assert shifted.together < 0.5
 
 
-def test_one_random_order_in_a_hundred_is_above_chance():
+def test_one_random_order_in_a_hundred_exceeds_the_chance_limit():
     harm = {"a": torch.rand(30).double(), "b": torch.rand(12).double()}
     limit = by_chance(harm)
     shuffled = [{name: its[torch.randperm(len(its))] for name, its in harm.items()} for _ in range(300)]
@@ -200,17 +200,17 @@ def test_one_random_order_in_a_hundred_is_above_chance():
     assert above <= 12
 
 
-def test_the_ablation_sentence_tells_those_who_know_from_those_who_do_not():
+def test_the_ablation_sentence_separates_criteria_above_the_limit_from_the_rest():
     harm = {"a": torch.linspace(-1, 3, 41).double()}
-    found = [Ranks(name, seed, {}, its, 0) for name, its in (("sees", 0.9), ("blind", 0.1)) for seed in range(2)]
-    text = ablation_finding.sentence(found, harm)
+    results = [Ranks(name, seed, {}, its, 0) for name, its in (("sees", 0.9), ("blind", 0.1)) for seed in range(2)]
+    text = ablation_finding.sentence(results, harm)
     assert "seed for sees (0.90 ± 0.00); it does not for blind (0.10 ± 0.00)" in text
     assert "lowers the loss for 24% of the units" in text
-    assert "seed for none; it" in ablation_finding.sentence(found[2:], harm)
-    assert "not for none." in ablation_finding.sentence(found[:2], harm)
+    assert "seed for none; it" in ablation_finding.sentence(results[2:], harm)
+    assert "not for none." in ablation_finding.sentence(results[:2], harm)
 
 
-def test_ablation_takes_as_many_units_as_it_is_told_and_needs_something_to_measure(job):
+def test_ablation_removes_the_given_number_of_units_and_needs_test_data(job):
     assert [len(its) for its in run_ablation(job, ["l1"], units=5, seeds=1).data["harm"].values()] == [5, 5]
     with pytest.raises(UsageError, match="--test"):
         run_ablation(replace(job, test=""))
@@ -235,10 +235,10 @@ def test_the_commands_print_and_write(study, job, tmp_path, monkeypatch, capsys)
 
 
 @pytest.mark.parametrize("name", ["samples", "ablation", "hybrid", "beta", "schedule"])
-def test_the_guide_says_what_was_found(name):
+def test_the_guide_quotes_the_recorded_sentence_and_pictures(name):
     root = Path(__file__).parents[2]
-    found = json.loads((root / "benchmarks" / "results" / "studies" / f"{name}.json").read_text())
+    recorded = json.loads((root / "benchmarks" / "results" / "studies" / f"{name}.json").read_text())
     guide = " ".join((root / "docs" / "studies.md").read_text().replace("\n> ", " ").split())
-    assert found["sentence"] in guide
+    assert recorded["sentence"] in guide
     for picture in (root / "benchmarks" / "results" / "studies").glob(f"{name}-*.svg"):
         assert f"(../benchmarks/results/studies/{picture.name})" in guide

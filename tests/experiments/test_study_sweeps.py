@@ -71,7 +71,7 @@ def mixed(middle, end=(0.6, 0.8)):
     return comparison({MIXTURES[0.5]: [middle] * 2, **dict.fromkeys(names, [end] * 2)})
 
 
-def test_the_best_mixture_is_named_with_what_it_is_against_its_parts_and_chance():
+def test_the_hybrid_sentence_compares_the_best_mixture_with_its_parts_and_random():
     text = hybrids.sentence(mixed((0.7, 0.7)), MIXTURES, ("l1", "nexp"), AUTO)
     assert "Right after the cut, α = 0.5 is the best of the sweep with 70.0 ± 0.0 %" in text
     assert "10.0 ± 0.0 points above l1" in text
@@ -80,7 +80,7 @@ def test_the_best_mixture_is_named_with_what_it_is_against_its_parts_and_chance(
     assert "level with nexp" in text
 
 
-def test_a_mixture_of_other_than_two_is_refused(job, tmp_path):
+def test_a_hybrid_study_needs_two_criteria_two_alphas_and_test_data(job, tmp_path):
     for parts, alphas in ((("l1",), (0, 1)), (("l1", "nexp"), (0.5,))):
         with pytest.raises(UsageError, match="two criteria"):
             run_hybrid(job, tmp_path / "new", here, parts, alphas)
@@ -99,23 +99,23 @@ def test_the_cliff_is_the_corner_of_two_straight_lines(corner, above, rise):
     assert cliff([*points[::-1], (4.0, 1.0, accuracy[inf])]) == 1.0  # β = 4 keeps all as well
 
 
-def test_there_is_no_cliff_where_most_is_lost_at_once():
+def test_there_is_no_cliff_if_the_loss_per_unit_never_rises():
     assert cliff([(0.5, 0.3, 0.1), (1.0, 0.6, 0.12), (inf, 1.0, 0.9)]) is None
     assert cliff([(0.5, 0.5, 0.1), (inf, 1.0, 0.9)]) is None
     assert cliff([(0.5, 0.4, 0.9), (1.0, 0.7, 0.9), (inf, 1.0, 0.9)]) is None
 
 
-def test_the_cliff_is_where_quality_falls_not_where_the_figure_does():
+def test_the_cliff_of_a_perplexity_is_where_it_rises():
     shares = {"effective:0.5": 3, "effective:1": 6}
-    found = replace(comparison({}), quality=10.0, metric=PERPLEXITY)
+    content = replace(comparison({}), quality=10.0, metric=PERPLEXITY)
     for budget, perplexity in zip(shares, (90.0, 12.0), strict=True):
         one = comparison({"l1": [(perplexity, perplexity)]}, budget, range(shares[budget]))
-        found = replace(found, outcomes=[*found.outcomes, *one.outcomes])
-    (points,) = betas._points(found, "l1", {0.5: "effective:0.5", 1.0: "effective:1"}, "cut")
+        content = replace(content, outcomes=[*content.outcomes, *one.outcomes])
+    (points,) = betas._points(content, "l1", {0.5: "effective:0.5", 1.0: "effective:1"}, "cut")
     assert cliff(points) == 1.0
 
 
-def test_the_sentence_counts_where_the_cliffs_are():
+def test_the_beta_sentence_counts_the_cliffs():
     text = betas.sentence(
         {"cut": {"taylor": [1.0, 0.75], "random": [None, 1.0]}, "recovered": {"taylor": [0.75, 0.75]}}
     )
@@ -125,27 +125,27 @@ def test_the_sentence_counts_where_the_cliffs_are():
 
 
 @pytest.mark.slow
-def test_beta_keeps_as_much_as_it_says(job, tmp_path, quick):
-    found = run_beta(job, tmp_path / "new", here, ("l1",), (0.5, 1), seeds=2)
+def test_the_beta_table_follows_from_the_reported_data(job, tmp_path, quick):
+    finding = run_beta(job, tmp_path / "new", here, ("l1",), (0.5, 1), seeds=2)
     for criterion in ("l1", "random"):
-        row = next(row for row in found.rows if row[:2] == [criterion, "0.5"])
+        row = next(row for row in finding.rows if row[:2] == [criterion, "0.5"])
         ours = {"criterion": criterion, "budget": "effective:0.5"}
-        kept = [its["kept"] for its in found.data["kept"] if ours.items() <= its.items()]
+        kept = [its["kept"] for its in finding.data["kept"] if ours.items() <= its.items()]
         assert row[2].startswith(f"{100 * mean(kept):.1f}")
         ours["stage"] = "recovered"
-        accuracies = [its["accuracy"] for its in found.data["records"] if ours.items() <= its.items()]
+        accuracies = [its["accuracy"] for its in finding.data["records"] if ours.items() <= its.items()]
         assert row[4].startswith(f"{100 * mean(accuracies):.1f}")
-    assert [row[0] for row in found.rows[:2]] == ["dense", "l1"]
-    assert set(found.data["cliffs"]["cut"]) == {"l1", "random"}
+    assert [row[0] for row in finding.rows[:2]] == ["dense", "l1"]
+    assert set(finding.data["cliffs"]["cut"]) == {"l1", "random"}
 
 
 @pytest.mark.slow
-def test_mixtures_stand_beside_their_parts_and_chance(job, tmp_path, quick):
-    found = run_hybrid(job, tmp_path / "new", here, alphas=(1, 0), seeds=1)
-    assert [row[0] for row in found.rows] == ["dense", MIXTURES[0], MIXTURES[1], AUTO, "l1", "nexp", "random"]
-    assert "is the best" in found.sentence
+def test_the_hybrid_study_runs_mixtures_parts_and_random_and_resumes(job, tmp_path, quick):
+    finding = run_hybrid(job, tmp_path / "new", here, alphas=(1, 0), seeds=1)
+    assert [row[0] for row in finding.rows] == ["dense", MIXTURES[0], MIXTURES[1], AUTO, "l1", "nexp", "random"]
+    assert "is the best" in finding.sentence
     again = run_hybrid(job, tmp_path / "new", refuse, alphas=(0, 1), seeds=1)
-    assert again.figures == found.figures
+    assert again.figures == finding.figures
 
 
 @given(st.integers(10, 99), st.sets(st.integers(2, 10), min_size=1))
@@ -159,8 +159,8 @@ def test_every_schedule_has_the_same_epochs(epochs, rounds):
 
 def scheduled(rounds, trained, reverse=0.5):
     others = {"reversed-ssi": [(0.1, reverse)] * 2}
-    found = [comparison({"ssi": [(0.1, its), (0.1, its)], **others}) for its in (0.5, rounds, trained)]
-    return dict(zip(variants(4, [2]), found, strict=True))
+    comparisons = [comparison({"ssi": [(0.1, its), (0.1, its)], **others}) for its in (0.5, rounds, trained)]
+    return dict(zip(variants(4, [2]), comparisons, strict=True))
 
 
 def test_rounds_are_counted_as_above_or_below_one_shot():
@@ -180,13 +180,13 @@ def test_rounds_are_counted_as_above_or_below_one_shot():
 def test_schedules_start_from_the_same_weights_and_are_resumed(job, tmp_path, quick):
     file = tmp_path / "model.py"
     file.write_text(file.read_text().replace("torch.manual_seed(0)", "pass"))  # each time it is built, it is another
-    found = run_schedule(job, tmp_path / "new", here, ("l1",), [2], seeds=1)
+    finding = run_schedule(job, tmp_path / "new", here, ("l1",), [2], seeds=1)
     ours = {"criterion": "l1", "stage": "cut"}.items()
-    cut = {its["schedule"]: its["accuracy"] for its in found.data["records"] if ours <= its.items()}
+    cut = {its["schedule"]: its["accuracy"] for its in finding.data["records"] if ours <= its.items()}
     assert set(cut) == {"one shot", "2 rounds", "2 rounds, trained between"}
     assert cut["one shot"] == cut["2 rounds"]  # l1 says the same of what is left
     again = run_schedule(job, tmp_path / "new", refuse, ("l1",), [2], seeds=1)
-    assert again.rows == found.rows
+    assert again.rows == finding.rows
 
 
 def test_schedules_that_cannot_be_compared_are_refused(job, tmp_path):
@@ -210,7 +210,7 @@ def command(monkeypatch, *arguments):
 
 
 @pytest.mark.slow
-def test_the_command_writes_prints_and_goes_on(job, tmp_path, monkeypatch, capsys):
+def test_the_command_writes_prints_and_resumes(job, tmp_path, monkeypatch, capsys):
     place = f"--data {job.data} --test {job.test} --epochs 0 --seeds 1 --out {tmp_path / 'new'}".split()
     options = [job.model, *place, "--criteria", "l1", "--betas", "1"]
     assert command(monkeypatch, "beta", *options) == 0
@@ -225,7 +225,7 @@ def test_the_command_writes_prints_and_goes_on(job, tmp_path, monkeypatch, capsy
     assert "another comparison" in capsys.readouterr().err
 
 
-def test_the_command_says_how_to_go_on_and_whether_runs_failed(job, tmp_path, monkeypatch, capsys):
+def test_the_command_states_how_to_resume_and_fails_if_runs_failed(job, tmp_path, monkeypatch, capsys):
     def stop(*_):
         raise KeyboardInterrupt
 
@@ -248,7 +248,7 @@ def test_the_command_says_how_to_go_on_and_whether_runs_failed(job, tmp_path, mo
         ("hybrid --criteria l1,nxep", 3, "nxep"),
     ],
 )
-def test_the_commands_refuse_what_they_cannot_do(arguments, code, message, job, tmp_path, monkeypatch, capsys):
+def test_the_commands_refuse_wrong_arguments(arguments, code, message, job, tmp_path, monkeypatch, capsys):
     options = f"--data {job.data} --test {job.test} --out {tmp_path / 'new'}"
     study, *others = arguments.split()
     assert command(monkeypatch, study, job.model, *options.split(), *others) == code

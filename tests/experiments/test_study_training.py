@@ -86,7 +86,7 @@ def same(one, other):
 # New weights
 
 
-def test_new_weights_follow_from_the_seed_and_leave_the_model_and_the_random_state_alone(net):
+def test_reinitialising_depends_on_the_seed_and_changes_neither_model_nor_random_state(net):
     before, random = state(net), torch.get_rng_state()
     one, again, other = (state(reinitialised(net, seed)) for seed in (1, 1, 2))
     assert same(before, state(net))
@@ -97,7 +97,7 @@ def test_new_weights_follow_from_the_seed_and_leave_the_model_and_the_random_sta
     assert not any(torch.equal(one[name], its[name]) for name in weights for its in (other, before))
 
 
-def test_new_weights_are_those_of_a_new_module():
+def test_reinitialised_weights_equal_those_of_a_new_module():
     old = nn.Linear(5, 7)
     torch.manual_seed(3)
     fresh = nn.Linear(5, 7)
@@ -110,7 +110,7 @@ def test_new_weights_are_those_of_a_new_module():
     assert not fresh.out_proj.bias.any()  # a module's own method has the last word over those in it
 
 
-def test_parameters_that_nothing_resets_are_named():
+def test_modules_that_cannot_be_reset_are_named():
     class Scale(nn.Module):
         def __init__(self):
             super().__init__()
@@ -139,7 +139,7 @@ def test_an_untrained_network_has_batch_norm_of_the_data(job):
         ({"budget": "half"}, "half"),
     ],
 )
-def test_what_a_study_cannot_do_is_said_at_once(job, options, named):
+def test_unsupported_options_are_refused_before_any_work(job, options, named):
     with pytest.raises(Exception, match=re.escape(named)):
         check(job(**options), 1, 1)
 
@@ -156,7 +156,7 @@ def test_a_study_needs_seeds_epochs_and_a_test(job):
 
 
 @pytest.mark.parametrize("name", ACTIVATIONS)
-def test_activations_are_swapped_wherever_they_are_and_nothing_else(name):
+def test_all_activation_modules_are_replaced_and_nothing_else(name):
     model = nn.Sequential(nn.Linear(3, 3), nn.Sequential(nn.ReLU(inplace=True), nn.Linear(3, 3)), nn.GELU(), nn.Tanh())
     before, x = state(model), torch.randn(5, 3)
     new = swap_activations(model, name, as_call(x))
@@ -166,7 +166,7 @@ def test_activations_are_swapped_wherever_they_are_and_nothing_else(name):
     assert torch.equal(new(x), torch.tanh(activate(model[1][1](activate(model[0](x))))))
 
 
-def test_a_function_cannot_be_swapped_and_is_named_with_its_place(job):
+def test_activations_called_as_functions_are_refused_with_the_calling_module(job):
     with pytest.raises(ModelError, match=r"gelu in 'inner'"):
         swap_activations(job("Functional").dense(), "relu", as_call(torch.randn(2, 4)))
 
@@ -180,7 +180,7 @@ def test_a_function_cannot_be_swapped_and_is_named_with_its_place(job):
         swap_activations(nn.Linear(3, 3), "relu", as_call(torch.randn(2, 3)))
 
 
-def test_the_digits_network_of_the_study_can_be_swapped():
+def test_activations_of_the_digits_network_can_be_replaced():
     new = swap_activations(activations.network(), "silu", as_call(torch.randn(2, 1, 8, 8)))
     assert [type(its) for its in new].count(nn.SiLU) == 4
 
@@ -188,14 +188,14 @@ def test_the_digits_network_of_the_study_can_be_swapped():
 # Words
 
 
-def test_how_far_from_a_control_is_said_with_its_doubt():
+def test_distance_from_a_control_is_stated_with_its_uncertainty():
     assert against([0.9, 0.92], [0.8, 0.8], "random") == "11.0 ± 1.4 points above random"
     assert against([0.5], [0.6], "random") == "10.0 points below random"
     assert against([0.5, 0.7], [0.6, 0.65], "random") == "2.5 ± 10.6 points below random, within the spread over seeds"
     assert against([0.5, 0.7], [0.5, 0.7], "random") == "level with random"
 
 
-def test_sides_are_gathered():
+def test_places_are_grouped_by_side():
     better, worse, doubtful = ([0.9, 0.9], [0.8, 0.8]), ([0.1, 0.1], [0.2, 0.2]), ([0.1, 0.3], [0.2, 0.2])
     said = sides({"a": better, "b": worse, "c": better, "d": doubtful}, "random")
     assert said == "above random with a and c, below random with b, within the spread of random with d"
@@ -215,7 +215,7 @@ def said_of(nexp, l1=(0.9, 0.8, 0.8), random=(0.0, 0.8, 0.8)):
     return initialisation.summarise([retrain.SeedResult(0.95, its)] * 2, Job("m", "d"), (2, 1), "again")
 
 
-def test_what_initialisation_says_follows_the_data():
+def test_the_initialisation_sentence_follows_from_the_data():
     worse, better = said_of((0.4, 0.7, 0.7)).sentence, said_of((0.4, 0.9, 0.8)).sentence
     assert (
         "The ranking of nexp at initialisation has a correlation of 0.30 ± 0.00 with the ranking after training"
@@ -228,10 +228,10 @@ def test_what_initialisation_says_follows_the_data():
     assert better.endswith("after training ends level with random.")
 
 
-def test_scores_agree_and_accuracies_are_those_of_the_dense_network_if_nothing_is_learnt_or_cut(job):
+def test_without_training_or_cutting_scores_agree_and_accuracies_equal_the_dense_one(job):
     barely = job(budget="keep:1.0", recovery=Recovery(lr=1e-9, weight_decay=0.0))
-    found = initialisation.run_initialisation(barely, ["l1"], seeds=2, epochs=1, recovery_epochs=1)
-    for its in found.data["rounds"]:
+    finding = initialisation.run_initialisation(barely, ["l1"], seeds=2, epochs=1, recovery_epochs=1)
+    for its in finding.data["rounds"]:
         assert all(its["seen"]["l1"][what][group] == 1 for what in ("correlation", "overlap") for group in "03")
         assert abs(mean(its["seen"]["random"]["correlation"].values())) < 0.7
         assert {its["dense"]} == {its["seen"][name][when] for name in ("l1", "random") for when in ("early", "late")}
@@ -247,7 +247,7 @@ def rounds_of(nexp, median, random):
     return [retrain.SeedResult(0.95, made)] * 2
 
 
-def test_what_activations_says_follows_the_data():
+def test_the_activations_sentence_follows_from_the_data():
     rounds = {"relu": rounds_of(0.9, 0.8, 0.7), "silu": rounds_of(0.6, 0.6, 0.7)}
     sentence = activations.summarise(rounds, Job("m", "d"), (2, 1), "again").sentence
     assert "scores is 0.40 (relu), 0.40 (silu) with threshold 0" in sentence
@@ -256,15 +256,15 @@ def test_what_activations_says_follows_the_data():
     assert sentence.endswith("nexp-median ends below nexp with relu, within the spread of nexp with silu.")
 
 
-def test_the_median_says_nothing_of_units_with_one_value_per_input(job):
-    found = activations.run_activations(job(), ["relu", "gelu"], seeds=1, epochs=1, recovery_epochs=1)
-    rounds = found.data["rounds"]
+def test_the_median_gives_equal_scores_to_units_with_one_value_per_input(job):
+    finding = activations.run_activations(job(), ["relu", "gelu"], seeds=1, epochs=1, recovery_epochs=1)
+    rounds = finding.data["rounds"]
     gelu = rounds["gelu"][0]["seen"]
     assert set(gelu["nexp-median"]["level"].values()) == {1.0}
     assert set(gelu["nexp-median"]["spread"].values()) == {0.0}
     assert list(gelu["nexp"]["correlation"].values()) == pytest.approx([1.0, 1.0])
     assert max(gelu["nexp"]["level"].values()) < 1
-    row = next(row for row in found.rows if row[:2] == ["gelu", "l1"])
+    row = next(row for row in finding.rows if row[:2] == ["gelu", "l1"])
     assert row[2] == f"{mean(gelu['l1']['spread'].values()):.2f}"
     assert row[-1] == f"{100 * gelu['l1']['accuracy']:.1f}"
 
@@ -277,7 +277,7 @@ def test_an_unknown_activation_is_named(job):
 # Dynamics
 
 
-def test_a_course_ends_in_itself_and_settles_where_it_stays():
+def test_a_course_correlates_with_its_last_record_and_settles_where_it_stays():
     first, last = torch.tensor([0.1, 0.2, 0.3, 0.4]), torch.tensor([0.4, 0.3, 0.2, 0.1])
     course = Course.of([{"a": its} for its in (first, last, first, last, last + 1)])
     assert course.correlation["a"] == pytest.approx([-1, 1, -1, 1, 1])
@@ -286,7 +286,7 @@ def test_a_course_ends_in_itself_and_settles_where_it_stays():
     assert Course.of([{"a": first}] * 5).settled("a") == 0
 
 
-def test_what_dynamics_says_follows_the_data():
+def test_the_dynamics_sentence_follows_from_the_data():
     up, down = torch.tensor([0.1, 0.2, 0.3, 0.4]), torch.tensor([0.4, 0.3, 0.2, 0.1])
 
     def said(*records):
@@ -300,7 +300,7 @@ def test_what_dynamics_says_follows_the_data():
     assert "changes by +1.00 (a) to +2.00 (b)" in said(up, up, up + 1)
 
 
-def test_watching_a_training_leaves_it_as_it_is(job):
+def test_tracking_does_not_change_the_training(job):
     its, model = job(), untrained(architecture(job()), job())
     tracker = dynamics._track_training(architecture(its), its, ["l1"], 3, 1, lambda items, _: items)
     assert tracker.steps == 3  # one batch an epoch
@@ -312,7 +312,7 @@ def test_watching_a_training_leaves_it_as_it_is(job):
     ("options", "how"),
     [({}, {"records": 4}), ({}, {"criteria": ["random"]}), ({"recovery": Recovery(patience=1)}, {})],
 )
-def test_dynamics_refuses_what_it_cannot_watch(job, options, how):
+def test_dynamics_refuses_unsupported_options(job, options, how):
     with pytest.raises(UsageError, match=r"records|patience"):
         dynamics.run_dynamics(job(**options), **{"epochs": 3, "records": 2, **how})
 
@@ -340,20 +340,20 @@ def test_the_commands_measure_and_write(place, tmp_path, study, options, figures
         app, ["study", study, *named, *options.split(), "--seeds", "2", "--json", "--out", str(tmp_path)]
     )
     assert done.exception is None
-    told = json.loads(done.stdout)
-    assert told == json.loads((tmp_path / f"{study}.json").read_text())
-    assert told["sentence"] in (tmp_path / f"{study}.md").read_text()
-    assert "random" in told["sentence"]
-    assert {len(row) for row in told["rows"]} == {len(told["headers"])}
+    printed = json.loads(done.stdout)
+    assert printed == json.loads((tmp_path / f"{study}.json").read_text())
+    assert printed["sentence"] in (tmp_path / f"{study}.md").read_text()
+    assert "random" in printed["sentence"]
+    assert {len(row) for row in printed["rows"]} == {len(printed["headers"])}
     assert {path.name for path in tmp_path.glob("*.svg")} == {f"{study}-{name}.svg" for name in figures}
 
 
 def test_dynamics_table_is_what_was_measured(job):
-    found = dynamics.run_dynamics(job(batch_size=20), ["ndi", "l1"], seeds=2, epochs=2, records=2)
-    assert found.data["steps"] == [0, 3, 6]
+    finding = dynamics.run_dynamics(job(batch_size=20), ["ndi", "l1"], seeds=2, epochs=2, records=2)
+    assert finding.data["steps"] == [0, 3, 6]
     for name in ("ndi", "l1", "random"):
-        courses = [its[name] for its in found.data["rounds"]]
-        row = next(row for row in found.rows if row[:2] == [name, "all"])
+        courses = [its[name] for its in finding.data["rounds"]]
+        row = next(row for row in finding.rows if row[:2] == [name, "all"])
         ends = [mean(its["mean"][group][-1] for group in its["mean"]) for its in courses]
         starts = [mean(its["correlation"][group][0] for group in its["mean"]) for its in courses]
         assert row[4] == f"{np.mean(ends):.3f} ± {np.std(ends, ddof=1):.3f}"

@@ -11,20 +11,26 @@ from secateurs.criteria import CRITERIA, described
 from secateurs.structure import DEFAULT_KINDS, UNIT_KINDS
 from secateurs.utils import environment
 
-LISTS = ("criteria", "budgets", "kinds")
+LISTS = ("criteria", "budgets", "kinds", "models", "data")
 
 
 @click.command(name="list")
 @click.argument("what", type=click.Choice(LISTS), required=False)
 @options.as_json
 def list_all(what: str | None, as_json: bool) -> None:
-    """List the criteria, the forms of a budget and the kinds of units."""
+    """List the criteria, the forms of a budget, the kinds of units, and the forms of models and data."""
+    from secateurs.experiments.specs import DATA_SPECS, MODEL_SPECS
+
     wanted = [what] if what else LISTS
     budgets = {f"{q.name}:F": f"at most the fraction F in (0, 1]: {q.summary}" for q in QUANTITIES.values()}
     budgets[f"{EFFECTIVE}, {EFFECTIVE}:B"] = "as many units as the scores' effective sample size (times B) says"
+    specs = {
+        name: {spec.form: spec.summary for spec in known.values()}
+        for name, known in (("models", MODEL_SPECS), ("data", DATA_SPECS))
+    }
     if as_json:
         criteria = {criterion.name: described(criterion) for criterion in CRITERIA.values()}
-        everything = {"criteria": criteria, "budgets": budgets, "kinds": UNIT_KINDS}
+        everything = {"criteria": criteria, "budgets": budgets, "kinds": UNIT_KINDS, **specs}
         print_json({name: everything[name] for name in wanted})
         return
     if "criteria" in wanted:
@@ -43,6 +49,8 @@ def list_all(what: str | None, as_json: bool) -> None:
     if "kinds" in wanted:
         rows = [(k, "yes" if k in DEFAULT_KINDS else "no", f"unit {v}") for k, v in UNIT_KINDS.items()]
         print_table("Kinds of units", ["kind", "by default", "what"], rows)
+    for name in [name for name in specs if name in wanted]:
+        print_table(f"Forms of {name}", ["form", "what it names"], list(specs[name].items()))
 
 
 @click.command()
