@@ -26,6 +26,7 @@ from torch.nn import functional
 from torch.utils.data import DataLoader, TensorDataset
 
 import secateurs as sc
+from benchmarks.listing import listed
 from benchmarks.mnist import Net, mnist
 from secateurs.evaluate.quality import accuracy
 from secateurs.observe.observe import observe
@@ -159,6 +160,8 @@ def page(rows: list[dict[str, Any]], means: list[dict[str, Any]]) -> str:
 
 def main() -> None:
     """Measure all; write the figures, the page and the picture."""
+    if listed(f"seed={seed} strength={strength:g}" for seed in SEEDS for strength in STRENGTHS):
+        return
     train, test = mnist("train", SETTINGS["train"]), mnist("test", 10_000)
     rows, means = [], []
     runs = [(seed, strength) for seed in SEEDS for strength in STRENGTHS]

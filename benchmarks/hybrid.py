@@ -19,6 +19,7 @@ import torch
 
 import secateurs as sc
 from benchmarks.cifar_resnet import resnet
+from benchmarks.listing import listed
 from benchmarks.real.data import batches, cifar10
 from secateurs.criteria.tune import ALPHAS
 from secateurs.evaluate.quality import accuracy
@@ -32,6 +33,9 @@ SEEDS = 3
 
 def main() -> None:
     """Measure and write the results."""
+    names = [*(f"α = {a:g}" for a in ALPHAS), "α = auto, per layer", "random", "l2"]
+    if listed(f"seed={s} {name} {' '.join(b)}" for s in range(SEEDS) for name in names for b in BUDGETS):
+        return
     torch.set_num_threads(1)
     warnings.simplefilter("ignore")
     model, test = resnet(20), batches(cifar10("test", 2000), 256)

@@ -22,6 +22,7 @@ from safetensors.torch import load_file
 
 import secateurs as sc
 from benchmarks import torchvision_ops  # noqa: F401 (before transformers)
+from benchmarks.listing import listed
 from secateurs.utils.environment import environment
 
 RESULTS = Path(__file__).parent / "results"
@@ -75,6 +76,8 @@ def equal(one: Path, other: Path) -> bool:
 
 def main() -> None:
     """Measure all and write the table."""
+    if listed(f"{way} compensate={compensate}" for compensate in (False, True) for way in WAYS):
+        return
     if sys.argv[1:]:
         way, directory, compensate = sys.argv[1:]
         print(json.dumps(measure(way, directory, compensate == "True")))

@@ -27,6 +27,7 @@ from torch import Tensor, nn
 import secateurs as sc
 from benchmarks import torchvision_ops  # noqa: F401 (before torchvision)
 from benchmarks.cifar_resnet import CifarResNet
+from benchmarks.listing import listed
 from secateurs.criteria.collect import memory_of
 from secateurs.criteria.registry import CRITERIA
 from secateurs.observe.observe import observe
@@ -38,6 +39,7 @@ RESULTS = Path(__file__).parent / "results"
 FIVE = ("nexp", "apoz", "mean-activation", "wanda", "flap")
 SLOW = {"hrank": 4, "chip": 2}  # criteria that look at so few samples only
 SAMPLES = {"resnet56": 64, "resnet50": 16, "transformer": 16}
+ROWS = [list(FIVE), *([name] for name in CRITERIA)]
 REPEATS = 5
 ENOUGH = 8  # seconds after which no further repetition of a figure begins
 LIMIT = 60  # seconds for one figure
@@ -188,6 +190,8 @@ def alone(*arguments: str) -> dict[str, Any]:
 
 def main() -> None:
     """Measure everything and write the results."""
+    if listed(f"{model} {' '.join(names)}" for model in SAMPLES for names in ROWS):
+        return
     if sys.argv[1:]:
         what, *names = sys.argv[1:]
         print(json.dumps(pairwise(int(names[0])) if what == "pairwise" else measure(what, names)))
@@ -197,7 +201,7 @@ def main() -> None:
     found["environment"] = environment()
     done = {(row["model"], *row["criteria"]) for row in found["rows"]}
     for model in SAMPLES:
-        for criteria in [list(FIVE), *([name] for name in CRITERIA)]:
+        for criteria in ROWS:
             if (model, *criteria) not in done:
                 found["rows"].append({"model": model, "criteria": criteria, **alone(model, *criteria)})
                 print(found["rows"][-1], file=sys.stderr, flush=True)

@@ -11,11 +11,13 @@ from __future__ import annotations
 
 import argparse
 import shutil
+import sys
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
 import benchmarks.torchvision_ops  # noqa: F401  (first: transformers imports torchvision)
+from benchmarks.listing import listed
 
 # isort: split
 from secateurs.budgets.schedule import Schedule
@@ -94,6 +96,8 @@ def _heads(job: Job, directory: Path, execute: Execute, told: Progress, command:
 
 
 if __name__ == "__main__":
+    if listed(experiments(Path("MODELS"))):
+        sys.exit()
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("models", type=Path)
     parser.add_argument("out", type=Path)

@@ -13,6 +13,7 @@ from urllib.parse import quote
 
 from rich.progress import track
 
+from benchmarks.listing import listed
 from benchmarks.zoo import ENTRIES
 from benchmarks.zoo.table import render
 from secateurs.utils.environment import environment
@@ -38,6 +39,8 @@ def _read(path: Path, name: str) -> dict[str, Any]:
 
 def main() -> None:
     """Measure what is named (everything by default) and write the tables; earlier rows of other models stay."""
+    if listed(entry.name for entry in ENTRIES):
+        return
     wanted = set(sys.argv[1:])
     names = [e.name for e in ENTRIES if not wanted or e.name in wanted or e.family in wanted]
     path = RESULTS / "zoo.json"

@@ -1,0 +1,35 @@
+"""`python -m benchmarks.NAME --list` prints what the benchmark would measure, and measures nothing."""
+
+import runpy
+import sys
+
+import pytest
+
+from benchmarks.real import NAMES
+
+pytestmark = pytest.mark.slow
+
+pytest.importorskip("transformers", reason="the zoo's libraries are not installed: pip install secateurs[zoo]")
+pytest.importorskip("timm", reason="the zoo's libraries are not installed: pip install secateurs[zoo]")
+
+
+@pytest.mark.parametrize(
+    "name",
+    "differentiation hybrid layerwise scoring import_time zoo zoo.growth zoo.use language".split(),
+)
+def test_a_benchmark_lists_its_cells(name, monkeypatch, capsys):
+    monkeypatch.setattr(sys, "argv", ["benchmark", "--list"])
+    try:
+        runpy.run_module(f"benchmarks.{name}", run_name="__main__", alter_sys=False)
+    except SystemExit as stop:
+        assert not stop.code
+    assert len(capsys.readouterr().out.splitlines()) >= 2
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_an_experiment_on_real_networks_lists_its_cells(name, monkeypatch, capsys):
+    monkeypatch.setattr(sys, "argv", ["benchmark", name, "--list", "--again"])
+    with pytest.raises(SystemExit) as stop:
+        runpy.run_module("benchmarks.real.__main__", run_name="__main__", alter_sys=False)
+    assert not stop.value.code
+    assert capsys.readouterr().out.splitlines()
