@@ -1,5 +1,6 @@
 """`python -m benchmarks.NAME --list` prints what the benchmark would measure, and measures nothing."""
 
+import importlib.util
 import runpy
 import sys
 
@@ -9,8 +10,8 @@ from benchmarks.real import NAMES
 
 pytestmark = pytest.mark.slow
 
-pytest.importorskip("transformers", reason="the zoo's libraries are not installed: pip install secateurs[zoo]")
-pytest.importorskip("timm", reason="the zoo's libraries are not installed: pip install secateurs[zoo]")
+if not all(importlib.util.find_spec(name) for name in ("torchvision", "timm", "transformers")):
+    pytest.skip("the zoo's libraries are not installed: pip install secateurs[zoo]", allow_module_level=True)
 
 
 @pytest.mark.parametrize(
