@@ -118,30 +118,31 @@ class Pairs(Statistic):
 
     shareable = False
 
-    def __init__(self):
-        self.values: list[Tensor] = []
+    def __init__(self, values: list[Tensor] | None = None):
+        self.values = values or []
 
-    def update(self, x: Tensor) -> None:
-        """Keep the binarised activations."""
-        self.values.append(x.reshape(*x.shape[:2], -1) > 0)
+    @classmethod
+    def of(cls, x: Tensor, lengths: Tensor | None = None) -> Pairs:
+        """The binarised activations of one batch."""
+        return cls([x.reshape(*x.shape[:2], -1) > 0])
 
-    def merge(self, other: Any) -> Any:
-        """Not needed here."""
-        raise NotImplementedError
+    def merge(self, other: Pairs) -> Pairs:
+        """The activations of both."""
+        return Pairs([*self.values, *other.values])
 
     def state(self) -> dict[str, Any]:
         """The activations."""
         return {"values": self.values}
 
-    @staticmethod
-    def size(samples: int, units: int, positions: int) -> int:
+    @classmethod
+    def size(cls, samples: int, units: int, positions: int) -> int:
         """One byte per sample, unit and position."""
         return samples * units * positions
 
     def score(self) -> Tensor:
         """The mean distance of two inputs, per unit."""
         units = torch.cat(self.values).movedim(1, 0)  # [units, samples, positions]
-        return torch.stack([_mean_distance(its) for its in units])
+        return torch.stack([_mean_distance(maps) for maps in units])
 
 
 def _mean_distance(maps: Tensor) -> Tensor:
