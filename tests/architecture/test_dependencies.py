@@ -60,7 +60,10 @@ def test_prune_needs_no_optional_dependency(tmp_path):
     ("call", "message"),
     [
         ("sc.finetune(model, data, sc.Recovery())", "accelerate is not installed: pip install 'secateurs[train]'"),
-        ("sc.prune(model, data, 'ssi', 'keep:0.5')", "scipy is not installed: pip install 'secateurs[graphs]'"),
+        (
+            "sc.prune(model, data, criterion='ssi', budget='keep:0.5')",
+            "scipy is not installed: pip install 'secateurs[graphs]'",
+        ),
         ("sc.prune(model, data, directory='run')", "filelock is not installed: pip install 'secateurs[runs]'"),
     ],
 )
