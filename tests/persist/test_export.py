@@ -34,7 +34,7 @@ def formats():
 
 
 def test_a_pruned_model_is_exported_as_pt2(net, batches, tmp_path):
-    small = sc.prune(net, batches, "l2", "keep:0.5").model
+    small = sc.prune(net, batches, criterion="l2", budget="keep:0.5").model
     modes, x = [module.training for module in small.modules()], torch.randn(5, 3, 6, 6)
     path = sc.export(small, batches[0][0], tmp_path / "deep" / "small.pt2")
     assert [module.training for module in small.modules()] == modes

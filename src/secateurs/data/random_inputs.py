@@ -1,4 +1,4 @@
-"""Inputs for criteria that need no data of one's own."""
+"""Random inputs, for criteria that need no real data."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ class RandomInputs:
 
 
 def random_inputs(shape: tuple[int, ...], n: int, batch_size: int = 64, seed: int = 0) -> RandomInputs:
-    """Data for criteria that need none of your own: `n` standard normal inputs.
+    """Make `n` standard normal inputs in batches, for criteria that need no real data.
 
     Args:
         shape: shape of one input, without the batch dimension, such as (3, 32, 32).
@@ -39,7 +39,12 @@ def random_inputs(shape: tuple[int, ...], n: int, batch_size: int = 64, seed: in
         seed: the same seed gives the same inputs.
 
     Raises:
-        DataError: a size is not positive.
+        DataError: a size is not a positive integer.
+
+    Example:
+        >>> batches = sc.random_inputs((3, 8, 8), n=100, batch_size=64)
+        >>> [list(batch.shape) for batch in batches]
+        [[64, 3, 8, 8], [36, 3, 8, 8]]
     """
     sizes = (n, batch_size, *shape) if isinstance(shape, (tuple, list)) else ()
     if not sizes or any(not isinstance(size, int) or size < 1 for size in sizes):

@@ -25,7 +25,7 @@ def perplexity(
     batch_size: int = 8,
     progress: Progress = silent,
 ) -> float:
-    """exp(−(1/M) Σ log p(t_i | context of i)) over the M tokens t_i that are predicted.
+    """Measure perplexity: exp(−(1/M) Σ log p(t_i | context of i)) over the M predicted tokens t_i.
 
     Of a text t_0 … t_{N−1}, a causal model predicts all M = N − 1 tokens but the first, each once. It reads windows of
     `length` L tokens that begin `stride` S apart; t_i is predicted in the first window that holds it, kS to kS + L − 1,
@@ -45,7 +45,15 @@ def perplexity(
 
     Raises:
         DataError: the data is empty, nothing in it is to be predicted, the stride is not less than the length, or the
-            model refuses a batch.
+            model fails on a batch.
+
+    Example:
+        >>> class Uniform(nn.Module):
+        ...     "Every one of ten tokens has the same probability."
+        ...     def forward(self, input_ids, **others):
+        ...         return torch.zeros(*input_ids.shape, 10)
+        >>> round(sc.perplexity(Uniform(), torch.arange(100) % 10, length=16), 3)
+        10.0
     """
     if isinstance(data, Tensor):
         data = loader(Windows(data, length, stride or length // 2), batch_size)

@@ -16,7 +16,7 @@ from secateurs.utils import Progress, device_of, evaluating, silent
 
 
 def accuracy(model: nn.Module, data: Iterable[Any], progress: Progress = silent) -> float:
-    """The share of samples whose largest output is at the target, in [0, 1].
+    """Measure top-1 accuracy: the share of samples whose largest output is at the target, in [0, 1].
 
     Args:
         model: gives class scores [samples, classes], as a tensor or as `logits`; evaluated, not changed.
@@ -25,7 +25,11 @@ def accuracy(model: nn.Module, data: Iterable[Any], progress: Progress = silent)
         progress: wraps the iteration over the data.
 
     Raises:
-        DataError: the data is empty or has no such targets, or the model refuses a batch.
+        DataError: the data is empty or has no such targets, or the model fails on a batch.
+
+    Example:
+        >>> 0 <= sc.accuracy(model, data) <= 1
+        True
     """
     right = total = 0
     with errors_on_all_ranks(data), evaluating(model):
@@ -50,17 +54,21 @@ def mean_loss(
     parameters: Mapping[str, Tensor] | None = None,
     progress: Progress = silent,
 ) -> float:
-    """The mean loss over all samples; where a sample has several labels, over all labels but −100.
+    """Measure the mean loss over all samples; where a sample has several labels, over all labels except −100.
 
     Args:
         model: evaluated, not changed.
         data: batches with targets, or dicts with labels; of a shard, all ranks' count.
-        loss: see `secateurs.losses.loss_of`. One of your own is taken for a mean over samples, whatever they hold.
-        parameters: run the model with these in the place of its own, by name.
+        loss: maps (outputs, targets) to a mean over samples; by default cross-entropy, or the model's own loss.
+        parameters: replace parameters of the model, by name.
         progress: wraps the iteration over the data.
 
     Raises:
-        DataError: the data is empty or has no targets, or all of them are −100, or the model refuses a batch.
+        DataError: the data is empty or has no targets, or all of them are −100, or the model fails on a batch.
+
+    Example:
+        >>> sc.mean_loss(model, data) > 0
+        True
     """
     total, count = 0.0, 0
     with errors_on_all_ranks(data), evaluating(model):

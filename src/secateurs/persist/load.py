@@ -19,10 +19,10 @@ from secateurs.utils import named_tensors, rng
 
 
 def load(directory: str | Path, model: Callable[[], nn.Module]) -> nn.Module:
-    """Load a pruned model.
+    """Load a pruned model that `Result.save` wrote.
 
     Args:
-        directory: where `save` wrote it.
+        directory: the directory that `Result.save` wrote.
         model: builds the dense model, with any weights; called with nothing. Layers that were dropped before may be
             gone already.
 
@@ -31,6 +31,13 @@ def load(directory: str | Path, model: Callable[[], nn.Module]) -> nn.Module:
 
     Raises:
         PersistError: the directory is incomplete or was altered, or `model` builds another model.
+
+    Example:
+        >>> result = sc.prune(model, data, criterion="l2", budget="keep:0.5")
+        >>> result.save("small")
+        >>> loaded = sc.load("small", lambda: model)
+        >>> torch.equal(loaded.eval()(example_inputs), result.model.eval()(example_inputs))
+        True
     """
     manifest = read_manifest(directory)
     directory = Path(directory)

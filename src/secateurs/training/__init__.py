@@ -1,4 +1,4 @@
-"""For a training loop of your own: watch units differentiate, encourage them to, and prune meanwhile."""
+"""Training: fine-tuning by a recipe, batch norm recalibration, and tracking and regularizing units during training."""
 
 from secateurs.training.differentiation_loss import DifferentiationLoss, differentiation_loss
 from secateurs.training.epoch_seed import randomness

@@ -117,11 +117,12 @@ def differentiation_loss(model: nn.Module, structure: Structure, weight: float =
         DataError (inside `with`): a batch has one sample, or its size cannot be told, or another layout than traced.
 
     Example:
-        >>> differentiation = differentiation_loss(model, trace(model, x), weight=0.1)
-        >>> for x, y in loader:
+        >>> differentiation = sc.differentiation_loss(model, sc.trace(model, example_inputs), weight=0.1)
+        >>> for x, y in data:
         ...     with differentiation:
         ...         outputs = model(x)
         ...     loss = functional.cross_entropy(outputs, y) + differentiation()
+        ...     loss.backward()
     """
     if not 0 < weight < math.inf:
         raise UsageError(f"the weight of the differentiation loss must be a positive number, not {weight!r}")

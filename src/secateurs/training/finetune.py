@@ -39,10 +39,10 @@ def finetune(
     directory: str | Path | None = None,
     progress: Progress = silent,
 ) -> History:
-    """Train a model in place.
+    """Train a model in place by a recipe.
 
     Training runs on Hugging Face Accelerate, on the device that the model is on. Started by `torchrun` or `accelerate
-    launch`, processes share the data (see `secateurs.recover.parts`) and come to the same weights (DDP); batch norm
+    launch`, processes share the data and end with the same weights (DDP); batch norm
     goes by the batches of each, and its running statistics are those of the first.
 
     Everything random in an epoch follows from (seed, epoch): a DataLoader's own generators are seeded by it, and
@@ -74,6 +74,11 @@ def finetune(
         ModelError: no parameter is to be trained, or no layer can have an adapter.
         UsageError: the recipe asks for what is not given or cannot be had here.
         PersistError: the checkpoint is of another training, or cannot be read or written.
+
+    Example:
+        >>> history = sc.finetune(model, data, sc.Recovery(epochs=2, lr=0.01))
+        >>> len(history.train)
+        2
     """
     require("accelerate", "train")
     from secateurs.training.accelerate import accelerated  # loads Accelerate

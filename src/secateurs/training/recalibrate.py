@@ -33,7 +33,7 @@ def recalibrate(
     *,
     progress: Progress = silent,
 ) -> None:
-    """Give batch norm the running statistics of what it is given now, in place.
+    """Re-estimate the running statistics of batch norm layers on data, in place.
 
     With the model before the cut, each batch norm then puts out what it did there: each channel has the same mean and
     variance over the data. That is right whatever the running statistics were, also where batch norm was folded into
@@ -58,6 +58,10 @@ def recalibrate(
         PlanError: `model` is not what `plan` makes of `dense`.
         DataError: the data is empty, the model refuses a batch, or the statistics are not finite; those of the model
             are then as they were.
+
+    Example:
+        >>> result = sc.prune(model, data, criterion="l2", budget="keep:0.5", recovery=None)
+        >>> sc.recalibrate(result.model, data, dense=model, plan=result.plan)
     """
     device = device_of(model)
     norms = tracking_norms(model)

@@ -141,12 +141,15 @@ def track(
         SecateursError: of the kind that `trace` or `score_many` raise; or the structure is another model's.
 
     Example:
-        >>> tracker = track(model, batches, every=100)
-        >>> for x, y in loader:
+        >>> optimizer = torch.optim.SGD(model.parameters(), lr=0.01)
+        >>> tracker = sc.track(model, data, "l2", every=2)
+        >>> for x, y in data:
         ...     functional.cross_entropy(model(x), y).backward()
-        ...     optimizer.step(), optimizer.zero_grad()
+        ...     optimizer.step()
+        ...     optimizer.zero_grad()
         ...     tracker.step()
-        >>> Path("differentiation.svg").write_text(tracker.figure())
+        >>> [record.step for record in tracker.history]
+        [0, 2]
     """
     if not isinstance(every, int) or every < 1:
         raise UsageError(f"every must be a number of training steps ≥ 1, not {every!r}")
