@@ -1,17 +1,42 @@
-"""Run the model over data and collect mergeable statistics of its units, and gradients."""
+"""Run the model over data: mergeable statistics of its activations, and gradients."""
 
 from secateurs.observe.feature_maps import MapRanks, MapStatistic, NuclearDrops
-from secateurs.observe.gradients import KINDS, Gradients, differentiate
-from secateurs.observe.observe import Observations, Wanted, memory, observe
+from secateurs.observe.gradients import (
+    FISHER,
+    GATE,
+    GRADIENTS,
+    HESSIAN_DIAGONAL,
+    HESSIAN_GRADIENT,
+    LOSS_GRADIENT,
+    ROUNDS,
+    SYNAPTIC_FLOW,
+    SYNAPTIC_ORDER,
+    Gradient,
+    Gradients,
+    SampleMean,
+    differentiate,
+    find_gradient,
+    gradient_passes,
+)
+from secateurs.observe.observe import memory, observe
+from secateurs.observe.observer import Observations, Wanted
 from secateurs.observe.padding import without_padding
 from secateurs.observe.samples import Pooled, Sampled
 from secateurs.observe.statistics import Statistic, merge_statistics
-from secateurs.observe.synaptic_flow import synaptic_flow
 from secateurs.observe.totals import FiringCounts, Moments, Totals
 
 __all__ = [
-    "KINDS",
+    "FISHER",
+    "GATE",
+    "GRADIENTS",
+    "HESSIAN_DIAGONAL",
+    "HESSIAN_GRADIENT",
+    "LOSS_GRADIENT",
+    "ROUNDS",
+    "SYNAPTIC_FLOW",
+    "SYNAPTIC_ORDER",
     "FiringCounts",
+    "Gradient",
     "Gradients",
     "MapRanks",
     "MapStatistic",
@@ -19,14 +44,16 @@ __all__ = [
     "NuclearDrops",
     "Observations",
     "Pooled",
+    "SampleMean",
     "Sampled",
     "Statistic",
     "Totals",
     "Wanted",
     "differentiate",
+    "find_gradient",
+    "gradient_passes",
     "memory",
     "merge_statistics",
     "observe",
-    "synaptic_flow",
     "without_padding",
 ]

@@ -1,9 +1,10 @@
-"""Statistics of whole feature maps, which cost far more than a forward pass: only the first samples are looked at."""
+"""Statistics of whole feature maps, which cost far more than a forward pass: only the first samples are used."""
 
 from __future__ import annotations
 
 import torch
 from torch import Tensor
+from typing_extensions import Self
 
 from secateurs.observe.samples import FirstSamples
 from secateurs.observe.statistics import rows, wide
@@ -15,11 +16,12 @@ class MapStatistic(FirstSamples):
     shareable = False
     LARGEST = 64
 
-    def update(self, x: Tensor, lengths: Tensor | None = None) -> None:
-        """Look at as many samples as are still wanted."""
-        wanted = self.LARGEST - (0 if self.values is None else len(self.values))
-        if wanted > 0:
-            super().update(x[:wanted], None if lengths is None else lengths[:wanted])
+    def extended(self, x: Tensor, lengths: Tensor | None = None) -> Self:
+        """The statistic of the samples so far and of as many more as are still kept."""
+        missing = self.LARGEST - (0 if self.values is None else len(self.values))
+        if missing <= 0:
+            return self
+        return super().extended(x[:missing], None if lengths is None else lengths[:missing])
 
     @classmethod
     def size(cls, samples: int, units: int, positions: int) -> int:
@@ -37,7 +39,7 @@ class MapRanks(MapStatistic):
 
 
 class NuclearDrops(MapStatistic):
-    """By how much the nuclear norm of [units, positions] falls when the row of one unit is set to zero."""
+    """The drop of the nuclear norm of [units, positions] when the row of one unit is set to zero."""
 
     @classmethod
     def values_of(cls, x: Tensor, lengths: Tensor | None = None) -> Tensor | None:
@@ -48,14 +50,14 @@ class NuclearDrops(MapStatistic):
 def _drops(a: Tensor) -> Tensor:
     """Without row c, a Gram matrix loses that row and column, or the outer product of that row with itself."""
     units, positions = a.shape
-    others = ~torch.eye(units, dtype=torch.bool, device=a.device)
+    all_but_one = ~torch.eye(units, dtype=torch.bool, device=a.device)
     if units <= positions:
         gram = a @ a.T
-        left = [_nuclear(gram[keep][:, keep]) for keep in others]
+        remaining = [_nuclear(gram[keep][:, keep]) for keep in all_but_one]
     else:
         gram = a.T @ a
-        left = [_nuclear(gram - torch.outer(row, row)) for row in a]
-    return _nuclear(gram) - torch.stack(left)
+        remaining = [_nuclear(gram - torch.outer(row, row)) for row in a]
+    return _nuclear(gram) - torch.stack(remaining)
 
 
 def _nuclear(gram: Tensor) -> Tensor:

@@ -1,9 +1,8 @@
-"""Activations of single samples, as few of them as will do."""
+"""Activations of single samples: the first ones only, so that memory is bounded."""
 
 from __future__ import annotations
 
 from abc import abstractmethod
-from copy import copy
 from typing import Any, ClassVar
 
 import torch
@@ -22,7 +21,7 @@ class FirstSamples(Statistic):
     """
 
     LARGEST: ClassVar[int]
-    """No more samples are kept than this, so that memory is bounded."""
+    """The largest number of samples that are kept."""
 
     def __init__(self, values: Tensor | None = None):
         self.values = values
@@ -30,7 +29,7 @@ class FirstSamples(Statistic):
     @classmethod
     @abstractmethod
     def values_of(cls, x: Tensor, lengths: Tensor | None = None) -> Tensor | None:
-        """The numbers for activations [samples, units, ...], or None if they have none; see `of`."""
+        """The numbers for activations [samples, units, ...], or None if these have no such numbers; see `of`."""
 
     @classmethod
     def of(cls, x: Tensor, lengths: Tensor | None = None) -> Self:
@@ -40,7 +39,7 @@ class FirstSamples(Statistic):
     def merge(self, other: Self) -> Self:  # pyright: ignore[reportIncompatibleMethodOverride]
         """The samples of both, this one's first."""
         if self.values is None or other.values is None:
-            return copy(other if self.values is None else self)
+            return other if self.values is None else self
         return type(self)(torch.cat([self.values, other.values])[: self.LARGEST])
 
     def state(self) -> dict[str, Any]:
@@ -67,14 +66,14 @@ class Pooled(FirstSamples):
 
 
 class Sampled(FirstSamples):
-    """Values at a few positions, evenly spaced: float32 or better [samples, units, positions].
+    """Values at a few positions, evenly spaced over each sample: float32 or better [samples, units, positions].
 
-    They are spaced over what each sample has. NaN takes the place of those that a sample with fewer positions lacks.
+    A sample with fewer positions than others is filled up with NaN.
     """
 
     LARGEST = 256
     POSITIONS = 64
-    """No more positions are kept than these."""
+    """The largest number of positions that are kept."""
 
     @classmethod
     def values_of(cls, x: Tensor, lengths: Tensor | None = None) -> Tensor:
@@ -83,16 +82,17 @@ class Sampled(FirstSamples):
             x = rows(x)
             chosen = torch.linspace(0, x.shape[2] - 1, min(x.shape[2], cls.POSITIONS), device=x.device).round().long()
             return wide(x[:, :, chosen])
-        found = [cls.values_of(x[i : i + 1, :, :length]) for i, length in enumerate(lengths.tolist())]
-        most = max(its.shape[2] for its in found)
-        return torch.cat([_filled(its, most) for its in found])
+        samples = [cls.values_of(x[i : i + 1, :, :length]) for i, length in enumerate(lengths.tolist())]
+        positions = max(values.shape[2] for values in samples)
+        return torch.cat([_filled(values, positions) for values in samples])
 
     def merge(self, other: Self) -> Self:  # pyright: ignore[reportIncompatibleMethodOverride]
         """The samples of both, this one's first."""
         if self.values is None or other.values is None:
             return super().merge(other)
-        most = max(self.values.shape[2], other.values.shape[2])
-        return type(self)(torch.cat([_filled(self.values, most), _filled(other.values, most)])[: self.LARGEST])
+        positions = max(self.values.shape[2], other.values.shape[2])
+        both = torch.cat([_filled(self.values, positions), _filled(other.values, positions)])
+        return type(self)(both[: self.LARGEST])
 
     @classmethod
     def size(cls, samples: int, units: int, positions: int) -> int:
@@ -101,4 +101,5 @@ class Sampled(FirstSamples):
 
 
 def _filled(values: Tensor, positions: int) -> Tensor:
+    """Values [samples, units, ...] with NaN up to this number of positions."""
     return pad(values, (0, positions - values.shape[2]), value=torch.nan)

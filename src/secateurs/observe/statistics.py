@@ -1,4 +1,4 @@
-"""Statistics of activations: small states that are updated batch by batch and merged in any order."""
+"""What a statistic of activations is: a small value that is computed from one batch and merged with others."""
 
 from __future__ import annotations
 
@@ -14,14 +14,44 @@ from secateurs.data import gather_ranks
 
 
 class Statistic(ABC):
-    """What is remembered of one tap's activations.
+    """A summary of the activations at one place: subclass it, and name the class in a `Request` of a criterion.
 
-    `merge` is associative, so batches, resumed runs and ranks are all the same operation. The constructor takes what
-    `state` gives, by name; without arguments, it makes the statistic of no data.
+    Batches, resumed runs and processes are all the same operation, `merge`, which is associative and changes neither
+    side. The constructor takes the entries of `state` by name; without arguments it makes the statistic of no data.
+
+    Attributes:
+        shareable: whether the statistic of a batch does not depend on earlier batches.
+
+    Example:
+        >>> class Largest(Statistic):
+        ...     "The largest value of each unit."
+        ...
+        ...     def __init__(self, values=None):
+        ...         self.values = values
+        ...
+        ...     @classmethod
+        ...     def of(cls, x, lengths=None):
+        ...         return cls(x.movedim(1, 0).flatten(1).amax(1))
+        ...
+        ...     def merge(self, other):
+        ...         if self.values is None or other.values is None:
+        ...             return Largest(other.values if self.values is None else self.values)
+        ...         return Largest(torch.maximum(self.values, other.values))
+        ...
+        ...     def state(self):
+        ...         return {"values": self.values}
+        ...
+        ...     @classmethod
+        ...     def size(cls, samples, units, positions):
+        ...         return 4 * units
+        >>> request = Request("after", Largest)
+        >>> @sc.criterion("largest", source="this example", requests=(request,))
+        ... def largest(evidence):
+        ...     "Largest activation of the unit."
+        ...     return evidence.combine([statistic.values for statistic in evidence.statistics(request)])
     """
 
     shareable: ClassVar[bool] = True
-    """Whether what is remembered of a batch does not depend on the batches before."""
 
     @classmethod
     @abstractmethod
@@ -30,41 +60,37 @@ class Statistic(ABC):
 
         Args:
             x: [samples, units, ...], the other dimensions being positions.
-            lengths: of each sample, how many indices of the first of these it has, int64 [samples]; what follows is
-                zero and does not count. By default, all.
+            lengths: how many indices of the first position dimension each sample has, int64 [samples]; the entries
+                beyond are zero and do not count. By default all samples have all of them.
         """
 
     @abstractmethod
     def merge(self, other: Self) -> Self:
-        """The statistic of both data together."""
+        """The statistic of the data of both."""
 
     @abstractmethod
     def state(self) -> dict[str, Any]:
-        """Everything remembered, as tensors and numbers."""
+        """The arguments of the constructor that make this statistic again, as tensors and numbers."""
 
     @classmethod
     @abstractmethod
     def size(cls, samples: int, units: int, positions: int) -> int:
-        """The bytes that the state takes after so many samples."""
+        """The bytes that the state takes after this number of samples."""
 
-    def add(self, other: Self) -> None:
-        """Take in another statistic."""
-        vars(self).update(vars(self.merge(other)))
-
-    def update(self, x: Tensor, lengths: Tensor | None = None) -> None:
-        """Take in activations, as `of` does.
+    def extended(self, x: Tensor, lengths: Tensor | None = None) -> Self:
+        """The statistic of the data so far and of more activations; the arguments are those of `of`.
 
         Raises:
             DataError: a map has another width than those of earlier batches, where that matters.
         """
-        self.add(self.of(x, lengths))
+        return self.merge(self.of(x, lengths))
 
 
 S = TypeVar("S", bound=Statistic)
 
 
 def merge_statistics(data: Any, statistic: S) -> S:
-    """The statistic of all that the data is spread over, on every rank; of data that is not spread, as it is."""
+    """The statistic of the data of all ranks, on every rank; the statistic itself if the data is not a shard."""
     parts = (type(statistic)(**state) for state in gather_ranks(data, statistic.state()))
     return reduce(lambda one, other: one.merge(other), parts)
 
@@ -76,9 +102,9 @@ def rows(x: Tensor) -> Tensor:
 
 def present(x: Tensor, lengths: Tensor) -> Tensor:
     """Which positions each sample has: bool [samples, 1, positions] for activations [samples, units, ...]."""
-    each = x[0, 0, 0].numel() if len(x) else 1
-    has = torch.arange(x.shape[2], device=x.device) < lengths[:, None]
-    return has.repeat_interleave(each, 1)[:, None]
+    per_index = x[0, 0, 0].numel() if len(x) else 1
+    counted = torch.arange(x.shape[2], device=x.device) < lengths[:, None]
+    return counted.repeat_interleave(per_index, 1)[:, None]
 
 
 def wide(x: Tensor) -> Tensor:

@@ -1,8 +1,7 @@
-"""Sums over samples: how often units fire, how large they are, how they vary together."""
+"""Sums over samples: how often units fire, how large they are, and how they vary together."""
 
 from __future__ import annotations
 
-from copy import copy
 from typing import Any
 
 import torch
@@ -15,14 +14,14 @@ from secateurs.observe.statistics import Statistic, present, rows, wide
 
 
 class FiringCounts(Statistic):
-    """How many samples make each unit positive at each position.
+    """The number of samples for which each unit is positive, at each position.
 
-    Samples may differ in their number of positions, in the first dimension of these: then each counts where it has a
-    position. In sequences with padding, positions are numbered from a sample's first that is none.
+    Samples may differ in length along the first position dimension: then each counts at the positions that it has. In
+    sequences with padding, positions are numbered from a sample's first one that is not padding.
 
     Attributes:
-        samples: number of samples that have each position, N: int64 [first positions, others].
-        counts: k, int64 [units, first positions, others].
+        samples: N, the number of samples that have each position: int64 [first positions, other positions].
+        counts: k, int64 [units, first positions, other positions].
     """
 
     def __init__(self, samples: Tensor | None = None, counts: Tensor | None = None):
@@ -34,8 +33,8 @@ class FiringCounts(Statistic):
         """Count the positive entries."""
         first = x.shape[2] if x.ndim > 2 else 1
         x = x.reshape(*x.shape[:2], first, -1)
-        fired = torch.gt(x, 0, out=torch.empty_like(x, dtype=torch.float32))  # numbers add up faster than booleans
-        counts = fired.sum(0).long()
+        positive = torch.gt(x, 0, out=torch.empty_like(x, dtype=torch.float32))  # numbers add up faster than booleans
+        counts = positive.sum(0).long()
         samples = torch.full_like(counts[0], len(x))
         if lengths is not None:
             samples = present(x, lengths).sum((0, 1)).reshape(samples.shape)
@@ -48,7 +47,7 @@ class FiringCounts(Statistic):
             DataError: maps differ in their width.
         """
         if self.samples is None or self.counts is None or other.samples is None or other.counts is None:
-            return copy(other if self.counts is None else self)
+            return other if self.counts is None else self
         if self.counts.shape[2] != other.counts.shape[2]:
             raise DataError(
                 f"all inputs must have one size: rows of {self.counts.shape[2]} positions became rows of "
@@ -67,7 +66,7 @@ class FiringCounts(Statistic):
 
 
 def _sum(one: Tensor, other: Tensor) -> Tensor:
-    """The sum of two tensors [..., rows, columns], of which the one with fewer rows is zero in those it lacks."""
+    """The sum of two tensors [..., rows, columns]; the one with fewer rows is filled up with zeros."""
     long, short = (one, other) if one.shape[-2] >= other.shape[-2] else (other, one)
     return long + pad(short, (0, 0, 0, long.shape[-2] - short.shape[-2]))
 
@@ -92,40 +91,40 @@ class Totals(Statistic):
         mean_magnitude: Tensor | None = None,
         deviations: Tensor | None = None,
     ):
-        none = torch.zeros(())
+        zero = torch.zeros(())
         self.rows = rows
-        self.mean = none if mean is None else mean
-        self.mean_magnitude = none if mean_magnitude is None else mean_magnitude
-        self.deviations = none if deviations is None else deviations
+        self.mean = zero if mean is None else mean
+        self.mean_magnitude = zero if mean_magnitude is None else mean_magnitude
+        self.deviations = zero if deviations is None else deviations
 
     @classmethod
     def of(cls, x: Tensor, lengths: Tensor | None = None) -> Self:
         """Means and deviations of one batch."""
-        has = None if lengths is None else present(x, lengths)
+        counted = None if lengths is None else present(x, lengths)
         x = wide(rows(x))
-        number = x.shape[0] * x.shape[2] if has is None else int(has.sum())
-        divisor = max(number, 1)  # it may be that no row of the batch went to an expert
+        number = x.shape[0] * x.shape[2] if counted is None else int(counted.sum())
+        divisor = max(number, 1)  # an expert may get no row of the batch
         mean = x.sum((0, 2)) / divisor
-        centre = mean[:, None] if has is None else mean[:, None] * has
+        centre = mean[:, None] if counted is None else mean[:, None] * counted
         deviations = (x - centre).square_().sum((0, 2))
         return cls(number, mean.double(), (x.abs().sum((0, 2)) / divisor).double(), deviations.double())
 
     def merge(self, other: Totals) -> Totals:  # pyright: ignore[reportIncompatibleMethodOverride]
         """Means are weighted by their numbers of values."""
         if not self.rows or not other.rows:
-            return copy(self if self.rows else other)
+            return self if self.rows else other
         both = self.rows + other.rows
-        share, apart = other.rows / both, other.mean - self.mean
+        share, difference = other.rows / both, other.mean - self.mean
         return Totals(
             both,
-            self.mean + share * apart,
+            self.mean + share * difference,
             self.mean_magnitude + share * (other.mean_magnitude - self.mean_magnitude),
-            self.deviations + other.deviations + self.rows * share * apart.square(),
+            self.deviations + other.deviations + self.rows * share * difference.square(),
         )
 
     @property
     def variance(self) -> Tensor:
-        """Variance per unit (with the number of values as divisor), float64 [units]; 0 of no data."""
+        """Variance per unit (the divisor is the number of values), float64 [units]; 0 without data."""
         return self.deviations / max(self.rows, 1)
 
     @property
@@ -135,7 +134,12 @@ class Totals(Statistic):
 
     def state(self) -> dict[str, Any]:
         """`rows`, `mean`, `mean_magnitude` and `deviations`."""
-        return dict(vars(self))
+        return {
+            "rows": self.rows,
+            "mean": self.mean,
+            "mean_magnitude": self.mean_magnitude,
+            "deviations": self.deviations,
+        }
 
     @classmethod
     def size(cls, samples: int, units: int, positions: int) -> int:
@@ -144,11 +148,11 @@ class Totals(Statistic):
 
 
 class Moments(Statistic):
-    """Second moments of the units and the constant 1, over samples and positions, in float64; all zero of no data.
+    """Second moments of the units and the constant 1, over samples and positions, in float64.
 
     Attributes:
         rows: number of vectors summed.
-        products: sums of products, float64 [units + 1, units + 1]; the constant comes last.
+        products: sums of products, float64 [units + 1, units + 1]; the constant comes last. None without data.
     """
 
     def __init__(self, rows: int = 0, products: Tensor | None = None):
@@ -157,7 +161,7 @@ class Moments(Statistic):
 
     @classmethod
     def of(cls, x: Tensor, lengths: Tensor | None = None) -> Self:
-        """The products of every two units."""
+        """The sums of products of every two units."""
         number = x[:, 0].numel() if lengths is None else int(present(x, lengths).sum())
         x = wide(rows(x)).movedim(1, 0).flatten(1)
         products = x.new_empty(len(x) + 1, len(x) + 1, dtype=torch.float64)
@@ -169,7 +173,7 @@ class Moments(Statistic):
     def merge(self, other: Moments) -> Moments:  # pyright: ignore[reportIncompatibleMethodOverride]
         """Sums add up."""
         if self.products is None or other.products is None:
-            return copy(other if self.products is None else self)
+            return other if self.products is None else self
         return Moments(self.rows + other.rows, self.products + other.products)
 
     @property

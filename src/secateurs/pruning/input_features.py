@@ -165,7 +165,7 @@ def _look(
             if x.shape[1:] != first.shape[1:]:
                 shapes = f"{list(x.shape[1:])} and not of {list(first.shape[1:])} as before"
                 raise DataError(f"batch {batch.index}: inputs are of shape {shapes}; crop, resize or pad them alike")
-            totals.update((x - first).flatten(1))  # variances stay as they are, and that of a constant is exactly zero
+            totals = totals.extended((x - first).flatten(1))  # less the first: a constant's variance is exactly 0
             effects = x * _gradients(model, batch, x, loss) if method == "taylor" else x
             sums += effects.abs().sum(0, dtype=torch.float64)
     totals, sums = merge_statistics(data, totals), sum_over_ranks(data, sums)

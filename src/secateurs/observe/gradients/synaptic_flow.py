@@ -10,8 +10,24 @@ from torch.func import functional_call
 
 from secateurs.data import Call
 from secateurs.errors import CriterionError
+from secateurs.observe.gradients.gradient import Gradient, Setting, Values
 from secateurs.structure import outputs_of
 from secateurs.utils import device_of, differentiating
+
+
+class SynapticFlow(Gradient):
+    """Synaptic flow through each parameter."""
+
+    name = "synaptic-flow"
+    summary = "what flows through each parameter when all are positive, on an input of ones"
+    needs_data = needs_loss = False
+
+    def compute(self, setting: Setting, computed: Mapping[Gradient, Values]) -> Values:
+        """Measure the flow for inputs of the shapes that the model was traced on."""
+        return synaptic_flow(setting.model, setting.structure.inputs)
+
+
+SYNAPTIC_FLOW = SynapticFlow()
 
 
 def synaptic_flow(model: nn.Module, call: Call, masks: Mapping[str, Tensor] | None = None) -> dict[str, Tensor]:
@@ -22,11 +38,11 @@ def synaptic_flow(model: nn.Module, call: Call, masks: Mapping[str, Tensor] | No
 
     Args:
         model: in evaluation mode.
-        call: tells the shapes of the inputs.
-        masks: by which to multiply parameters; those not named stay.
+        call: gives the shapes of the inputs.
+        masks: factors of parameters; all others stay as they are.
 
     Raises:
-        CriterionError: the model does not run like this, or the flow is not finite.
+        CriterionError: the model does not run on such an input, or the flow is not finite.
     """
 
     def magnitude(name: str, tensor: Tensor) -> Tensor:

@@ -1,0 +1,100 @@
+"""Means over samples of what one backward pass gives: all of them share one pass over the data."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Mapping, Sequence
+
+from torch import Tensor
+
+from secateurs.data import batches, errors_on_all_ranks, sum_over_ranks
+from secateurs.observe.gradients.backward import equal_weight_parts, loss_gradients
+from secateurs.observe.gradients.gradient import Gradient, Setting, Step, Values
+from secateurs.observe.gradients.per_unit import sum_over_consumers
+
+
+class SampleMean(Gradient):
+    """A mean over samples of what one backward pass gives.
+
+    Attributes:
+        per_sample: whether each sample takes a backward pass of its own.
+
+    Example:
+        >>> class MeanMagnitude(SampleMean):
+        ...     name, summary = "magnitude", "the mean over samples of the magnitude of a sample's gradient"
+        ...     per_sample = True
+        ...
+        ...     def term(self, step):
+        ...         return {name: gradient.abs() for name, gradient in step.gradients.items()}
+    """
+
+    per_sample: bool = False
+
+    @abstractmethod
+    def term(self, step: Step) -> Values:
+        """The sum over the samples of one backward pass; see `Step`."""
+
+    def compute(self, setting: Setting, computed: Mapping[Gradient, Values]) -> Values:
+        """Compute the mean in a pass of its own."""
+        return sample_means([self], setting)[self]
+
+
+class LossGradient(SampleMean):
+    """The gradient of the mean loss."""
+
+    name, summary = "gradient", "the gradient of the mean loss"
+
+    def term(self, step: Step) -> Values:
+        """The gradient of the mean loss of the samples, times their number."""
+        return {name: gradient * step.samples for name, gradient in step.gradients.items()}
+
+
+class Fisher(SampleMean):
+    """The diagonal of the empirical Fisher information."""
+
+    name = "fisher"
+    summary = "the mean over samples of the squared gradient of a sample's loss (diagonal of the empirical Fisher)"
+    per_sample = True
+
+    def term(self, step: Step) -> Values:
+        """The squared gradient of the sample."""
+        return {name: gradient.square() for name, gradient in step.gradients.items()}
+
+
+class Gate(SampleMean):
+    """The squared derivative of a sample's loss by a factor on each unit: [units] per group.
+
+    The layers that use a unit are linear in it, so the derivative is Σ weight × gradient over these weights.
+    """
+
+    name = "gate"
+    summary = "the mean over samples of (sum over a unit's uses of weight × gradient of a sample's loss)²"
+    per_sample = True
+
+    def term(self, step: Step) -> Values:
+        """The squared derivatives of the sample's loss."""
+        effects = {name: step.parameters[name].detach() * gradient for name, gradient in step.gradients.items()}
+        groups = step.structure.groups.items()
+        return {name: sum_over_consumers(step.structure, group, effects).square() for name, group in groups}
+
+
+LOSS_GRADIENT, FISHER, GATE = LossGradient(), Fisher(), Gate()
+
+
+def sample_means(gradients: Sequence[SampleMean], setting: Setting) -> dict[SampleMean, dict[str, Tensor]]:
+    """Collect means over samples in one pass over the data; of a shard, the means over the data of all ranks."""
+    totals: dict[SampleMean, dict[str, Tensor]] = {gradient: {} for gradient in gradients}
+    single = any(gradient.per_sample for gradient in gradients)
+    samples = 0
+    with errors_on_all_ranks(setting.data):
+        for batch in equal_weight_parts(setting.progress(batches(setting.data), "differentiating"), single):
+            samples += batch.size
+            step = Step(batch.size, loss_gradients(setting, batch), setting.parameters, setting.structure)
+            for gradient, total in totals.items():
+                for name, term in gradient.term(step).items():
+                    total[name] = total[name] + term if name in total else term
+    samples = sum_over_ranks(setting.data, samples)
+    return {
+        gradient: {name: sum_over_ranks(setting.data, tensor) / samples for name, tensor in total.items()}
+        for gradient, total in totals.items()
+    }

@@ -1,0 +1,177 @@
+"""Watch the operators of a running model and feed activations to the statistics."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable, Mapping
+from dataclasses import replace
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from secateurs.data import Batch
+from secateurs.errors import DataError
+from secateurs.huggingface import add_decoder_inputs
+from secateurs.observe.padding import without_padding
+from secateurs.observe.statistics import Statistic
+from secateurs.structure import OUTPUT, Arguments, Frame, ObservedUnits, Site, Tap, Watcher, outputs_of
+
+Wanted = Mapping[Tap, Iterable[type[Statistic]]]
+"""Which statistics are collected at which taps."""
+
+Observations = Mapping[tuple[Tap, type[Statistic]], Any]
+"""The statistic of that class at that tap."""
+
+
+class _Place(NamedTuple):
+    """One tap, with the statistics that are collected there so far."""
+
+    tap: Tap
+    statistics: dict[type[Statistic], Statistic]
+
+
+class _Sort(NamedTuple):
+    """A sort of rows by expert: the expert of each row, and the indices that the sort returned."""
+
+    experts: Tensor
+    order: Tensor
+
+
+class Observer(Watcher):
+    """Hands the activations at each tap to the statistics."""
+
+    def __init__(self, model: nn.Module, wanted: Wanted):
+        super().__init__(model)
+        self._places = [_Place(tap, {make: make() for make in statistics}) for tap, statistics in wanted.items()]
+        self._model = model
+        self._frames: dict[Arguments, Frame] = {}
+        self._inputs: dict[Site, list[_Place]] = defaultdict(list)
+        self._outputs: dict[Site, list[_Place]] = defaultdict(list)
+        self._sorts: dict[Site, _Sort | None] = {place.tap.order: None for place in self._places if place.tap.order}
+        self._unsorted: tuple[Tensor, Tensor] | None = None
+        self._checking_finite = False
+        self._reached: set[Tap] = set()
+        self._shared = _SharedWork()
+        for place in self._places:
+            (self._outputs if place.tap.slot < 0 else self._inputs)[place.tap.site].append(place)
+
+    @property
+    def observations(self) -> Observations:
+        """The statistics of the batches so far."""
+        return {
+            (place.tap, make): statistic for place in self._places for make, statistic in place.statistics.items()
+        }
+
+    def see(self, batch: Batch) -> None:
+        """Run the model on one batch.
+
+        Raises:
+            DataError: the model refuses the batch, an activation is not finite, or a tap is not reached.
+        """
+        batch = replace(batch, call=add_decoder_inputs(self._model, batch.call))
+        named = batch.call.named(self._model)
+        arguments = {place.tap.arguments for place in self._places}
+        self._frames = {each: each.frame(named, batch.size) for each in arguments}
+        self._reached.clear()
+        try:
+            finite = all(torch.isfinite(t).all() for t in outputs_of(self._run(batch)))
+        except DataError:
+            raise
+        except Exception as error:
+            self._check_finite(batch)  # a statistic may have failed on activations that are not finite
+            raise batch.refused(error) from error
+        finally:
+            self._shared, self._unsorted = _SharedWork(), None
+        if not finite:
+            self._check_finite(batch)
+        for place in self._places:
+            if place.tap not in self._reached:
+                raise DataError(
+                    f"{place.tap.owner}: batch {batch.index} did not pass {place.tap.site}, where its units were "
+                    "seen when the model was traced; trace it on inputs like these"
+                )
+
+    def _run(self, batch: Batch) -> Any:
+        call = batch.call.copy()
+        with self:
+            return call.run(self._model)
+
+    def _check_finite(self, batch: Batch) -> None:
+        """Raise if an activation is not finite.  It would nearly always show in the outputs: only then is it sought."""
+        self._checking_finite = True
+        try:
+            self._run(batch)
+        except DataError:
+            raise
+        except Exception:  # the caller reports the model's own error
+            pass
+        finally:
+            self._checking_finite = False
+
+    def visit(self, site: Site, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        for place in self._inputs.get(site, ()):  # before the operator runs: it may write in place
+            self._feed(place, args[place.tap.slot])
+        out = func(*args, **kwargs)
+        if site in self._sorts:
+            self._sorts[site] = _Sort(args[0], out[1])
+        for place in self._outputs.get(site, ()):
+            self._feed(place, out[OUTPUT - place.tap.slot] if isinstance(out, (tuple, list)) else out)
+        return out
+
+    def _feed(self, place: _Place, x: Tensor) -> None:
+        tap = place.tap
+        if self._checking_finite:
+            _need_finite(tap, x)
+            return
+        sort = self._sorts[tap.order] if tap.order else None
+        x = x if sort is None else self._in_sample_order(x, tap, sort)
+        try:
+            seen = tap.read(x, self._frames[tap.arguments], sort and sort.experts)
+        except ValueError as error:
+            raise DataError(f"{tap.owner}: {tap.site} does not fit what was traced: {error}") from error
+        self._reached.add(tap)
+        units, lengths = self._shared.units_of(x, seen, tap)
+        for make, statistic in place.statistics.items():
+            if make.shareable:
+                place.statistics[make] = statistic.merge(self._shared.statistic(make, units, lengths))
+            else:
+                place.statistics[make] = statistic.extended(units, lengths)
+
+    def _in_sample_order(self, x: Tensor, tap: Tap, sort: _Sort) -> Tensor:
+        """Rows in the order of the samples; the same tensor for all experts, one after the other."""
+        if self._unsorted is None or self._unsorted[0] is not x:
+            self._unsorted = x, tap.unsorted(x, sort.order)
+        return self._unsorted[1]
+
+
+class _SharedWork:
+    """What taps that see the same tensor one right after the other share: units without padding, and statistics."""
+
+    def __init__(self):
+        self._latest: Tensor | None = None
+        self._layout: tuple[Any, ...] = ()
+        self._units: tuple[Tensor, Tensor | None] | None = None
+        self._statistics: dict[type[Statistic], Statistic] = {}
+
+    def units_of(self, x: Tensor, seen: ObservedUnits, tap: Tap) -> tuple[Tensor, Tensor | None]:
+        """The units without padding, and their lengths; see `without_padding`."""
+        view = seen.units.shape, seen.units.stride(), seen.units.storage_offset()
+        layout = x._version, *view, seen.counted is None, tap.window, tap.expert
+        if self._units is None or self._latest is not x or self._layout != layout:
+            self._latest, self._layout, self._units, self._statistics = x, layout, without_padding(seen), {}
+        return self._units
+
+    def statistic(self, make: type[Statistic], units: Tensor, lengths: Tensor | None) -> Statistic:
+        """The statistic of one batch, for the units that `units_of` returned last."""
+        if make not in self._statistics:
+            self._statistics[make] = make.of(units, lengths)
+        return self._statistics[make]
+
+
+def _need_finite(tap: Tap, x: Tensor) -> None:
+    if not torch.isfinite(x).all():
+        raise DataError(
+            f"{tap.owner}: the activations at {tap.site} are not finite (NaN or infinity); check the inputs and the "
+            "weights"
+        )
