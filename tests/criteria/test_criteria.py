@@ -12,7 +12,7 @@ from support.models import FAMILIES, build
 from torch import nn
 
 import secateurs as sc
-from secateurs.criteria.registry import CRITERIA
+from secateurs.criteria import CRITERIA, temporary_criteria
 from secateurs.errors import CriterionError, DataError, DeadUnitsWarning, UnscoredWarning
 from secateurs.observe.observe import observe
 from secateurs.observe.totals import FiringCounts
@@ -69,13 +69,9 @@ def test_nexp_averages_over_the_places_where_a_stream_is_seen():
 @given(st.integers(2, 9), st.integers(1, 4), st.integers(1, 5), st.integers(0, 10**6), st.data())
 def test_counts_do_not_depend_on_how_the_samples_are_split(samples, units, positions, seed, data):
     x = torch.randn(samples, units, positions, generator=torch.Generator().manual_seed(seed))
-    whole = FiringCounts()
-    whole.update(x)
+    whole = FiringCounts.of(x)
     cuts = sorted(data.draw(st.lists(st.integers(1, samples - 1), unique=True, max_size=3)))
-    parts = []
-    for part in torch.tensor_split(x, cuts):
-        parts.append(FiringCounts())
-        parts[-1].update(part)
+    parts = [FiringCounts.of(part) for part in torch.tensor_split(x, cuts)]
     order = data.draw(st.permutations(parts))
     merged = order[0]
     for part in order[1:]:
@@ -91,9 +87,7 @@ def test_counts_do_not_depend_on_how_the_samples_are_split(samples, units, posit
 
 
 def test_merging_leaves_both_sides_alone():
-    a, b = FiringCounts(), FiringCounts()
-    a.update(torch.ones(2, 1, 1))
-    b.update(torch.ones(3, 1, 1))
+    a, b = FiringCounts.of(torch.ones(2, 1, 1)), FiringCounts.of(torch.ones(3, 1, 1))
     a.merge(b)
     assert (a.samples.item(), b.samples.item(), a.counts.item(), b.counts.item()) == (2, 3, 2, 3)
 
@@ -209,7 +203,7 @@ def test_random_inputs_serve_as_data(net):
 
 
 def test_a_criterion_is_one_function_outside_the_package(net, batches):
-    try:
+    with temporary_criteria():
 
         @sc.criterion("spread", source="this test")
         def spread(evidence):
@@ -228,8 +222,7 @@ def test_a_criterion_is_one_function_outside_the_package(net, batches):
             sc.criterion("spread", source="again")(spread)
         with pytest.raises(CriterionError, match="'wide': scope 'everywhere' is none of global, per-cost"):
             sc.criterion("wide", source="again", scope="everywhere")(spread)
-    finally:
-        CRITERIA.pop("spread", None)
+    assert "spread" not in CRITERIA
 
 
 @pytest.mark.parametrize(

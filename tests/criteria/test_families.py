@@ -19,7 +19,6 @@ from torch import nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 import secateurs as sc
-from secateurs.criteria import synflow as elimination
 from secateurs.criteria.families import obs
 from secateurs.criteria.families.magnitude import remaining_share
 from secateurs.criteria.registry import CRITERIA
@@ -31,7 +30,8 @@ from secateurs.errors import (
     SecateursWarning,
     UnscoredWarning,
 )
-from secateurs.observe import gradients
+from secateurs.observe import HESSIAN_DIAGONAL
+from secateurs.observe.gradients import curvature, synflow
 
 AGGREGATES = {"mean": lambda values: sum(values) / len(values), "max": max, "sum": sum}
 
@@ -687,7 +687,7 @@ def test_obs_warns_of_fewer_samples_than_features_and_only_then():
 
 # Laws
 
-PROBED = tuple(n for n, its in CRITERIA.items() if any("hessian" in leaf.gradients for leaf in its.leaves))
+PROBED = tuple(n for n, its in CRITERIA.items() if any(HESSIAN_DIAGONAL in leaf.gradients for leaf in its.leaves))
 """Criteria that estimate the Hessian from random vectors, and from the first batch alone."""
 MEANS = (
     "apoz", "mean-activation", "hrank", "chip", "taylor", "taylor-gate", "fisher", "snip", "grasp", "wanda", "flap",
@@ -711,8 +711,8 @@ NOT_OF_DEATH = {
 @pytest.fixture
 def exact(net, batches, monkeypatch):
     """The network in float64, with statistics of its own, in front of 32 samples and 16 units at most."""
-    monkeypatch.setattr(elimination, "ROUNDS", 10)
-    monkeypatch.setattr(gradients, "PROBES", 5)
+    monkeypatch.setattr(synflow, "ROUNDS", 10)
+    monkeypatch.setattr(curvature, "PROBES", 5)
     for parameter in net.parameters():
         nn.init.normal_(parameter, std=0.5)
     for tensor in (net[1].weight, net[1].running_var):

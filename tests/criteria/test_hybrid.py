@@ -6,7 +6,7 @@ from torch import nn
 
 import secateurs as sc
 from secateurs.criteria.hybrid import NORMALIZERS
-from secateurs.criteria.tune import ALPHAS, EverySecond, tune
+from secateurs.criteria.tune import ALPHAS, EverySecond
 from secateurs.errors import CriterionError, DataError
 from secateurs.evaluate.quality import mean_loss
 from secateurs.surgery.cut import mask as masked
@@ -64,7 +64,7 @@ def test_automatic_weights_are_never_worse_on_the_held_out_half_than_one_weight_
     s = sc.trace(net, batches[0][0])
     parts = sc.score_many(net, [batches[0], batches[2]], ["l1", "nexp"], s)
     held_out = EverySecond(batches, 1)
-    tuned = tune(sc.Hybrid(("l1", "nexp"), alpha="auto"), parts, net, s, held_out)
+    tuned = sc.Hybrid(("l1", "nexp"), alpha="auto").tune(parts, net, s, held_out)
 
     def loss(hybrid):
         keep = {
@@ -82,10 +82,8 @@ def test_automatic_weights_are_never_worse_on_the_held_out_half_than_one_weight_
 def test_automatic_weights_come_from_one_half_of_the_batches_and_are_judged_on_the_other(net, batches):
     s = sc.trace(net, batches[0][0])
     halves = [batches[0], batches[2]]
-    tuned = tune(
-        sc.Hybrid(("l1", "nexp"), alpha="auto"),
-        sc.score_many(net, halves, ["l1", "nexp"], s), net, s, [batches[1]],
-    )  # fmt: skip
+    parts = sc.score_many(net, halves, ["l1", "nexp"], s)
+    tuned = sc.Hybrid(("l1", "nexp"), alpha="auto").tune(parts, net, s, [batches[1]])
     scores = sc.score(net, batches, "auto*l1+auto*nexp", s)
     expected = tuned.join(sc.score_many(net, batches, ["l1", "nexp"], s))
     assert all(torch.equal(its, scores[group]) for group, its in expected.items())
@@ -155,7 +153,7 @@ def test_reversed_is_the_opposite_order(net, batches, name):
 
 
 def test_what_finds_its_weights_cannot_be_reversed(net, batches):
-    with pytest.raises(CriterionError, match="weights of its own"):
+    with pytest.raises(CriterionError, match="cannot be reversed; give it weights"):
         sc.score(net, batches, "reversed-auto*l1+auto*nexp")
     with pytest.raises(CriterionError, match="unknown criterion 'nexpp'"):
         sc.score(net, batches, "reversed-nexpp")

@@ -9,18 +9,18 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.stats import spearmanr
+from support.gradients import differentiate
 from support.plans import random_plan
 from torch import nn
 
 import secateurs as sc
 from secateurs.criteria.collect import memory_of
+from secateurs.criteria.correlation import SHRINKAGE, correlation, correlation_bounds, sampling_error
 from secateurs.criteria.families import ndi
-from secateurs.criteria.families.correlation import SHRINKAGE, correlation, correlation_bounds, sampling_error
 from secateurs.criteria.parse import parse_criterion
 from secateurs.criteria.registry import CRITERIA
 from secateurs.errors import CriterionError, DataError, FewSamplesWarning, PlanError
-from secateurs.observe import gradients
-from secateurs.observe.gradients import differentiate
+from secateurs.observe.gradients import curvature
 from secateurs.observe.samples import Pooled
 from secateurs.pruning.ndi_report import ndi_report
 
@@ -131,7 +131,7 @@ def small_net():
 def test_the_hessians_diagonal_is_within_the_error_of_its_probes(monkeypatch):
     """Eq. 19, whose variance is Σ_{j ≠ i} H_ij² / m."""
     model, x, y = small_net(), torch.randn(10, 3).double(), torch.randint(3, (10,))
-    monkeypatch.setattr(gradients, "PROBES", 300)
+    monkeypatch.setattr(curvature, "PROBES", 300)
     names, shapes = zip(*[(n, p.shape) for n, p in model.named_parameters()], strict=True)
     flat = torch.cat([p.detach().flatten() for p in model.parameters()])
 
@@ -296,7 +296,7 @@ def test_few_probes_make_literal_sensitivities_negative_on_relus(monkeypatch, la
     model, data = labelled
     negative = {}
     for probes in (1, 100):
-        monkeypatch.setattr(gradients, "PROBES", probes)
+        monkeypatch.setattr(curvature, "PROBES", probes)
         diagonal = differentiate(model, data[:1], ["hessian"])["hessian"]
         sums = torch.cat([diagonal[f"{n}.weight"].sum(1) + diagonal[f"{n}.bias"] for n in (0, 2)])
         negative[probes] = int((sums < 0).sum())

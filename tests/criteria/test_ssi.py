@@ -10,7 +10,7 @@ from scipy.stats import spearmanr
 from torch import nn
 
 import secateurs as sc
-from secateurs.criteria.families import graphs
+from secateurs.criteria import graphs
 from secateurs.errors import CriterionError, FewSamplesWarning, UnscoredWarning
 
 FORMS = {"ssi": (True, None), "ssi-literal": (False, 2)}

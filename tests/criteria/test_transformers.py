@@ -7,17 +7,16 @@ import pytest
 import torch
 
 import secateurs as sc
-from secateurs.criteria import synflow as elimination
-from secateurs.criteria.families.correlation import unexplained
+from secateurs.criteria.correlation import unexplained
 from secateurs.criteria.registry import CRITERIA
-from secateurs.observe import gradients
-from secateurs.observe.gradients import differentiate
+from secateurs.observe.gradients import curvature, synflow
 from secateurs.observe.observe import observe
 from secateurs.observe.samples import Pooled
 
 if not importlib.util.find_spec("transformers") or not importlib.util.find_spec("torchvision"):
     pytest.skip("transformers is not installed: pip install secateurs[zoo]", allow_module_level=True)
 
+from support.gradients import differentiate
 from support.texts import MODELS, batch_of, labelled, nexp_by_pairs, sentences, split, transformer
 
 pytestmark = pytest.mark.filterwarnings("ignore::secateurs.errors.FewSamplesWarning")
@@ -108,8 +107,8 @@ def test_gradients_are_means_over_samples_whatever_their_lengths_and_padding(kin
 
 @pytest.mark.parametrize("name", MODELS)
 def test_every_criterion_tells_units_of_every_kind_apart_or_says_why_not(name, texts, monkeypatch):
-    monkeypatch.setattr(gradients, "PROBES", 3)  # to be quick
-    monkeypatch.setattr(elimination, "ROUNDS", 4)
+    monkeypatch.setattr(curvature, "PROBES", 3)  # to be quick
+    monkeypatch.setattr(synflow, "ROUNDS", 4)
     model = transformer(name)
     data = split(labelled(name, texts, 12), 12, 8)
     pooler = ["bert.pooler"] if name == "bert" else []  # sees the first position alone, as no other layer does

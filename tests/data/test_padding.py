@@ -44,10 +44,9 @@ def padded(samples, size, left):
 def test_padding_changes_no_statistic(kind, lengths, features, more, seed, data):
     samples = ragged(lengths, 3, features, seed)
     left = data.draw(st.lists(st.booleans(), min_size=len(lengths), max_size=len(lengths)))
-    together, alone = kind(), kind()
-    together.update(*without_padding(padded(samples, max(lengths) + more, left)))
+    together, alone = kind.of(*without_padding(padded(samples, max(lengths) + more, left))), kind()
     for sample in samples:
-        alone.update(sample)
+        alone = alone.extended(sample)
     torch.testing.assert_close(together.state(), alone.state(), rtol=1e-6, atol=1e-6, equal_nan=True)
 
 
@@ -55,7 +54,7 @@ def scored(kind, samples, criterion):
     """What a criterion says of these samples, each a batch of its own."""
     statistic = kind()
     for sample in samples:
-        statistic.update(sample)
+        statistic = statistic.extended(sample)
     group = SimpleNamespace(name="g")
     evidence = SimpleNamespace(statistics=lambda _: [statistic], combine=lambda its: its[0], group=group)
     return sc.criteria.CRITERIA[criterion].score(evidence)

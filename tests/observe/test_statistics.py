@@ -8,22 +8,20 @@ import pytest
 import torch
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
+from support.gradients import differentiate
 from support.models import build
 from torch import nn
 from torch.func import functional_call
 from torch.nn.functional import cross_entropy, mse_loss
 
 import secateurs as sc
-from secateurs.criteria.synflow import through_units
-from secateurs.criteria.weight_view import Request
+from secateurs.criteria import Request
 from secateurs.data.call import as_call
 from secateurs.errors import CriterionError, DataError
-from secateurs.observe import gradients
 from secateurs.observe.feature_maps import MapRanks, NuclearDrops
-from secateurs.observe.gradients import differentiate
+from secateurs.observe.gradients import curvature, synaptic_flow
 from secateurs.observe.observe import memory, observe
 from secateurs.observe.samples import Pooled, Sampled
-from secateurs.observe.synaptic_flow import synaptic_flow
 from secateurs.observe.totals import FiringCounts, Moments, Totals
 
 COMMUTATIVE = (FiringCounts, Totals, Moments)
@@ -43,7 +41,7 @@ def seen(kind, *parts):
     """The statistic that was updated with these parts."""
     statistic = kind()
     for part in parts:
-        statistic.update(part)
+        statistic = statistic.extended(part)
     return statistic
 
 
@@ -195,7 +193,7 @@ def test_what_is_done_with_a_merged_statistic_leaves_both_sides_alone(kind, empt
     right = kind() if empty == "right" else seen(kind, x)
     before = copy.deepcopy((left.state(), right.state()))
     merged = left.merge(right)
-    merged.update(x)
+    merged.extended(x)
     torch.testing.assert_close((left.state(), right.state()), before, rtol=0, atol=0)
 
 
@@ -212,9 +210,7 @@ def test_the_state_makes_the_statistic_again(kind, shapes):
     again = kind(**statistic.state())
     torch.testing.assert_close(again.state(), statistic.state(), rtol=0, atol=0)
     x = activations((2, 3, *shapes[0][2:]) if shapes else (2, 3, 2, 2), 1)
-    again.update(x)
-    statistic.update(x)
-    torch.testing.assert_close(again.state(), statistic.state(), rtol=0, atol=0)
+    torch.testing.assert_close(again.extended(x).state(), statistic.extended(x).state(), rtol=0, atol=0)
 
 
 @pytest.mark.parametrize("kind", [MapRanks, NuclearDrops])
@@ -375,8 +371,7 @@ def test_the_gate_is_what_the_loss_feels_when_a_unit_is_scaled(consumer):
         model[3] = nn.AvgPool2d(2)  # which lets a factor through, of either sign
     model, x, y = model.double().eval(), x.double(), torch.randint(3, (5,))
     s = sc.trace(model, x)
-    gates = {group: lambda tensors: through_units(s, s.groups[group], tensors)}
-    found = differentiate(model, [(x[:3], y[:3]), (x[3:], y[3:])], ["gate"], gates=gates)["gate"][group]
+    found = differentiate(model, [(x[:3], y[:3]), (x[3:], y[3:])], ["gate"], structure=s)["gate"][group]
     step, losses = 1e-5, []
     for gate in (1 - step, 1 + step):
         for unit in range(units):
@@ -395,7 +390,7 @@ def test_the_hessian_diagonal_of_the_first_batch_is_within_the_error_of_its_prob
     runs = [differentiate(model, uneven(x, y), ["hessian"], seed=seed)["hessian"] for seed in range(seeds)]
     estimate = torch.stack([flat(run) for run in runs]).mean(0)
     # The variance of an entry is the sum of squares of the rest of its row, by the number of probes.
-    variance = (hessian.square().sum(1) - hessian.diagonal().square()) / (gradients.PROBES * seeds)
+    variance = (hessian.square().sum(1) - hessian.diagonal().square()) / (curvature.PROBES * seeds)
     assert ((estimate - hessian.diagonal()).abs() <= 5 * variance.sqrt() + 1e-12).all()
 
 
@@ -506,7 +501,7 @@ def interrupted(batches):
 )
 @pytest.mark.parametrize("kinds", [{"gradient"}, {"fisher", "gate"}, {"hessian"}, {"hessian-gradient"}])
 def test_differentiating_leaves_the_model_as_it_was(net, batches, kinds, read, error, monkeypatch):
-    monkeypatch.setattr(gradients, "PROBES", 3)
+    monkeypatch.setattr(curvature, "PROBES", 3)
 
     class Again:
         def __iter__(self):
@@ -517,13 +512,13 @@ def test_differentiating_leaves_the_model_as_it_was(net, batches, kinds, read, e
     net[3].requires_grad_(False)
     net.append(nn.Dropout(0.5))
     net[0].weight.grad = torch.ones_like(net[0].weight)
+    structure = sc.trace(net, batches[0][0])
     before = everything(net)
-    gates = {"all": lambda tensors: tensors["0.weight"].sum((1, 2, 3))}
     if error is None or kinds == {"hessian"}:  # which reads one batch
-        differentiate(net, Again(), kinds, gates=gates)
+        differentiate(net, Again(), kinds, structure=structure)
     else:
         with pytest.raises(error):
-            differentiate(net, Again(), kinds, gates=gates)
+            differentiate(net, Again(), kinds, structure=structure)
     torch.testing.assert_close(everything(net), before, rtol=0, atol=0)
 
 

@@ -16,8 +16,8 @@ from secateurs.criteria.registry import CRITERIA
 from secateurs.data.batch import first_batch
 from secateurs.data.collectives import check_ranks_agree
 from secateurs.errors import UsageError
-from secateurs.observe import gradients
 from secateurs.observe.feature_maps import MapRanks, NuclearDrops
+from secateurs.observe.gradients import curvature
 from secateurs.observe.samples import Pooled, Sampled
 
 SIZES = (5, 3, 8, 2, 4, 3, 2, 2, 1)
@@ -48,7 +48,7 @@ def measured(data):
     model, found = network(), {}
     with pytest.MonkeyPatch.context() as patch, warnings.catch_warnings():
         warnings.simplefilter("ignore")  # groups that a criterion cannot score
-        patch.setattr(gradients, "PROBES", 3)
+        patch.setattr(curvature, "PROBES", 3)
         for kind, largest in ((MapRanks, 12), (NuclearDrops, 12), (Sampled, 12), (Pooled, 20)):  # one rank has more
             patch.setattr(kind, "LARGEST", largest)
         for criterion, groups in sc.score_many(model, data, [*CRITERIA, HYBRID]).items():

@@ -1,4 +1,4 @@
-"""What a criterion may look at to score the units of a group."""
+"""What a criterion may use to score the units of a group."""
 
 from __future__ import annotations
 
@@ -9,9 +9,10 @@ from typing import Any, NamedTuple, TypeVar
 import torch
 from torch import Tensor
 
-from secateurs.criteria.weight_view import Entries, Request, Sources, Weight
+from secateurs.criteria.request import Request
+from secateurs.criteria.weight_view import Entries, Sources, Weight
 from secateurs.errors import UnscorableError
-from secateurs.observe import Statistic
+from secateurs.observe import Gradient, Statistic, find_gradient
 from secateurs.structure import Contraction, Group, Member, take_units
 
 AGGREGATES: dict[str, Callable[[Tensor], Tensor]] = {
@@ -19,20 +20,20 @@ AGGREGATES: dict[str, Callable[[Tensor], Tensor]] = {
     "max": lambda scores: scores.amax(0),
     "sum": lambda scores: scores.sum(0),
 }
-"""How the scores that a unit gets in several layers, or at several places, become one."""
+"""The ways to combine the scores of a unit in several layers, or at several places."""
 
 S = TypeVar("S", bound=Statistic)
 
 
 class Operand(NamedTuple):
-    """What one weight does with the units of a group.
+    """A weight that sums over the units of a group, and a statistic of its inputs.
 
     Attributes:
-        weight: float64 [features, everything that one feature is multiplied with].
+        weight: float64 [features, outputs].
         units: the features of each unit, int64 [units, features per unit].
-        statistic: of what the weight is multiplied with, per feature.
-        contraction: where that is.
-        bias: whether the layer has one.
+        statistic: of the weight's inputs, per feature.
+        contraction: where the weight is multiplied with its inputs.
+        bias: whether the layer has a bias.
         value: the weight in its own shape.
     """
 
@@ -46,12 +47,25 @@ class Operand(NamedTuple):
 
 @dataclass(frozen=True)
 class Evidence:
-    """What a criterion may look at to score the units of one group.
+    """What a criterion may use to score the units of one group.
 
     Attributes:
         group: the group to score.
         generator: a seeded source of random numbers.
+        sources: everything that was collected from the model.
         aggregate: "mean", "max" or "sum"; see `combine`.
+
+    Example:
+        >>> from secateurs.criteria import temporary_criteria
+        >>> with temporary_criteria():  # undone at the end of the block
+        ...     @sc.criterion("widest", source="this example")
+        ...     def widest(evidence):
+        ...         "Largest weight of the unit, over the mean of its group."
+        ...         scores = evidence.combine([weight.abs().amax(1) for weight in evidence.weights()])
+        ...         return scores / scores.mean()
+        ...     scores = sc.score(model, data, "widest")
+        >>> {name: round(float(values.mean()), 3) for name, values in scores.items()}
+        {'0': 1.0, '3': 1.0, '7': 1.0}
     """
 
     group: Group
@@ -61,17 +75,17 @@ class Evidence:
 
     def combine(self, scores: Sequence[Tensor]) -> Tensor:
         """One score per unit [units] from one per unit and layer, or per unit and place."""
-        return AGGREGATES[self.aggregate](torch.stack([its.double() for its in scores]))
+        return AGGREGATES[self.aggregate](torch.stack([layer.double() for layer in scores]))
 
     def sums(self, score: Entries, vectors: bool = False) -> Tensor:
         """One score per unit [units] from scores of single entries, added up over each weight; see `entries`."""
-        return self.combine([its.sum(1) for its in self.entries(score, vectors=vectors)])
+        return self.combine([layer.sum(1) for layer in self.entries(score, vectors=vectors)])
 
     def weights(self, consumed: bool | None = None) -> list[Tensor]:
-        """The weights that the units are made or used by, each as [units, everything else], in float32 or better.
+        """The weights that make or use the units, each as [units, everything else], in float32 or better.
 
         Args:
-            consumed: only those that use the units (True), or make and transform them (False).
+            consumed: only the weights that use the units (True), or only those that make and transform them (False).
 
         Raises:
             UnscorableError: there are none.
@@ -79,13 +93,16 @@ class Evidence:
         return self.entries(lambda weight: weight.value, consumed)
 
     def entries(self, score: Entries, consumed: bool | None = None, vectors: bool = False) -> list[Tensor]:
-        """As `weights`, but with `score` of every entry in the place of the parameters' values.
+        """As `weights`, with a score of every entry in place of its value.
 
         Args:
             score: gives a number per entry.
             consumed: as for `weights`.
-            vectors: with biases, the parameters of norms, and whatever else has one dimension: they are further
-                columns of the weight that they follow.
+            vectors: include biases, the parameters of norms and all others that have one dimension, as further columns
+                of the weight that they follow.
+
+        Raises:
+            UnscorableError: there are no such weights.
         """
         members = [
             member
@@ -98,7 +115,7 @@ class Evidence:
             roles = {None: "make or use", True: "use", False: "make"}
             raise UnscorableError(f"there are no weights that {roles[consumed]} its units")
         layers: list[list[Tensor]] = []
-        last: list[Tensor] = []  # of the weights that make the units
+        last: list[Tensor] = []  # the latest weight that makes the units, with its vectors
         for member in members:
             slices = self._slices(member, score(self._weight(member.tensor)))
             if self.sources.tensors[member.tensor].ndim == 1 and last:
@@ -109,7 +126,7 @@ class Evidence:
         return [torch.cat(parts, 1) for parts in layers]
 
     def scales(self) -> list[Tensor]:
-        """What normalisations (modules with "Norm" in the name of their class) multiply the units with: each [units].
+        """The factors [units] of each normalisation (a module with "Norm" in the name of its class).
 
         Raises:
             UnscorableError: there are none.
@@ -120,21 +137,23 @@ class Evidence:
             raise UnscorableError("no normalisation scales its units")
         return [self._slices(member, self._weight(member.tensor).value).mean(1) for member in members]
 
-    def gradient(self, kind: str) -> Tensor:
-        """What was asked for of the `secateurs.observe.KINDS` that are per unit: [units].
+    def gradient(self, gradient: str | Gradient) -> Tensor:
+        """A gradient per unit [units] that the criterion asked for.
 
         Raises:
-            UnscorableError: no weight uses the units.
+            UnscorableError: the gradient has no values for this group, as where no weight uses its units.
         """
-        if not any(member.consumed for member in self.group.members):
-            raise UnscorableError("there are no weights that use its units")
-        return self.sources.gradients[kind][self.group.name]
+        gradient = find_gradient(gradient)
+        values = self.sources.gradients[gradient]
+        if self.group.name not in values:
+            raise UnscorableError(f"its units have no {gradient}: there are no weights that use them")
+        return values[self.group.name]
 
     def statistics(self, request: Request) -> list[Any]:
-        """The statistics that the criterion asked for "after" or "fired", one per place where the units are seen.
+        """The statistics that the criterion asked for at "after" or "fired", one per place of the units.
 
         Raises:
-            UnscorableError: the group's units are seen nowhere.
+            UnscorableError: the units are observed nowhere.
         """
         taps = self.group.fired if request.place == "fired" else self.group.after
         if not taps:
@@ -142,10 +161,10 @@ class Evidence:
         return [self.sources.observations[tap, request.statistic] for tap in taps]
 
     def around(self, statistic: type[S]) -> list[tuple[S, S]]:
-        """A statistic before and after each non-linearity that the units pass.
+        """The statistics that the criterion asked for at "around": before and after each non-linearity of the units.
 
         Raises:
-            UnscorableError: they pass none.
+            UnscorableError: the units pass no non-linearity.
         """
         if not self.group.activations:
             raise UnscorableError("its units pass no non-linearity")
@@ -156,12 +175,12 @@ class Evidence:
         ]
 
     def operands(self, request: Request) -> list[Operand]:
-        """The weights that sum over the group's units, with the statistic of what they are multiplied with.
+        """The weights that sum over the units, with the statistics that the criterion asked for at "operand" or "maps".
 
         Raises:
             UnscorableError: there are none.
         """
-        found = [
+        operands = [
             Operand(
                 contraction.matrix(value).double(),
                 contraction.units(self.group.var),
@@ -173,12 +192,12 @@ class Evidence:
             for contraction in map(request.of, self.sources.structure.contractions_of(self.group))
             for value in [self._weight(contraction.weight).value]
         ]
-        if not found:
+        if not operands:
             raise UnscorableError("no linear layer or convolution uses its units where their values can be seen")
-        return found
+        return operands
 
     def arrival(self, contraction: Contraction, statistic: type[S]) -> tuple[S, S] | None:
-        """A statistic of a layer's outputs where they are added to other data, and of the sum; see `Contraction`."""
+        """The statistics at "arrival": of a layer's outputs where they are added to other data, and of the sum."""
         if contraction.arrival is None:
             return None
         part, whole = contraction.arrival

@@ -1,17 +1,28 @@
-"""Hybrids: weighted sums of criteria, made comparable first."""
+"""Hybrids: weighted sums of criteria, whose scores are normalised first."""
 
 from __future__ import annotations
 
+import json
 import math
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+import re
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
+from secateurs.budgets import Scope
 from secateurs.criteria.criterion import Composite, GroupScores
 from secateurs.criteria.registry import CRITERIA
+from secateurs.criteria.tune import ALPHAS, choose_alphas
+from secateurs.data import Loss
 from secateurs.errors import CriterionError
+from secateurs.structure import Structure
+from secateurs.utils import Progress, silent
+
+AUTO = "auto"
+MEAN = "mean"
 
 
 def _rank(scores: Tensor) -> Tensor:
@@ -32,30 +43,37 @@ def robust_z(scores: Tensor, floor: float = 1e-12) -> Tensor:
     return (scores - median) / (1.4826 * deviation + floor)
 
 
-NORMALIZERS: dict[str, Callable[[Tensor], Tensor]] = {"mean": _relative, "rank": _rank, "robust-z": robust_z}
-"""How the scores of one group are made comparable with those of another criterion."""
+NORMALIZERS: dict[str, Callable[[Tensor], Tensor]] = {MEAN: _relative, "rank": _rank, "robust-z": robust_z}
+"""The ways to make the scores of one group comparable with those of another criterion."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Hybrid:
     """A weighted sum of criteria, each normalised within every group.
 
-    NEXP (arXiv 2512.06440) mixes α·NEXP + (1 − α)·importance, each divided by the mean of its layer.
+    NEXP (arXiv 2512.06440) mixes α·NEXP + (1 − α)·importance, each divided by the mean of its layer. Two hybrids are
+    equal if their names are.
 
     Attributes:
-        weights: criterion name to weight, weights ≥ 0 that are not all zero; or two names, with `alpha`.
+        weights: criterion name to weight, all ≥ 0 and not all zero; or two names, with `alpha`.
         normalize: "mean" divides by the group's mean magnitude, as the paper does; "rank" takes ranks; "robust-z"
-            distances from the median in median absolute deviations.
-        alpha: of two criteria, the weight of the second, in [0, 1]; that of the first is 1 − α. "auto" chooses an α
-            for every group by the loss on every second batch of the data; see `tune`.
-        of_group: for some groups, other weights than these.
+            takes distances from the median in median absolute deviations.
+        alpha: the weight of the second of two criteria, in [0, 1]; that of the first is 1 − α. "auto" chooses an α
+            for every group by the loss on every second batch of the data.
+        of_group: the weights of single groups, by group name, where they differ from `weights`.
 
     Raises:
         CriterionError: a criterion is unknown, or a weight or the normaliser cannot be used.
+
+    Example:
+        >>> hybrid = sc.Hybrid({"nexp": 0.7, "l1": 0.3}, normalize="rank")
+        >>> hybrid.name
+        'rank(0.7*nexp+0.3*l1)'
+        >>> scores = sc.score(model, data, hybrid)  # the same as sc.score(model, data, hybrid.name)
     """
 
     weights: Mapping[str, float] | Sequence[str]
-    normalize: str = "mean"
+    normalize: str = MEAN
     alpha: float | str | None = None
     of_group: Mapping[str, Mapping[str, float]] | None = None
 
@@ -71,16 +89,23 @@ class Hybrid:
             if not numbers or not any(weights.values()):
                 raise CriterionError(f"the weights of a hybrid must be numbers ≥ 0, not all zero: {dict(weights)}")
 
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Hybrid) and self.name == other.name
+
+    def __hash__(self) -> int:
+        return hash(self.name)
+
     @property
     def mix(self) -> Mapping[str, float]:
-        """Criterion name to weight, for all groups that have none of their own."""
-        if isinstance(self.weights, Mapping) and len(self.weights) > 1 and self.alpha in (None, "auto"):
+        """Criterion name to weight, for all groups that have no weights of their own."""
+        names = list(self.weights) if isinstance(self.weights, (Mapping, list, tuple)) else []
+        if self.alpha is None and isinstance(self.weights, Mapping) and len(names) > 1:
             return self.weights
-        if isinstance(self.weights, (list, tuple)) and len(self.weights) == 2:
-            if self.alpha == "auto":
-                return dict.fromkeys(self.weights, 0.5)
-            if isinstance(self.alpha, (int, float)) and 0 <= self.alpha <= 1:
-                return dict(zip(self.weights, (1 - self.alpha, float(self.alpha)), strict=True))
+        if len(names) == 2 and self.alpha == AUTO:
+            return dict.fromkeys(names, 0.5)
+        share = self.alpha if isinstance(self.alpha, (int, float)) and not isinstance(self.weights, Mapping) else -1
+        if len(names) == 2 and 0 <= share <= 1:
+            return dict(zip(names, (1 - share, float(share)), strict=True))
         raise CriterionError(
             'a hybrid is several criteria with weights, as in Hybrid({"nexp": 0.7, "l1": 0.3}), or two and an alpha in '
             f'[0, 1] or "auto", as in Hybrid(("l1", "nexp"), alpha="auto"); not {self.weights!r} and {self.alpha!r}'
@@ -88,40 +113,42 @@ class Hybrid:
 
     @classmethod
     def parse(cls, text: str) -> Hybrid:
-        """Read "0.7*nexp+0.3*l1", or "auto*l1+auto*nexp".
+        """Read the `name` of a hybrid: "0.7*nexp+0.3*l1", "rank(0.7*nexp+0.3*l1)" or "auto*l1+auto*nexp".
 
         Raises:
             CriterionError: the text is no such sum.
         """
-        weights: dict[str, float] = {}
-        terms = [[part.strip() for part in term.split("*")] for term in text.split("+")]
-        if all(term[0] == "auto" and len(term) == 2 for term in terms):
-            return cls([name for _, name in terms], alpha="auto")
-        for term in terms:
-            number, name = term if len(term) == 2 else ("", "")
-            try:
-                weights[name] = float(number)
-            except ValueError:
-                raise CriterionError(f"{text!r} is not a sum of weighted criteria such as 0.7*nexp+0.3*l1") from None
-        return cls(weights)
+        whole, _, groups = text.partition("@")
+        match = re.fullmatch(r"\s*([a-z-]+)\s*\((.*)\)\s*", whole)
+        normalize, total = match.groups() if match else (MEAN, whole)
+        terms = [[part.strip() for part in term.split("*")] for term in total.split("+")]
+        try:
+            of_group = json.loads(groups) if groups else None
+            if all(len(term) == 2 and term[0] == AUTO for term in terms):
+                return cls([name for _, name in terms], normalize, AUTO, of_group)
+            weights = {name: float(number) for number, name in terms}
+        except ValueError:
+            raise CriterionError(f"{text!r} is not a sum of weighted criteria such as 0.7*nexp+0.3*l1") from None
+        return cls(weights, normalize, None, of_group)
 
     @property
     def name(self) -> str:
-        """As it is written."""
-        if self.alpha == "auto":
-            return "+".join(f"auto*{name}" for name in self.mix)
-        return "+".join(f"{weight:g}*{name}" for name, weight in self.mix.items())
+        """The hybrid as text, which `parse` reads."""
+        auto = self.alpha == AUTO
+        total = "+".join(f"{AUTO if auto else _number(weight)}*{name}" for name, weight in self.mix.items())
+        text = total if self.normalize == MEAN else f"{self.normalize}({total})"
+        return f"{text}@{json.dumps(self.of_group, sort_keys=True)}" if self.of_group else text
 
     def criterion(self) -> Composite:
-        """The criterion that it is."""
+        """The hybrid as a criterion."""
         return Composite(
             name=self.name,
             parts=tuple(CRITERIA[name] for name in self.mix),
             join=self.join,
             source="NEXP (arXiv 2512.06440), hybrid scores",
-            scope="global",
+            scope=Scope.GLOBAL,
             summary="Weighted sum of normalised scores.",
-            untuned=self if self.alpha == "auto" and self.of_group is None else None,
+            untuned=self if self.alpha == AUTO and not self.of_group else None,
         )
 
     def join(self, parts: Mapping[str, GroupScores]) -> dict[str, Tensor]:
@@ -132,5 +159,43 @@ class Hybrid:
             for group in next(iter(parts.values()))
         }
 
+    def tune(
+        self,
+        parts: Mapping[str, GroupScores],
+        model: nn.Module,
+        structure: Structure,
+        held_out: Iterable[Any],
+        loss: Loss | None = None,
+        progress: Progress = silent,
+    ) -> Hybrid:
+        """The hybrid with weights of its two criteria for every group; see `choose_alphas`.
+
+        Args:
+            parts: the scores of the two criteria.
+            model, structure, held_out, loss, progress: see `choose_alphas`.
+        """
+        one, other = parts
+        scores = {alpha: replace(self, alpha=alpha, weights=(one, other)).join(parts) for alpha in ALPHAS}
+        alphas = choose_alphas(scores, model, structure, held_out, loss, progress)
+        return replace(self, of_group={name: {one: 1 - alpha, other: alpha} for name, alpha in alphas.items()})
+
+    def tuned_criterion(
+        self,
+        parts: Mapping[str, GroupScores],
+        model: nn.Module,
+        structure: Structure,
+        held_out: Iterable[Any],
+        loss: Loss | None,
+        progress: Progress,
+    ) -> Composite:
+        """The criterion of the hybrid that `tune` gives."""
+        return self.tune(parts, model, structure, held_out, loss, progress).criterion()
+
     def _of(self, group: str) -> Mapping[str, float]:
         return (self.of_group or {}).get(group, self.mix)
+
+
+def _number(weight: float) -> str:
+    """The shortest text that reads back as the same number, without a plus sign."""
+    text = f"{weight:g}"
+    return (text if float(text) == weight else repr(float(weight))).replace("e+", "e")

@@ -1,27 +1,26 @@
-"""From what users write to a criterion: a name, a sum of names, a criterion, a hybrid."""
+"""From the text that users write to a criterion: a name, a sum of names, the reverse of either."""
 
 from __future__ import annotations
 
+from secateurs.budgets import Scope
 from secateurs.criteria.criterion import AnyCriterion, Composite
 from secateurs.criteria.hybrid import Hybrid
-from secateurs.criteria.registry import CRITERIA
+from secateurs.criteria.registry import CRITERIA, REVERSED
 from secateurs.errors import CriterionError
 
 Named = str | AnyCriterion | Hybrid
-
-REVERSED = "reversed-"
-"""Before a name, the opposite order: the control that tells whether a criterion's order matters at all."""
+"""What users give where a criterion is asked for."""
 
 
 def parse_criterion(name: Named) -> AnyCriterion:
-    """The criterion of that name.
+    """The criterion of that name; `parse_criterion(criterion.name)` equals every criterion that has a text.
 
     Args:
-        name: of a criterion; a sum of weighted names such as "0.7*nexp+0.3*l1"; either with "reversed-" before it; a
-            criterion; or a hybrid.
+        name: of a criterion; a hybrid's text, such as "0.7*nexp+0.3*l1" or "rank(0.7*nexp+0.3*l1)"; either with
+            "reversed-" before it; a criterion; or a hybrid.
 
     Raises:
-        CriterionError: there is none; the message lists those there are.
+        CriterionError: there is no such criterion; the message lists all.
     """
     if isinstance(name, AnyCriterion):
         return name
@@ -38,12 +37,15 @@ def parse_criterion(name: Named) -> AnyCriterion:
 
 def _reversed(criterion: AnyCriterion) -> Composite:
     if isinstance(criterion, Composite) and criterion.untuned is not None:
-        raise CriterionError(f"{criterion.name!r} finds its weights by the loss; reverse one with weights of its own")
+        raise CriterionError(
+            f"{criterion.name!r} chooses its weights by the loss, so that it cannot be reversed; give it weights"
+        )
     return Composite(
         name=REVERSED + criterion.name,
         parts=(criterion,),
         join=lambda parts: {group: -scores for group, scores in parts[criterion.name].items()},
         source=criterion.source,
-        scope="local" if criterion.scope == "local" else "global",  # the others take no scores below 0
+        # The other scopes take no scores below 0.
+        scope=Scope.LOCAL if criterion.scope == Scope.LOCAL else Scope.GLOBAL,
         summary=f"The opposite of {criterion.name}: a control.",
     )

@@ -1,77 +1,164 @@
-"""The table of criteria: functions that score the units of one group, and compositions of them."""
+"""The table of criteria, and the decorator that adds one."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 
 from secateurs.budgets import Scope
 from secateurs.criteria.criterion import AnyCriterion, Criterion, Score
-from secateurs.criteria.weight_view import PLACES, Entries, Request
-from secateurs.errors import CriterionError
-from secateurs.observe import KINDS
+from secateurs.criteria.request import OPERAND_PLACES, PLACES, Request
+from secateurs.criteria.weight_view import Entries
+from secateurs.errors import BudgetError, CriterionError
+from secateurs.observe import Gradient, find_gradient
 
 CRITERIA: dict[str, AnyCriterion] = {}
 
+REVERSED = "reversed-"
+"""Before a name, this means the opposite order: a control that shows whether a criterion's order matters at all."""
+
+RESERVED = "*+@"
+"""Characters with a meaning in the text of a hybrid."""
+
 
 def add(criterion: AnyCriterion) -> None:
-    """Make a criterion one that can be used by name.
+    """Make a criterion available by its name.
 
     Raises:
-        CriterionError: the name is taken, there is no such scope, or it needs something that does not exist.
+        CriterionError: the name is taken or cannot be used, or the criterion needs something that does not exist.
     """
-    if criterion.name in CRITERIA:
-        raise CriterionError(f"there is a criterion {criterion.name!r} already ({CRITERIA[criterion.name].summary})")
-    if criterion.scope not in list(Scope):
-        raise CriterionError(f"criterion {criterion.name!r}: scope {criterion.scope!r} is none of {', '.join(Scope)}")
+    name = criterion.name
+    if name in CRITERIA:
+        raise CriterionError(f"there is a criterion {name!r} already ({CRITERIA[name].summary}); give another name")
+    if not name or name.startswith(REVERSED) or set(name) & set(RESERVED):
+        raise CriterionError(
+            f"a criterion cannot be called {name!r}: names must not be empty, begin with {REVERSED!r}, or hold one of "
+            f"{RESERVED!r}, which have a meaning in hybrids"
+        )
     for part in criterion.leaves:
-        for place in {request.place for request in part.requests} - set(PLACES):
-            raise CriterionError(f"criterion {part.name!r}: there is no place {place!r}, only {', '.join(PLACES)}")
-        for kind in set(part.gradients) - set(KINDS):
-            raise CriterionError(f"criterion {part.name!r}: there is no gradient {kind!r}, only {', '.join(KINDS)}")
-    CRITERIA[criterion.name] = criterion
+        _check_requests(part)
+    CRITERIA[name] = criterion
+
+
+def _check_requests(criterion: Criterion) -> None:
+    for request in criterion.requests:
+        if request.place not in PLACES:
+            places = ", ".join(PLACES)
+            raise CriterionError(f"criterion {criterion.name!r}: there is no place {request.place!r}, only {places}")
+    for request in criterion.entry_requests or ():
+        if request.place not in OPERAND_PLACES:
+            places = " or ".join(map(repr, OPERAND_PLACES))
+            raise CriterionError(
+                f"criterion {criterion.name!r}: entries can be scored by statistics at {places}, not at "
+                f"{request.place!r}"
+            )
+
+
+@contextmanager
+def temporary_criteria() -> Iterator[None]:
+    """Undo every registration of a criterion made inside the block when it ends.
+
+    Example:
+        >>> from secateurs.criteria import temporary_criteria
+        >>> with temporary_criteria():
+        ...     @sc.criterion("constant", source="this example")
+        ...     def constant(evidence):
+        ...         "The same score for all units."
+        ...         return torch.ones(evidence.group.size)
+    """
+    before = dict(CRITERIA)
+    try:
+        yield
+    finally:
+        CRITERIA.clear()
+        CRITERIA.update(before)
 
 
 def criterion(
     name: str,
     *,
     source: str,
-    scope: str = "local",
+    scope: str | Scope = Scope.LOCAL,
     requests: tuple[Request, ...] = (),
-    gradients: tuple[str, ...] = (),
+    gradients: tuple[str | Gradient, ...] = (),
     entries: Entries | None = None,
-    entry_gradients: tuple[str, ...] | None = None,
+    entry_requests: tuple[Request, ...] | None = None,
+    entry_gradients: tuple[str | Gradient, ...] | None = None,
+    entry_rounds: int = 1,
     limits: str = "",
 ) -> Callable[[Score], Score]:
-    """Make a function a criterion that can be used by name; its docstring's first line is its summary.
+    """Register a function as a criterion that can be used by name.
+
+    The function takes the `Evidence` of one group and returns one score per unit [units], higher = keep. The first
+    line of its docstring is the summary of the criterion.
 
     Args:
-        name: what users will call it.
+        name: the name for users.
         source: paper and equation.
-        scope: how its units compete unless somebody says otherwise: "local" within their group; or those of the whole
-            model, if scores mean the same everywhere ("global"), are what is lost with a unit ("per-cost"), or mean
-            something beside those of their group alone ("relative"); see `secateurs.allocate`.
-        requests: the statistics of activations that it needs.
-        gradients: the gradients that it needs, of `secateurs.observe.KINDS`.
-        entries: scores the single entries of a weight (see `mask`).
-        entry_gradients: the gradients that `entries` needs, where they are others.
-        limits: what it cannot see or do.
+        scope: how units compete by default: "local" within their group; or those of the whole model, if scores mean
+            the same in every layer ("global"), are the loss that a unit's removal causes ("per-cost"), or compare
+            relative to the mean of the group ("relative"); see `secateurs.allocate`.
+        requests: the statistics of activations that the function uses.
+        gradients: the gradients that it uses: names from `secateurs.observe.GRADIENTS`, or objects of your own.
+        entries: scores the single entries of a weight, for `mask`: takes a `Weight` and returns scores in its shape.
+        entry_requests: the statistics that `entries` uses; by default those of `requests` that describe what a weight
+            is multiplied with.
+        entry_gradients: the gradients that `entries` uses; by default `gradients`.
+        entry_rounds: the number of rounds in which `mask` removes entries by default.
+        limits: what the criterion cannot see or do, in a few words.
+
+    Returns:
+        A decorator, which returns the function unchanged.
 
     Raises:
-        CriterionError: the name is taken, there is no docstring, or something that it needs does not exist.
+        CriterionError: the name is taken or cannot be used, the function has no docstring, or something that it needs
+            does not exist.
 
     Example:
-        >>> @criterion("loudest", source="this page")
-        ... def loudest(evidence):
-        ...     "Largest single weight."
-        ...     return evidence.combine([w.abs().amax(1) for w in evidence.weights()])
+        >>> from secateurs.criteria import temporary_criteria
+        >>> with temporary_criteria():  # undone at the end of the block
+        ...     @sc.criterion("loudest", source="this example")
+        ...     def loudest(evidence):
+        ...         "Largest single weight."
+        ...         return evidence.combine([weight.abs().amax(1) for weight in evidence.weights()])
+        ...     result = sc.prune(model, data, "loudest", "keep:0.5")
+        >>> result.plan.criterion
+        'loudest'
     """
 
     def register(score: Score) -> Score:
         if not score.__doc__:
             raise CriterionError(f"criterion {name!r} needs a docstring, whose first line is its summary")
-        summary = score.__doc__.strip().splitlines()[0]
-        needs = (requests, gradients, entries, entry_gradients)
-        add(Criterion(name, score, source, scope, *needs, summary, limits))
+        add(
+            Criterion(
+                name=name,
+                score=score,
+                source=source,
+                scope=_scope(name, scope),
+                requests=requests,
+                gradients=_found(name, gradients),
+                entries=entries,
+                entry_requests=entry_requests,
+                entry_gradients=None if entry_gradients is None else _found(name, entry_gradients),
+                entry_rounds=entry_rounds,
+                summary=score.__doc__.strip().splitlines()[0],
+                limits=limits,
+            )
+        )
         return score
 
     return register
+
+
+def _scope(name: str, scope: str | Scope) -> Scope:
+    try:
+        return Scope.parse(scope)
+    except BudgetError as error:
+        raise CriterionError(f"criterion {name!r}: {error}") from None
+
+
+def _found(name: str, gradients: tuple[str | Gradient, ...]) -> tuple[Gradient, ...]:
+    try:
+        return tuple(map(find_gradient, gradients))
+    except CriterionError as error:
+        raise CriterionError(f"criterion {name!r}: {error}") from None

@@ -1,28 +1,24 @@
-"""`score`: what criteria say of every unit of a model."""
+"""`score` and `score_many`: the scores that criteria give every unit of a model."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from functools import partial
 from typing import Any
 
-import torch
 from torch import Tensor, nn
 
-from secateurs.criteria.collect import gather
-from secateurs.criteria.criterion import AnyCriterion, Composite, Criterion, GroupScores
-from secateurs.criteria.evidence import AGGREGATES, Evidence
+from secateurs.criteria.collect import collect_for
+from secateurs.criteria.criterion import AnyCriterion, Composite, scoring_passes
+from secateurs.criteria.evidence import AGGREGATES
 from secateurs.criteria.parse import Named, parse_criterion
-from secateurs.criteria.tune import EverySecond, tune
-from secateurs.criteria.weight_view import Sources
+from secateurs.criteria.scoring import AUTO, join_leaves, score_groups
+from secateurs.criteria.tune import EverySecond
 from secateurs.data import Loss, first_batch, map_data
-from secateurs.errors import CriterionError, DataError, SecateursError, UnscorableError, UnscoredWarning
+from secateurs.errors import CriterionError, DataError
 from secateurs.observe import Observations
-from secateurs.structure import Group, Structure, trace
-from secateurs.utils import Progress, list_reasons, need_values, silent, warn_user
-
-AUTO = "auto"
-"""Aggregate as suits the criterion."""
+from secateurs.structure import Structure, trace
+from secateurs.utils import Progress, need_values, silent
 
 
 def score(
@@ -37,14 +33,34 @@ def score(
     observed: Observations | None = None,
     progress: Progress = silent,
 ) -> dict[str, Tensor]:
-    """Score every unit of every group by one criterion; see `score_many`.
+    """Score every unit of every group by one criterion.
+
+    Args:
+        model: the model; evaluated, not changed.
+        data: batches; see `score_many`.
+        criterion: a name from `secateurs list`, a sum such as "0.7*nexp+0.3*l1", a criterion or a `Hybrid`.
+        structure: see `score_many`.
+        loss: see `score_many`.
+        aggregate: see `score_many`.
+        seed: see `score_many`.
+        observed: see `score_many`.
+        progress: see `score_many`.
 
     Returns:
         Group name to scores [units], float64 on the CPU, higher = keep.
+
+    Raises:
+        SecateursError: see `score_many`.
+
+    Example:
+        >>> scores = sc.score(model, data, "nexp")
+        >>> {group: len(values) for group, values in scores.items()}
+        {'0': 8, '3': 12, '7': 16}
     """
-    how: dict[str, Any] = {"aggregate": aggregate, "seed": seed, "observed": observed, "progress": progress}
-    found = score_many(model, data, [criterion], structure, loss, **how)
-    return next(iter(found.values()))
+    scores = score_many(
+        model, data, [criterion], structure, loss, aggregate=aggregate, seed=seed, observed=observed, progress=progress
+    )
+    return next(iter(scores.values()))
 
 
 def score_many(
@@ -59,33 +75,39 @@ def score_many(
     observed: Observations | None = None,
     progress: Progress = silent,
 ) -> dict[str, dict[str, Tensor]]:
-    """Score every unit of every group by several criteria, which share one pass over the data.
+    """Score every unit of every group by several criteria, which share their passes over the data.
 
-    One forward pass serves all criteria of activations, one pass of gradients all criteria of gradients.
+    One forward pass serves all criteria that use activations, and one pass of gradients all that use gradients.
 
     Args:
         model: the model; evaluated, not changed.
-        data: see `secateurs.data.batches`. May be None if every criterion looks at weights alone.
+        data: batches; see `secateurs.data.batches`. May be None if every criterion uses weights alone.
         criteria: names from `secateurs list`, sums such as "0.7*nexp+0.3*l1", criteria or hybrids.
         structure: from `trace`; by default the model is traced on the first samples of the data.
         loss: maps (outputs, targets) to the mean loss of a batch, for criteria that need gradients; by default
-            cross-entropy, or the model's own loss. Giving one where none is needed is an error.
-        aggregate: how the scores of a unit that lies in several layers become one: "mean", "max" or "sum"; by default
-            the sum where scores are what is lost (`Criterion.scope` is "per-cost"), else the mean.
+            cross-entropy, or the model's own loss. A loss that no criterion needs is an error.
+        aggregate: combines the scores of a unit in several layers: "mean", "max" or "sum"; by default the sum for
+            criteria whose scope is "per-cost", whose scores are losses that add up, and the mean for all others.
         seed: for criteria that draw random numbers.
-        observed: statistics of this model on this data that there are already, at taps of this structure, see
-            `secateurs.observe.observe`; only those that are missing are collected.
+        observed: statistics of this model on this data, at taps of this structure, that exist already (see
+            `secateurs.observe.observe`); only missing ones are collected.
         progress: wraps the iteration over the data.
 
     Returns:
         Criterion name to group name to scores [units], float64 on the CPU, higher = keep. A group that a criterion
-        cannot score is missing, with an `UnscoredWarning`.
+        cannot score is missing, and an `UnscoredWarning` names it.
 
     Raises:
         ModelError: the model is on the meta device.
         CriterionError: a criterion is unknown, lacks what it needs, can score no group, or gives a score that is not
             finite.
-        DataError: see `secateurs.observe`; or criteria need several passes over data that can be read only once.
+        DataError: the data is empty, refused by the model or not finite; or criteria need several passes over data
+            that can be read only once.
+
+    Example:
+        >>> scores = sc.score_many(model, data, ["l2", "nexp", "fisher"])
+        >>> scores["fisher"]["3"].shape
+        torch.Size([12])
     """
     need_values(model, "scoring")
     if isinstance(criteria, str) or not isinstance(criteria, Sequence) or not criteria:
@@ -98,127 +120,44 @@ def score_many(
         if data is None:
             raise CriterionError("without data, give the structure: secateurs.trace(model, example_inputs)")
         structure = trace(model, first_batch(data).sample(2))
-    chosen = [_tuned(its, model, data, structure, loss, aggregate, seed, progress) for its in chosen]
-    leaves = list(dict.fromkeys(leaf for its in chosen for leaf in its.leaves))
-    sources = gather(model, data, leaves, structure, loss, seed, progress, observed)
-    found = {leaf: _scored(leaf, sources, aggregate, seed) for leaf in leaves}
-    return {its.name: joined(its, found, structure) for its in chosen}
+    tuned = [_tune(criterion, model, data, structure, loss, aggregate, seed, progress) for criterion in chosen]
+    leaves = list(dict.fromkeys(leaf for criterion in tuned for leaf in criterion.leaves))
+    sources = collect_for(model, data, leaves, structure, loss, seed, progress, observed)
+    leaf_scores = {leaf: score_groups(leaf, sources, aggregate, seed) for leaf in leaves}
+    return {
+        criterion.name: join_leaves(final, leaf_scores, structure)
+        for criterion, final in zip(chosen, tuned, strict=True)
+    }
 
 
-def _tuned(
-    criterion: AnyCriterion, model: nn.Module, data: Any, structure: Structure, loss: Any, *how: Any
+def _tune(
+    criterion: AnyCriterion,
+    model: nn.Module,
+    data: Any,
+    structure: Structure,
+    loss: Loss | None,
+    aggregate: str,
+    seed: int,
+    progress: Progress,
 ) -> AnyCriterion:
-    """The criterion, its weights chosen if that is left to the data."""
-    if isinstance(criterion, Criterion) or criterion.untuned is None:
+    """The criterion, with its weights chosen by the data if that is still to be done."""
+    if not isinstance(criterion, Composite) or criterion.untuned is None:
         return criterion
-    aggregate, seed, progress = how
     scoring, held_out = (map_data(partial(EverySecond, first=first), data) for first in (0, 1))
-    theirs = loss if any(part.needs_loss for part in criterion.parts) else None
+    scoring_loss = loss if any(part.needs_loss for part in criterion.parts) else None
     parts = score_many(
-        model, scoring, criterion.parts, structure, theirs, aggregate=aggregate, seed=seed, progress=progress
+        model, scoring, criterion.parts, structure, scoring_loss, aggregate=aggregate, seed=seed, progress=progress
     )
-    return tune(criterion.untuned, parts, model, structure, held_out, loss, progress).criterion()
+    return criterion.untuned.tuned_criterion(parts, model, structure, held_out, loss, progress)
 
 
-def _check_needs(chosen: list[AnyCriterion], data: Any, loss: Any) -> None:
-    names = ", ".join(repr(its.name) for its in chosen)
-    if loss is not None and not any(its.needs_loss for its in chosen):
+def _check_needs(chosen: list[AnyCriterion], data: Any, loss: Loss | None) -> None:
+    names = ", ".join(repr(criterion.name) for criterion in chosen)
+    if loss is not None and not any(criterion.needs_loss for criterion in chosen):
         raise CriterionError(f"criterion {names} needs no gradients: leave `loss` out")
-    for its in chosen:
-        if data is None and its.needs_data:
-            raise CriterionError(f"criterion {its.name!r} needs data")
-    kinds = {kind for its in chosen for leaf in its.leaves for kind in leaf.gradients}
-    passes = any(leaf.requests for its in chosen for leaf in its.leaves)
-    passes += bool(kinds & {"gradient", "fisher", "gate", "hessian-gradient"})
-    passes += len(kinds & {"hessian", "hessian-gradient"})
-    passes += sum(isinstance(its, Composite) and its.untuned is not None for its in chosen)
+    for criterion in chosen:
+        if data is None and criterion.needs_data:
+            raise CriterionError(f"criterion {criterion.name!r} needs data")
+    passes = scoring_passes(chosen)
     if passes > 1 and isinstance(data, Iterator):
         raise DataError(f"criterion {names} reads the data {passes} times; give a list or a DataLoader")
-
-
-class Scoring:
-    """What one criterion says of groups, one after the other.
-
-    Attributes:
-        scores: of each group that it can score.
-        unscored: the others, and why.
-    """
-
-    def __init__(self, criterion: Criterion, aggregate: str, seed: int):
-        self._criterion = criterion
-        self._aggregate = ("sum" if criterion.scope == "per-cost" else "mean") if aggregate == AUTO else aggregate
-        self._generator = torch.Generator().manual_seed(seed)
-        self.scores: dict[str, Tensor] = {}
-        self.unscored: dict[str, str] = {}
-
-    def add(self, group: Group, sources: Sources) -> None:
-        """Score a group."""
-        evidence = Evidence(group, self._generator, sources, self._aggregate)
-        try:
-            self.scores[group.name] = _checked(self._criterion, evidence)
-        except UnscorableError as error:
-            self.unscored[group.name] = str(error)
-
-
-def _scored(criterion: Criterion, sources: Sources, aggregate: str, seed: int) -> dict[str, Tensor]:
-    scoring = Scoring(criterion, aggregate, seed)
-    for group in sources.structure.groups.values():
-        scoring.add(group, sources)
-    report(criterion.name, scoring.scores, scoring.unscored)
-    return scoring.scores
-
-
-def report(criterion: str, scores: Mapping[str, Any], unscored: Mapping[str, str]) -> None:
-    """Warn of groups that a criterion cannot score.
-
-    Raises:
-        CriterionError: it can score none.
-    """
-    if not unscored:
-        return
-    if not scores:
-        raise CriterionError(f"criterion {criterion!r} can score no group of this model: {list_reasons(unscored)}")
-    warn_user(
-        f"criterion {criterion!r} cannot score these groups, which stay whole: {list_reasons(unscored)}",
-        UnscoredWarning,
-    )
-
-
-def joined(criterion: AnyCriterion, found: Mapping[Criterion, GroupScores], structure: Structure) -> dict[str, Tensor]:
-    """The scores of a criterion from those of the criteria that it is made of in the end."""
-    if isinstance(criterion, Criterion):
-        return dict(found[criterion])
-    parts = {part.name: joined(part, found, structure) for part in criterion.parts}
-    common = [name for name in structure.groups if all(name in its for its in parts.values())]
-    if structure.groups and not common:
-        raise CriterionError(f"no group can be scored by all parts of criterion {criterion.name!r}")
-    scores = criterion.join({part: {name: its[name] for name in common} for part, its in parts.items()})
-    return {name: _finite(criterion.name, structure.groups[name], scores[name]) for name in common}
-
-
-def _checked(criterion: Criterion, evidence: Evidence) -> Tensor:
-    group = evidence.group
-    try:
-        scores = torch.as_tensor(criterion.score(evidence)).detach().double().cpu()
-    except SecateursError:
-        raise
-    except Exception as error:
-        raise CriterionError(
-            f"criterion {criterion.name!r} failed on group {group.name!r}: {type(error).__name__}: {error}"
-        ) from error
-    return _finite(criterion.name, group, scores)
-
-
-def _finite(criterion: str, group: Group, scores: Tensor) -> Tensor:
-    if scores.shape != (group.size,):
-        raise CriterionError(
-            f"criterion {criterion!r} gave scores of shape {list(scores.shape)} for the {group.size} units "
-            f"of group {group.name!r}"
-        )
-    if not torch.isfinite(scores).all():
-        bad = int((~torch.isfinite(scores)).sum())
-        raise CriterionError(
-            f"criterion {criterion!r} gave {bad} scores of group {group.name!r} that are not finite; "
-            "check its weights for NaN"
-        )
-    return scores

@@ -1,40 +1,24 @@
-"""What was gathered about a model, and what a criterion may look at to score the entries of one of its weights."""
+"""What was collected from a model, and what a criterion may use to score the entries of one of its weights."""
 
 from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, NamedTuple
+from typing import Any
 
 import torch
 from torch import Tensor
 
+from secateurs.criteria.request import Request
 from secateurs.errors import UnscorableError
-from secateurs.observe import Gradients, Observations, Statistic
+from secateurs.observe import Gradient, Gradients, Observations, find_gradient
 from secateurs.structure import Contraction, Structure
-
-PLACES = ("after", "fired", "around", "operand", "maps", "arrival")
-"""After the non-linearity of a group's units; the same, but where a gate multiplies the units, after that of the gate;
-before and after each; what the weights that sum over them are multiplied with, feature by feature; the same with the
-positions of a flattened map as samples of one feature, and each tap of a kernel as a feature of its own; what layers
-that sum over the units put out, where it is added to other data or goes into a non-linearity, and the sum."""
-
-
-class Request(NamedTuple):
-    """A statistic of the activations at a place (see `PLACES`) of every group."""
-
-    place: str
-    statistic: type[Statistic]
-
-    def of(self, contraction: Contraction) -> Contraction:
-        """The contraction as it is seen at the places "operand" or "maps"."""
-        return contraction.alike if self.place == "maps" else contraction
 
 
 @dataclass(frozen=True)
 class Sources:
-    """Everything that was gathered about a model: what all `Evidence` and `Weight` are views of."""
+    """Everything that was collected from a model; `Evidence` and `Weight` are views of it."""
 
     structure: Structure
     tensors: Mapping[str, Tensor]
@@ -45,12 +29,23 @@ class Sources:
 
 @dataclass(frozen=True)
 class Weight:
-    """One weight, entry by entry: what criteria of single weights look at.
+    """One weight, entry by entry: what criteria use to score single entries.
 
     Attributes:
         name: of the parameter.
         value: float32 or better.
         generator: a seeded source of random numbers.
+
+    Example:
+        >>> from secateurs.criteria import temporary_criteria
+        >>> with temporary_criteria():  # undone at the end of the block
+        ...     @sc.criterion("largest", source="this example", entries=lambda weight: weight.value.abs())
+        ...     def largest(evidence):
+        ...         "Sum of absolute weights."
+        ...         return evidence.sums(lambda weight: weight.value.abs())
+        ...     masked = sc.mask(model, data, "largest", "keep:0.5")
+        >>> round(masked.sparsity, 2)
+        0.5
     """
 
     name: str
@@ -64,32 +59,33 @@ class Weight:
         value = sources.tensors[name].detach()
         return cls(name, value.to(torch.promote_types(value.dtype, torch.float32)), sources, generator)
 
-    def gradient(self, kind: str) -> Tensor:
-        """What was asked for of `secateurs.observe.KINDS`, in the shape of the weight."""
-        return self.sources.gradients[kind][self.name].to(self.value)
+    def gradient(self, gradient: str | Gradient) -> Tensor:
+        """A gradient that the criterion asked for, in the shape of the weight."""
+        return self.sources.gradients[find_gradient(gradient)][self.name].to(self.value)
 
     def by_matrix(self, request: Request, score: Callable[[Tensor, Places], Tensor]) -> Tensor:
-        """One score per entry, in the shape of the weight, of which each matrix of a stack is scored by itself.
+        """One score per entry, in the shape of the weight; each matrix of a stack is scored by itself.
 
         Args:
-            request: what is to be known of the features that the weight sums over.
-            score: maps a matrix [features, everything that one feature is multiplied with] and the places where it is
-                multiplied, each with the statistic there, to scores in the shape of the matrix.
+            request: a statistic of the features that the weight sums over.
+            score: maps a matrix [features, outputs] and the places where it is multiplied, each with the statistic
+                there, to scores in the shape of the matrix.
 
         Raises:
-            UnscorableError: there is no such place.
+            UnscorableError: the weight's operand is observed nowhere.
         """
         matrices: dict[int | None, list[tuple[Contraction, Any]]] = defaultdict(list)
-        for its in map(request.of, self.sources.structure.contractions):
-            if its.weight == self.name:
-                matrices[its.expert].append((its, self.sources.observations[its.operand, request.statistic]))
+        for contraction in map(request.of, self.sources.structure.contractions):
+            if contraction.weight == self.name:
+                statistic = self.sources.observations[contraction.operand, request.statistic]
+                matrices[contraction.expert].append((contraction, statistic))
         if not matrices:
-            raise UnscorableError("what it is multiplied with cannot be seen")
+            raise UnscorableError("its operand cannot be observed")
         scores = torch.empty_like(self.value, dtype=torch.float64)
         for places in matrices.values():
             contraction = places[0][0]
-            found = score(contraction.matrix(self.value), places)
-            contraction.part(scores).copy_(contraction.fold(found, self.value))
+            matrix_scores = score(contraction.matrix(self.value), places)
+            contraction.part(scores).copy_(contraction.fold(matrix_scores, self.value))
         return scores
 
 

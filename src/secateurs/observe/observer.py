@@ -59,9 +59,7 @@ class Observer(Watcher):
     @property
     def observations(self) -> Observations:
         """The statistics of the batches so far."""
-        return {
-            (place.tap, make): statistic for place in self._places for make, statistic in place.statistics.items()
-        }
+        return {(place.tap, make): statistic for place in self._places for make, statistic in place.statistics.items()}
 
     def see(self, batch: Batch) -> None:
         """Run the model on one batch.
@@ -110,6 +108,7 @@ class Observer(Watcher):
             self._checking_finite = False
 
     def visit(self, site: Site, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        """Run one operator, and feed its inputs and outputs to the statistics."""
         for place in self._inputs.get(site, ()):  # before the operator runs: it may write in place
             self._feed(place, args[place.tap.slot])
         out = func(*args, **kwargs)

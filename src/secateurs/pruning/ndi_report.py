@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from torch.func import functional_call
 
 from secateurs.budgets import Plan
-from secateurs.criteria.families import sampling_error, spectral_gap, varies
+from secateurs.criteria import sampling_error, spectral_gap, varies
 from secateurs.data import Batch, batches, errors_on_all_ranks, first_batch, sum_over_ranks
 from secateurs.errors import DataError
 from secateurs.observe import Pooled, observe

@@ -1,4 +1,4 @@
-"""Activations: how much, how often and how richly a unit responds."""
+"""Activations: how much, how often and in how many ways a unit responds."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from torch import Tensor
 
 from secateurs.criteria.evidence import Evidence
 from secateurs.criteria.registry import criterion
-from secateurs.criteria.weight_view import Request
+from secateurs.criteria.request import Request
 from secateurs.errors import UnscorableError
 from secateurs.observe import FiringCounts, MapRanks, MapStatistic, NuclearDrops, Totals
 
@@ -62,11 +62,12 @@ def hrank(evidence: Evidence) -> Tensor:
 def chip(evidence: Evidence) -> Tensor:
     """Mean drop of the nuclear norm of all units' maps when this unit's map is set to zero."""
     drops = _means(evidence, DROPS, "several positions")
-    return evidence.combine([its.clamp(min=0) for its in drops])  # less than 0 by rounding alone
+    return evidence.combine([drop.clamp(min=0) for drop in drops])  # below 0 by rounding alone
 
 
 def _means(evidence: Evidence, request: Request, what: str) -> list[Tensor]:
-    found = [s.values for s in cast(list[MapStatistic], evidence.statistics(request)) if s.values is not None]
-    if not found:
+    """Means over samples, one per place where the units have maps."""
+    places = [s.values for s in cast(list[MapStatistic], evidence.statistics(request)) if s.values is not None]
+    if not places:
         raise UnscorableError(f"its units do not have {what}")
-    return [values.double().mean(0) for values in found]
+    return [values.double().mean(0) for values in places]

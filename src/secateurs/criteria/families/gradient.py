@@ -1,4 +1,4 @@
-"""Gradients: what the loss would feel if a unit went."""
+"""Gradients: the change of the loss if a unit is removed."""
 
 from __future__ import annotations
 
@@ -7,17 +7,18 @@ from torch import Tensor
 from secateurs.criteria.evidence import Evidence
 from secateurs.criteria.registry import criterion
 from secateurs.criteria.weight_view import Weight
+from secateurs.observe import FISHER, GATE, HESSIAN_GRADIENT, LOSS_GRADIENT, ROUNDS, SYNAPTIC_FLOW, SYNAPTIC_ORDER
 
 
 def _taylor(weight: Weight) -> Tensor:
-    return (weight.value * weight.gradient("gradient")).square()
+    return (weight.value * weight.gradient(LOSS_GRADIENT)).square()
 
 
 @criterion(
     "taylor",
     source="Molchanov et al. 2019 (arXiv 1906.10771), Eq. 8, summed over the unit's parameters",
     scope="global",
-    gradients=("gradient",),
+    gradients=(LOSS_GRADIENT,),
     entries=_taylor,
     limits="vanishes at a minimum of the loss on this data",
 )
@@ -30,47 +31,47 @@ def taylor(evidence: Evidence) -> Tensor:
     "taylor-gate",
     source="Molchanov et al. 2019 (arXiv 1906.10771), Eq. 8, of a gate on the unit's output, sample by sample",
     scope="per-cost",
-    gradients=("gate",),
-    limits="first order: blind to what removing several units does together",
+    gradients=(GATE,),
+    limits="first order: blind to the joint effect of several removed units",
 )
 def taylor_gate(evidence: Evidence) -> Tensor:
-    """Mean over samples of (∂loss/∂gate)², the gate multiplying all that the unit gives to others.
+    """Mean over samples of (∂loss/∂gate)², where the gate multiplies the output of the unit.
 
-    Those who use a unit are linear in it, so the gradient of the gate is Σ weight × gradient over the weights that
-    use it.
+    The layers that use a unit are linear in it, so the gradient of the gate is Σ weight × gradient over the weights
+    that use it.
     """
-    return evidence.gradient("gate")
+    return evidence.gradient(GATE)
 
 
 def _fisher(weight: Weight) -> Tensor:
-    return weight.value.square() * weight.gradient("fisher")
+    return weight.value.square() * weight.gradient(FISHER)
 
 
 @criterion(
     "fisher",
     source="OBD (LeCun et al. 1990) with the empirical Fisher information as curvature (arXiv 1801.05787)",
     scope="global",
-    gradients=("fisher",),
+    gradients=(FISHER,),
     entries=_fisher,
     limits="one backward pass per sample",
 )
 def fisher(evidence: Evidence) -> Tensor:
     """Sum of weight² × mean squared gradient of a sample's loss over the unit's parameters.
 
-    Scaling a unit up and those who use it down by the same factor does not change it.
+    It does not change if a unit is scaled up and the weights that use it are scaled down by the same factor.
     """
     return evidence.sums(_fisher, vectors=True)
 
 
 def _snip(weight: Weight) -> Tensor:
-    return (weight.value * weight.gradient("gradient")).abs()
+    return (weight.value * weight.gradient(LOSS_GRADIENT)).abs()
 
 
 @criterion(
     "snip",
     source="Lee et al. 2019 (arXiv 1810.02340), Eq. 5, summed over the unit's parameters",
     scope="global",
-    gradients=("gradient",),
+    gradients=(LOSS_GRADIENT,),
     entries=_snip,
     limits="meant for initialisation",
 )
@@ -80,35 +81,36 @@ def snip(evidence: Evidence) -> Tensor:
 
 
 def _grasp(weight: Weight) -> Tensor:
-    return weight.value * weight.gradient("hessian-gradient")
+    return weight.value * weight.gradient(HESSIAN_GRADIENT)
 
 
 @criterion(
     "grasp",
     source="Wang et al. 2020 (arXiv 2002.07376), Eq. 8, with the sign of importance",
     scope="global",
-    gradients=("gradient", "hessian-gradient"),
+    gradients=(LOSS_GRADIENT, HESSIAN_GRADIENT),
     entries=_grasp,
     limits="meant for initialisation; the paper also divides the logits by 200, which belongs into `loss`",
 )
 def grasp(evidence: Evidence) -> Tensor:
-    """Sum of weight × (Hessian × gradient): how much of the gradient's flow would be lost; may be negative."""
+    """Sum of weight × (Hessian × gradient): the share of the gradient's flow that would be lost; may be negative."""
     return evidence.sums(_grasp, vectors=True)
 
 
 def _synflow(weight: Weight) -> Tensor:
-    return weight.gradient("synaptic-flow")
+    return weight.gradient(SYNAPTIC_FLOW)
 
 
 @criterion(
     "synflow",
     source="Tanaka et al. 2020 (arXiv 2006.05467), Eq. 2 and Algorithm 1 with 100 rounds",
     scope="global",
-    gradients=("synaptic-order",),
+    gradients=(SYNAPTIC_ORDER,),
     entries=_synflow,
-    entry_gradients=("synaptic-flow",),
+    entry_gradients=(SYNAPTIC_FLOW,),
+    entry_rounds=ROUNDS,
     limits="blind to data; its theory holds for networks of ReLUs",
 )
 def synflow(evidence: Evidence) -> Tensor:
-    """When the unit goes if those with the least synaptic flow through them go first, a few at a time."""
-    return evidence.gradient("synaptic-order")
+    """The round in which the unit is removed if units with the least synaptic flow go first, a few at a time."""
+    return evidence.gradient(SYNAPTIC_ORDER)

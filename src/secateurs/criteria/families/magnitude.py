@@ -1,4 +1,4 @@
-"""Magnitude: how large the weights are that make a unit and that use it."""
+"""Magnitude: the size of the weights that make a unit and that use it."""
 
 from __future__ import annotations
 
@@ -76,16 +76,16 @@ def _lamp(weight: Weight) -> Tensor:
     limits="blind to data",
 )
 def lamp(evidence: Evidence) -> Tensor:
-    """Squared norm, divided by the sum of those of all units of the layer that are not smaller."""
+    """Squared norm, divided by the sum over all units of the layer with an equal or larger one."""
     return evidence.combine([remaining_share(w.double().square().sum(1)) for w in evidence.weights()])
 
 
 def remaining_share(values: Tensor) -> Tensor:
-    """v_c / Σ of all v ≥ v_c, for values ≥ 0 [n]; 0 where all that remains is 0."""
+    """v_c / Σ of all v ≥ v_c, for values ≥ 0 [n]; 0 for zeros."""
     order = values.argsort(descending=True)
     falling = values[order]
     sums = falling.cumsum(0)
-    last = torch.searchsorted(-falling, -falling, right=True) - 1  # equal values share the sum that holds them all
+    last = torch.searchsorted(-falling, -falling, right=True) - 1  # equal values share one sum
     shares = torch.where(falling > 0, falling / sums[last].clamp(min=torch.finfo(sums.dtype).tiny), 0)
     return torch.zeros_like(shares).scatter(0, order, shares)
 

@@ -9,6 +9,7 @@ from functools import partial
 import torch
 from torch import Tensor
 
+from secateurs.budgets import Scope
 from secateurs.criteria.criterion import Composite, GroupScores
 from secateurs.criteria.evidence import Evidence
 from secateurs.criteria.families.magnitude import relative
@@ -20,8 +21,8 @@ from secateurs.errors import CriterionError
 FLOOR = 1e-3  # ε_f
 PARTS = ("diversity", "informativeness", "fisher")
 PRINTED = ("diversity-literal", "informativeness-literal", "sensitivity-literal")
-NEEDS = "needs labels and more samples than units"
-AS_PRINTED = "as printed: its components carry little signal (see each)"
+LIMITS = "needs labels and more samples than units"
+AS_PRINTED = "as printed: the components carry little signal (see each)"
 Exponents = tuple[float, float, float]
 """p, q and r of Eq. 22: of diversity, informativeness and sensitivity."""
 Calibration = Callable[[GroupScores], GroupScores]
@@ -30,29 +31,29 @@ Calibration = Callable[[GroupScores], GroupScores]
 def calibrate(scores: GroupScores) -> GroupScores:
     """Φ of the network-wide z-score of each layer's robust z-scores, in (0, 1) (Eq. 12-16), as printed.
 
-    Where more than half of a layer's units score the same, Eq. 13 divides by ε_norm: the others are so far away that
-    all other layers become one value.
+    Where more than half of a layer's units score the same, Eq. 13 divides by ε_norm: the other units are so far away
+    that all other layers become one value.
     """
-    return _network({name: robust_z(its, NORM) for name, its in scores.items()})
+    return _network({name: robust_z(values, NORM) for name, values in scores.items()})
 
 
 def calibrate_live(scores: GroupScores) -> GroupScores:
-    """As `calibrate`, but units that score 0, as dead ones do, stay at 0 and have no part in it; nor has ε_norm.
-
-    Where more than half of the others score the same, the mean absolute deviation takes the median one's place.
+    """As `calibrate`, but units that score 0, as dead ones do, stay at 0 and are left out of the medians; ε_norm
+    is not used. Where more than half of the other units score the same, the mean absolute deviation replaces the
+    median one.
     """
-    live = {name: its > 0 for name, its in scores.items()}
-    found = {name: torch.zeros_like(its) for name, its in scores.items()}
-    robust = {name: _robust(its[live[name]]) for name, its in scores.items() if live[name].any()}
-    for name, its in (_network(robust) if robust else {}).items():
-        found[name][live[name]] = its
-    return found
+    live = {name: values > 0 for name, values in scores.items()}
+    calibrated = {name: torch.zeros_like(values) for name, values in scores.items()}
+    robust = {name: _robust(values[live[name]]) for name, values in scores.items() if live[name].any()}
+    for name, values in (_network(robust) if robust else {}).items():
+        calibrated[name][live[name]] = values
+    return calibrated
 
 
 def _network(robust: GroupScores) -> GroupScores:
     everything = torch.cat(list(robust.values()))
     mean, deviation = everything.mean(), everything.std(correction=0)
-    return {name: torch.special.ndtr((its - mean) / (deviation + NORM)) for name, its in robust.items()}
+    return {name: torch.special.ndtr((values - mean) / (deviation + NORM)) for name, values in robust.items()}
 
 
 def _robust(scores: Tensor) -> Tensor:
@@ -65,16 +66,16 @@ def _robust(scores: Tensor) -> Tensor:
 def index(parts: Mapping[str, GroupScores], calibration: Calibration, exponents: Exponents) -> GroupScores:
     """(d + ε_f)^p (u + ε_f)^q (s + ε_f)^r of the calibrated components (Eq. 22)."""
     factors = [
-        {name: (its + FLOOR) ** power for name, its in calibration(scores).items()}
+        {name: (values + FLOOR) ** power for name, values in calibration(scores).items()}
         for scores, power in zip(parts.values(), exponents, strict=True)
     ]
-    return {name: torch.stack([its[name] for its in factors]).prod(0) for name in factors[0]}
+    return {name: torch.stack([factor[name] for factor in factors]).prod(0) for name in factors[0]}
 
 
 def importance(parts: Mapping[str, GroupScores]) -> GroupScores:
     """The index × the norm of the unit's weights, relative to the layer's mean (Eq. 36)."""
     indices, norms = parts.values()
-    return {name: its * norms[name] for name, its in indices.items()}
+    return {name: values * norms[name] for name, values in indices.items()}
 
 
 @criterion("weight-norm", source=f"{PAPER}, Eq. 36, left", scope="global", limits="blind to data")
@@ -92,7 +93,7 @@ def differentiation(p: float = 1, q: float = 1, r: float = 1) -> Composite:
     for power in (p, q, r):
         if not isinstance(power, (int, float)) or not 0 < power < math.inf:
             raise CriterionError(f"the exponents of ndi must be numbers > 0, not {p!r}, {q!r} and {r!r}")
-    return _composites(f"({p:g},{q:g},{r:g})", PARTS, calibrate_live, (p, q, r), NEEDS)[1]
+    return _composites(f"({p:g},{q:g},{r:g})", PARTS, calibrate_live, (p, q, r), LIMITS)[1]
 
 
 def _composites(
@@ -104,7 +105,7 @@ def _composites(
         parts=tuple(CRITERIA[name] for name in components),
         join=partial(index, calibration=calibration, exponents=exponents),
         source=f"{PAPER}, Eq. 12-16 and 22",
-        scope="global",
+        scope=Scope.GLOBAL,
         summary="Diverse × informative × sensitive.",
         limits=limits,
     )
@@ -113,7 +114,7 @@ def _composites(
         parts=(core, CRITERIA["weight-norm"]),
         join=importance,
         source=f"{PAPER}, Eq. 36",
-        scope="global",
+        scope=Scope.GLOBAL,
         summary="The index × the norm of the weights that make the unit.",
         limits=limits,
     )
@@ -121,7 +122,7 @@ def _composites(
 
 
 for _criterion in (
-    *_composites("", PARTS, calibrate_live, (1, 1, 1), NEEDS),
+    *_composites("", PARTS, calibrate_live, (1, 1, 1), LIMITS),
     *_composites("-literal", PRINTED, calibrate, (1, 1, 1), AS_PRINTED),
 ):
     add(_criterion)

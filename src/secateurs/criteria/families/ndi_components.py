@@ -1,4 +1,4 @@
-"""The components of NDI: how diverse, how informative and how sensitive a unit is."""
+"""The components of NDI: the diversity, informativeness and sensitivity of a unit."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
+from secateurs.criteria.correlation import largest_correlation, unexplained, varies
 from secateurs.criteria.evidence import Evidence
-from secateurs.criteria.families.correlation import largest_correlation, unexplained, varies
 from secateurs.criteria.registry import criterion
-from secateurs.criteria.weight_view import Request
+from secateurs.criteria.request import Request
 from secateurs.errors import CriterionError, FewSamplesWarning
-from secateurs.observe import Pooled
+from secateurs.observe import HESSIAN_DIAGONAL, Pooled
 from secateurs.utils import warn_user
 
 POOLED = Request("after", Pooled)
@@ -32,7 +32,7 @@ BINS, SMOOTHING = 16, 1.0  # B, α
 def diversity(evidence: Evidence) -> Tensor:
     """Share of the unit's variance that its peers do not explain linearly: 1 / (R_s⁻¹)_cc, R_s = (1 − s)R + sI.
 
-    Units that are constant score 0.
+    Constant units score 0.
     """
     return evidence.combine([_guarded(unexplained, z) for z in _samples(evidence, linear=True)])
 
@@ -45,7 +45,7 @@ def diversity(evidence: Evidence) -> Tensor:
     limits="blind to combinations of several units",
 )
 def max_correlation(evidence: Evidence) -> Tensor:
-    """One minus the largest squared correlation with another unit; units that are constant score 0."""
+    """One minus the largest squared correlation with another unit; constant units score 0."""
     return evidence.combine([_guarded(_alone, z) for z in _samples(evidence)])
 
 
@@ -78,12 +78,12 @@ def diversity_topk(evidence: Evidence) -> Tensor:
     source=f"{PAPER}, Eq. 17-18, with bins pooled over the layer",
     scope="global",
     requests=(POOLED,),
-    limits="knows nothing of what the information is used for",
+    limits="blind to the use of the information",
 )
 def informativeness(evidence: Evidence) -> Tensor:
     """Entropy of the unit's pooled activations over bins that hold equal shares of the layer's, in [0, 1].
 
-    Units that are constant score 0, and have no part in where the bins lie.
+    Constant units score 0 and do not affect the bins.
     """
     return evidence.combine([_guarded(_relative_entropy, z) for z in _samples(evidence)])
 
@@ -104,32 +104,32 @@ def informativeness_literal(evidence: Evidence) -> Tensor:
     "sensitivity-literal",
     source=f"{PAPER}, Eq. 19-21",
     scope="global",
-    gradients=("hessian",),
+    gradients=(HESSIAN_DIAGONAL,),
     limits="on networks of ReLUs the diagonal is mostly noise, of either sign",
 )
 def sensitivity_literal(evidence: Evidence) -> Tensor:
     """Mean of the Hessian's diagonal over the parameters that make the unit, min–max normalised."""
-    found = evidence.entries(lambda w: w.gradient("hessian"), consumed=False, vectors=True)
-    return _spread(torch.cat([its.double() for its in found], 1).mean(1))
+    layers = evidence.entries(lambda w: w.gradient(HESSIAN_DIAGONAL), consumed=False, vectors=True)
+    return _spread(torch.cat([layer.double() for layer in layers], 1).mean(1))
 
 
 def _samples(evidence: Evidence, linear: bool = False) -> list[Tensor]:
     """Mean-pooled activations (Eq. 2), float64 [samples, units], one per place where the units are seen."""
-    found = [statistic.values.double() for statistic in evidence.statistics(POOLED)]
-    samples, units = found[0].shape
+    pooled = [statistic.values.double() for statistic in evidence.statistics(POOLED)]
+    samples, units = pooled[0].shape
     if samples < 2:
         raise CriterionError("diversity and informativeness need at least 2 samples; the paper takes about 1,000")
     if linear and samples <= units:
         warn_user(
-            f"group {evidence.group.name!r} has {units} units, of which {samples} samples cannot show more than "
-            f"{samples - 1} to be independent: every unit will seem to be explained by its peers; give more samples",
+            f"group {evidence.group.name!r} has {units} units, but {samples} samples can show at most {samples - 1} of "
+            "them to be independent: every unit will seem to be explained by its peers; give more samples",
             FewSamplesWarning,
         )
-    return found
+    return pooled
 
 
 def _guarded(score: Callable[[Tensor], Tensor], z: Tensor) -> Tensor:
-    """Scores of the units that vary over samples; those that are constant score 0."""
+    """Scores of the units that vary over samples; constant units score 0."""
     live = varies(z)
     scores = torch.zeros_like(z[0])
     if live.any():

@@ -1,13 +1,14 @@
-"""NEXP, neural expressiveness: how differently a unit fires from one input to the next."""
+"""NEXP, neural expressiveness: the difference between the activations of a unit for two inputs."""
 
 from __future__ import annotations
 
 from torch import Tensor
 
+from secateurs.budgets import Scope
 from secateurs.criteria.criterion import Criterion
 from secateurs.criteria.evidence import Evidence
 from secateurs.criteria.registry import add, criterion
-from secateurs.criteria.weight_view import Request
+from secateurs.criteria.request import Request
 from secateurs.errors import CriterionError, DeadUnitsWarning
 from secateurs.observe import FiringCounts, Sampled
 from secateurs.utils import warn_user
@@ -28,7 +29,7 @@ def nexp(evidence: Evidence) -> Tensor:
     inputs; 0 for units that are always on or always off.
     """
     statistics = evidence.statistics(FIRING)
-    return _spoken(evidence, [_expressiveness(s.counts, s.samples) for s in statistics])
+    return _warn_if_silent(evidence, [_expressiveness(s.counts, s.samples) for s in statistics])
 
 
 def nexp_at(quantile: float) -> Criterion:
@@ -53,20 +54,20 @@ def nexp_at(quantile: float) -> Criterion:
             flat = values.movedim(1, 0).flatten(1).sort(1).values  # NaN comes last
             threshold = flat[:, int(quantile * (int(present.sum()) - 1))]
             scores.append(_expressiveness((values > threshold[None, :, None]).sum(0), present))
-        return _spoken(evidence, scores)
+        return _warn_if_silent(evidence, scores)
 
     name = "nexp-median" if quantile == 0.5 else f"nexp-q{quantile:g}"
     summary = f"NEXP with the unit's {'median' if quantile == 0.5 else f'{quantile:g} quantile'} as its threshold."
     source = SOURCE + "; the threshold is ours"
     limits = f"{LIMITS}; units with one value per input, as of linear layers, all score the same"
-    return Criterion(name, score, source, "global", (SAMPLED,), summary=summary, limits=limits)
+    return Criterion(name, score, source, Scope.GLOBAL, (SAMPLED,), summary=summary, limits=limits)
 
 
 add(nexp_at(0.5))
 
 
 def _expressiveness(counts: Tensor, samples: Tensor) -> Tensor:
-    """Scores [units] from how many samples fire [units, ...] and how many there are [...] at each position."""
+    """Scores [units] from the number of positive samples [units, ...] and of all samples [...] at each position."""
     pairs = (samples * (samples - 1)).double()
     if not pairs.any():
         most = int(samples.max())
@@ -75,12 +76,13 @@ def _expressiveness(counts: Tensor, samples: Tensor) -> Tensor:
     return (2 * k * (samples - k)).flatten(1).sum(1) / pairs.sum()
 
 
-def _spoken(evidence: Evidence, scores: list[Tensor]) -> Tensor:
+def _warn_if_silent(evidence: Evidence, scores: list[Tensor]) -> Tensor:
+    """The combined scores; a warning if all are zero."""
     combined = evidence.combine(scores)
     if not combined.any():
         warn_user(
-            f"every unit of group {evidence.group.name!r} is always on or always off, so nexp says nothing (dead "
-            "non-linearities, or a batch norm far from zero); give more or other inputs, or keep the group",
+            f"every unit of group {evidence.group.name!r} is always on or always off, so all score 0 in nexp "
+            "(dead non-linearities, or a batch norm far from zero); give more or other inputs, or keep the group",
             DeadUnitsWarning,
         )
     return combined

@@ -1,4 +1,4 @@
-"""OBS on units: the error that is left when a unit goes and its peers take over as well as they can."""
+"""OBS on units: the error that remains when a unit is removed and the remaining units compensate for it."""
 
 from __future__ import annotations
 
@@ -7,7 +7,8 @@ from torch import Tensor
 
 from secateurs.criteria.evidence import Evidence, Operand
 from secateurs.criteria.registry import criterion
-from secateurs.criteria.weight_view import Places, Request, Weight
+from secateurs.criteria.request import Request
+from secateurs.criteria.weight_view import Places, Weight
 from secateurs.errors import FewSamplesWarning
 from secateurs.observe import Moments, Totals
 from secateurs.structure import Contraction
@@ -19,14 +20,14 @@ RIDGE = 1e-6
 """Added to the diagonal of the second moments, relative to each of its entries; see `shrinkage`."""
 STEPS = 256
 """Greedy removal takes at most about so many steps; wider groups lose several units in each."""
-HELD = 0.8
-"""Removed units are kept in the matrices, as rows of the identity, for as long as no fewer than these are left."""
+COMPACT_BELOW = 0.8
+"""Removed units stay in the matrices, as rows of the identity, until less than this share of the rows remains."""
 
 
 def _entries(weight: Weight) -> Tensor:
     def scores(matrix: Tensor, places: Places) -> Tensor:
         bias = weight.sources.structure.bias_of(places[0][0]) is not None
-        inverses = [torch.linalg.inv(_products(its, moments, bias)).diagonal() for its, moments in places]
+        inverses = [torch.linalg.inv(_products(place, moments, bias)).diagonal() for place, moments in places]
         return matrix.double().square() / torch.stack(inverses).mean(0)[:, None]
 
     return weight.by_matrix(MOMENTS, scores)
@@ -38,45 +39,46 @@ def _entries(weight: Weight) -> Tensor:
     scope="per-cost",
     requests=(MOMENTS, ARRIVAL),
     entries=_entries,
-    limits="needs more samples × positions than units; looks at the next layer alone",
+    entry_requests=(MOMENTS,),
+    limits="needs more samples × positions than units; considers the next layer alone",
 )
 def obs(evidence: Evidence) -> Tensor:
-    """Error of the next layers when the unit goes, after those worse than it, and the remaining ones take over.
+    """Error of the next layers when units are removed up to this one and the remaining ones compensate.
 
-    The error of removing the features R is tr(W_Rᵀ (P_RR)⁻¹ W_R), with P the inverse second moments of what the
-    weights W are multiplied with (about the mean, where there is a bias): ‖W_c‖² / (C⁻¹)_cc for one. The unit with the
-    least error goes, P and W are updated, and so on; a score is the largest error so far, summed over the layers that
-    use the unit (or their mean, or the largest).
+    The error of removing the features R is tr(W_Rᵀ (P_RR)⁻¹ W_R), where P is the inverse of the second moments C of the
+    inputs of the weights W (about the mean, where there is a bias): ‖W_c‖² / (C⁻¹)_cc for one feature. The unit with
+    the least error is removed, P and W are updated, and so on; a score is the largest error so far, summed over the
+    layers that use the unit (or their mean, or the largest).
 
-    Errors are relative to what the layer's outputs become a part of: the share of its energy that an output loses is
-    weighted by its share of the variance of the sum, where they are added to a residual stream, or of them all, where
-    they go into a non-linearity; by then they may have been scaled, by batch norm for example. Else errors are
-    relative to all that the layer puts out. A layer that adds little to its stream can so lose more.
+    Errors are relative to the sum that the layer's outputs become a part of: the share of energy that an output loses
+    is weighted by the share of the output in the variance of the residual stream that it is added to, or of all
+    outputs, where they enter a non-linearity; batch norm and other scaling before that point counts. Elsewhere errors
+    are relative to all outputs of the layer. So a layer that adds little to its stream can lose more.
 
-    What several layers write to and several read is a stream, which goes on past each of them: there the error of the
-    features themselves, relative to all of them, is added to that of what the layer puts out.
+    Units that several layers write and several read form a stream, which goes on past each of them: there the error of
+    the features themselves, relative to all features, is added to the error of the outputs.
     """
     stream = _is_stream(evidence)
     layers = [_Layer(operand, evidence, stream) for operand in evidence.operands(MOMENTS)]
     units = evidence.group.size
     scores, worst = torch.zeros(units, dtype=torch.float64), torch.zeros((), dtype=torch.float64)
-    held, left = torch.arange(units), torch.ones(units, dtype=torch.bool)  # by the layers; of those, not removed yet
+    rows, alive = torch.arange(units), torch.ones(units, dtype=torch.bool)  # the units in the matrices; not removed yet
     step = -(-units // STEPS)
-    while left.any():
+    while alive.any():
         errors = evidence.combine([layer.errors() for layer in layers]).cpu()
-        remaining = left.nonzero().flatten()
-        going = remaining[errors[remaining].argsort(stable=True)][:step]
-        for unit in going:
+        remaining = alive.nonzero().flatten()
+        removed = remaining[errors[remaining].argsort(stable=True)][:step]
+        for unit in removed:
             worst = torch.maximum(worst, errors[unit])
-            scores[held[unit]] = worst
-        left[going] = False
-        sparse = left.sum() < HELD * len(left)
-        for layer in layers if left.any() else ():
-            layer.remove(going)
+            scores[rows[unit]] = worst
+        alive[removed] = False
+        sparse = alive.sum() < COMPACT_BELOW * len(alive)
+        for layer in layers if alive.any() else ():
+            layer.remove(removed)
             if sparse:
-                layer.hold(left)
+                layer.compact(alive)
         if sparse:
-            held, left = held[left], left[left]
+            rows, alive = rows[alive], alive[alive]
     return scores
 
 
@@ -88,7 +90,7 @@ def _is_stream(evidence: Evidence) -> bool:
 
 
 class _Layer:
-    """One weight that uses the units, as removal goes on."""
+    """One weight that uses the units, updated after each removal."""
 
     def __init__(self, operand: Operand, evidence: Evidence, stream: bool):
         moments = _products(operand.contraction, operand.statistic, operand.bias)
@@ -96,7 +98,7 @@ class _Layer:
         if operand.statistic.rows <= features:
             warn_user(
                 f"group {evidence.group.name!r}: {operand.statistic.rows} samples × positions cannot tell {features} "
-                "features apart, so that more of them seem to be redundant than are; give more samples",
+                "features apart, so that too many of them seem to be redundant; give more samples",
                 FewSamplesWarning,
             )
         self._units = operand.units.to(moments.device)
@@ -111,7 +113,7 @@ class _Layer:
         self._weight = weight
 
     def errors(self) -> Tensor:
-        """What removing each unit next would cost, relative to what the layer's outputs become a part of: [units]."""
+        """The error of removing each unit next, relative to the sum that the outputs become a part of: [units]."""
         rows = self._weight[self._units]  # [units, features per unit, outputs]
         blocks = self._inverse[self._units[:, :, None], self._units[:, None, :]]
         if blocks.shape[1] == 1:
@@ -119,7 +121,7 @@ class _Layer:
         return (rows * torch.linalg.solve(blocks, rows)).sum((1, 2))
 
     def remove(self, units: Tensor) -> None:
-        """Let the other features take over; those of these units keep the identity's place in the inverse."""
+        """Let the other features compensate for these units, whose rows of the inverse become those of the identity."""
         gone = self._units[units.to(self._units.device)].flatten()
         share = torch.linalg.solve(self._inverse[gone[:, None], gone], self._inverse[gone])  # [gone, features]
         self._weight -= share.T @ self._weight[gone]
@@ -128,19 +130,19 @@ class _Layer:
         self._inverse[gone], self._inverse[:, gone] = 0, 0
         self._inverse[gone, gone] = 1
 
-    def hold(self, left: Tensor) -> None:
-        """Forget all units but these [units], which are numbered anew."""
+    def compact(self, alive: Tensor) -> None:
+        """Drop all rows but those of these units (bool [units]), and renumber these."""
         stays = torch.ones(len(self._inverse), dtype=torch.bool, device=self._units.device)
-        left = left.to(stays.device)
-        stays[self._units[~left]] = False
-        self._units = (stays.cumsum(0) - 1)[self._units[left]]
+        alive = alive.to(stays.device)
+        stays[self._units[~alive]] = False
+        self._units = (stays.cumsum(0) - 1)[self._units[alive]]
         self._weight, self._inverse = self._weight[stays], self._inverse[stays][:, stays]
 
 
 def _relative(operand: Operand, moments: Tensor, evidence: Evidence) -> Tensor:
-    """The weight, scaled so that the error of each output is a share of what the outputs become a part of.
+    """The weight, scaled so that the error of each output is a share of the sum that the outputs become a part of.
 
-    The share that an output loses of its energy counts as much as it brings to the variance there.
+    The share of energy that an output loses is weighted by the share of the output in the variance of that sum.
     """
     weight, contraction = operand.weight.to(moments.device), operand.contraction
     tiny = torch.finfo(weight.dtype).tiny
@@ -148,21 +150,21 @@ def _relative(operand: Operand, moments: Tensor, evidence: Evidence) -> Tensor:
     arrival = evidence.arrival(contraction, Totals)
     if arrival is None:
         return weight / energies.sum().clamp(min=tiny).sqrt()
-    part, whole = (its.variance.to(weight) for its in arrival)
+    part, whole = (totals.variance.to(weight) for totals in arrival)
     outputs = contraction.per_output(energies, operand.value).clamp(min=tiny)
     scales = (part / outputs / whole.sum().clamp(min=tiny)).sqrt()
     return weight * contraction.by_output(scales, operand.value)
 
 
 def shrinkage(features: int, rows: int) -> float:
-    """How much is added for want of samples: features for which there are few rows seem to predict each other."""
+    """The additional ridge where samples are few: with few rows, features seem to predict each other."""
     return features / max(rows, 1)
 
 
 def _products(contraction: Contraction, moments: Moments, bias: bool) -> Tensor:
-    """Mean products of the features, about their means if a bias can take these up, ridge included.
+    """Mean products of the features, about their means if a bias can absorb these, ridge included.
 
-    Between blocks of a grouped convolution they are 0: features cannot stand in for those of another block.
+    Between blocks of a grouped convolution they are 0: features cannot replace those of another block.
     """
     whole, mean = moments.mean[:-1, :-1], moments.mean[-1, :-1]
     products = whole - torch.outer(mean, mean) if bias else whole

@@ -1,4 +1,4 @@
-"""Chance: the control that every other criterion has to beat."""
+"""Random scores: the control that every other criterion has to beat."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ def _entries(weight: Weight) -> Tensor:
     return torch.rand(weight.value.shape, generator=weight.generator)
 
 
-@criterion("random", source="control", scope="global", entries=_entries, limits="sees nothing")
-def chance(evidence: Evidence) -> Tensor:
+@criterion("random", source="control", scope="global", entries=_entries, limits="uses no information")
+def random_scores(evidence: Evidence) -> Tensor:
     """Uniform random numbers from the seed."""
     return torch.rand(evidence.group.size, generator=evidence.generator)

@@ -1,22 +1,22 @@
-"""SSI, spectral structural importance: how much a unit takes part in what a non-linearity does to a layer's graph."""
+"""SSI, spectral structural importance: a unit's part in the distortion of a layer's graph by a non-linearity."""
 
 from __future__ import annotations
 
 import torch
 from torch import Tensor
 
+from secateurs.criteria.correlation import varies
 from secateurs.criteria.evidence import Evidence
-from secateurs.criteria.families.correlation import varies
-from secateurs.criteria.families.graphs import participation, two_graphs
+from secateurs.criteria.graphs import participation, two_graphs
 from secateurs.criteria.registry import criterion
-from secateurs.criteria.weight_view import Request
+from secateurs.criteria.request import Request
 from secateurs.errors import CriterionError, FewSamplesWarning
 from secateurs.observe import Pooled
 from secateurs.utils import warn_user
 
 REQUESTS = (Request("around", Pooled),)
 NEIGHBOURS = 10
-LIMITS = "needs a non-linearity and many samples; blind to how the units are used"
+LIMITS = "needs a non-linearity and many samples; blind to the use of the units"
 
 
 @criterion(
@@ -27,7 +27,7 @@ def ssi(evidence: Evidence) -> Tensor:
 
     Nodes are units, their vectors the pooled activations of all samples. Every edge (p, q) of the graph of
     pre-activations gets eᵀ L_out⁺ L_in L_out⁺ e with e = e_p − e_q, which is the paper's sum over all generalised
-    eigenpairs; weights fall with distance. Divided by the group's maximum. Units that are constant score 0.
+    eigenpairs; weights fall with distance. Divided by the group's maximum. Constant units score 0.
     """
     return evidence.combine([_scores(*pair, gaussian=True, pairs=None) for pair in _pooled(evidence)])
 
@@ -45,18 +45,18 @@ def ssi_literal(evidence: Evidence) -> Tensor:
 
 
 def _pooled(evidence: Evidence) -> list[tuple[Tensor, Tensor]]:
-    """What goes into each non-linearity and what comes out of it, float64 on the CPU, each [samples, units]."""
-    found = [(_values(before), _values(after)) for before, after in evidence.around(Pooled)]
-    samples, units = found[0][0].shape
+    """The inputs and outputs of each non-linearity, float64 on the CPU, each [samples, units]."""
+    pairs = [(_values(before), _values(after)) for before, after in evidence.around(Pooled)]
+    samples, units = pairs[0][0].shape
     if samples < 2:
         raise CriterionError("ssi needs at least 2 samples to tell units apart")
     if samples < units:
         warn_user(
-            f"ssi has {samples} samples for the {units} units of group {evidence.group.name!r}: which units are near "
-            "each other is read off so few numbers, and other samples would give other scores; give more samples",
+            f"ssi has {samples} samples for the {units} units of group {evidence.group.name!r}: distances "
+            "between units rest on so few numbers that other samples would give other scores; give more samples",
             FewSamplesWarning,
         )
-    return found
+    return pairs
 
 
 def _values(statistic: Pooled) -> Tensor:

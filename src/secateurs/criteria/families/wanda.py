@@ -1,4 +1,4 @@
-"""Weights and what they are multiplied with, together: Wanda, FLAP."""
+"""Weights together with the activations that they are multiplied with: Wanda, FLAP."""
 
 from __future__ import annotations
 
@@ -7,7 +7,8 @@ from torch import Tensor
 
 from secateurs.criteria.evidence import Evidence
 from secateurs.criteria.registry import criterion
-from secateurs.criteria.weight_view import Places, Request, Weight
+from secateurs.criteria.request import Request
+from secateurs.criteria.weight_view import Places, Weight
 from secateurs.observe import Totals
 
 TOTALS = Request("operand", Totals)
@@ -22,14 +23,14 @@ def _wanda(weight: Weight) -> Tensor:
 
 @criterion(
     "wanda",
-    source="Sun et al. 2023 (arXiv 2306.11695), Eq. 1, summed over those who use the unit",
+    source="Sun et al. 2023 (arXiv 2306.11695), Eq. 1, summed over the weights that use the unit",
     scope="local",
     requests=(TOTALS,),
     entries=_wanda,
-    limits="blind to what other units do; made for single weights within one output's row",
+    limits="blind to other units; made for single weights within one row of outputs",
 )
 def wanda(evidence: Evidence) -> Tensor:
-    """Sum of |weight| × root mean square of what it is multiplied with, over all weights that use the unit."""
+    """Sum of |weight| × root mean square of its input, over all weights that use the unit."""
     scores = []
     for weight, units, totals, *_ in evidence.operands(TOTALS):
         features = weight.abs().sum(1) * totals.mean_square.sqrt()
@@ -42,10 +43,10 @@ def wanda(evidence: Evidence) -> Tensor:
     source="An et al. 2023 (arXiv 2312.11983), Eq. 4-5, standardised within the group",
     scope="global",
     requests=(TOTALS,),
-    limits="counts on the mean of a removed unit to be put into the bias, as `compensate` does",
+    limits="assumes that the mean of a removed unit is added to the bias, as `compensate` does",
 )
 def flap(evidence: Evidence) -> Tensor:
-    """Variance of the unit × squared norm of the weights that use it, less the group's mean, by its deviation."""
+    """Variance of the unit × squared norm of the weights that use it, standardised within the group."""
     scores = []
     for weight, units, totals, *_ in evidence.operands(TOTALS):
         features = weight.square().sum(1) * totals.variance

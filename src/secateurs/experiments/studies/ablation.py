@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from secateurs.criteria import masked, parse_criterion, score_many
+from secateurs.criteria import masked_parameters, parse_criterion, score_many
 from secateurs.data import first_batch
 from secateurs.errors import SecateursWarning, UsageError
 from secateurs.evaluate import mean_loss
@@ -97,7 +97,7 @@ def run_ablation(
 def loss_without(model: nn.Module, structure: Structure, group: str, unit: int, test: Iterable[Any]) -> float:
     """The mean loss with all parameters of one unit set to zero."""
     keep = tuple(other for other in range(structure.group(group).size) if other != unit)
-    return mean_loss(model, test, parameters=masked(model, structure, {group: keep}))
+    return mean_loss(model, test, parameters=masked_parameters(model, structure, {group: keep}))
 
 
 def _draw_units(structure: Structure, units: int, seed: int) -> dict[str, list[int]]:

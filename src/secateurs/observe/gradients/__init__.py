@@ -6,7 +6,7 @@ from secateurs.observe.gradients.gradient import Gradient, Gradients, Setting, S
 from secateurs.observe.gradients.per_unit import sum_over_consumers
 from secateurs.observe.gradients.sample_means import FISHER, GATE, LOSS_GRADIENT, SampleMean
 from secateurs.observe.gradients.synaptic_flow import SYNAPTIC_FLOW, synaptic_flow
-from secateurs.observe.gradients.synaptic_order import ROUNDS, SYNAPTIC_ORDER, synaptic_order
+from secateurs.observe.gradients.synflow import ROUNDS, SYNAPTIC_ORDER, synaptic_order
 
 __all__ = [
     "FISHER",

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from secateurs.data import Batch, loss_of
 from secateurs.errors import DataError
-from secateurs.huggingface.text import IGNORED
+from secateurs.huggingface.text import IGNORE_INDEX
 from secateurs.observe.gradients.gradient import Setting, Values
 from secateurs.utils import device_of
 
@@ -54,5 +54,5 @@ def _label_counts_differ(labels: Any) -> bool:
     """Whether samples have different numbers of labels: then the mean over labels is not the mean over samples."""
     if not isinstance(labels, Tensor) or labels.ndim < 2 or labels.is_floating_point():
         return False
-    counts = (labels != IGNORED).flatten(1).sum(1)
+    counts = (labels != IGNORE_INDEX).flatten(1).sum(1)
     return bool((counts != counts[0]).any())

@@ -14,7 +14,7 @@ from secateurs.observe.gradients.curvature import HESSIAN_DIAGONAL, HESSIAN_GRAD
 from secateurs.observe.gradients.gradient import Gradient, Gradients, Setting, Values
 from secateurs.observe.gradients.sample_means import FISHER, GATE, LOSS_GRADIENT, SampleMean, sample_means
 from secateurs.observe.gradients.synaptic_flow import SYNAPTIC_FLOW
-from secateurs.observe.gradients.synaptic_order import SYNAPTIC_ORDER
+from secateurs.observe.gradients.synflow import SYNAPTIC_ORDER
 from secateurs.structure import Structure
 from secateurs.utils import Progress, differentiating, silent
 

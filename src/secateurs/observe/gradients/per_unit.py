@@ -10,6 +10,11 @@ from torch import Tensor
 from secateurs.structure import Group, Structure, take_units
 
 
+def consumed_groups(structure: Structure) -> dict[str, Group]:
+    """The groups whose units are used by a weight."""
+    return {name: g for name, g in structure.groups.items() if any(member.consumed for member in g.members)}
+
+
 def sum_over_consumers(structure: Structure, group: Group, tensors: Mapping[str, Tensor]) -> Tensor:
     """The sum per unit [units], over the entries of all weights that use the unit, of a tensor per parameter."""
     total = torch.zeros(group.size)

@@ -10,7 +10,7 @@ from torch import Tensor
 from secateurs.data import batches, errors_on_all_ranks, sum_over_ranks
 from secateurs.observe.gradients.backward import equal_weight_parts, loss_gradients
 from secateurs.observe.gradients.gradient import Gradient, Setting, Step, Values
-from secateurs.observe.gradients.per_unit import sum_over_consumers
+from secateurs.observe.gradients.per_unit import consumed_groups, sum_over_consumers
 
 
 class SampleMean(Gradient):
@@ -62,7 +62,7 @@ class Fisher(SampleMean):
 
 
 class Gate(SampleMean):
-    """The squared derivative of a sample's loss by a factor on each unit: [units] per group.
+    """The squared derivative of a sample's loss by a factor on each unit: [units] per group whose units are used.
 
     The layers that use a unit are linear in it, so the derivative is Σ weight × gradient over these weights.
     """
@@ -74,14 +74,14 @@ class Gate(SampleMean):
     def term(self, step: Step) -> Values:
         """The squared derivatives of the sample's loss."""
         effects = {name: step.parameters[name].detach() * gradient for name, gradient in step.gradients.items()}
-        groups = step.structure.groups.items()
+        groups = consumed_groups(step.structure).items()
         return {name: sum_over_consumers(step.structure, group, effects).square() for name, group in groups}
 
 
 LOSS_GRADIENT, FISHER, GATE = LossGradient(), Fisher(), Gate()
 
 
-def sample_means(gradients: Sequence[SampleMean], setting: Setting) -> dict[SampleMean, dict[str, Tensor]]:
+def sample_means(gradients: Sequence[SampleMean], setting: Setting) -> dict[Gradient, Values]:
     """Collect means over samples in one pass over the data; of a shard, the means over the data of all ranks."""
     totals: dict[SampleMean, dict[str, Tensor]] = {gradient: {} for gradient in gradients}
     single = any(gradient.per_sample for gradient in gradients)

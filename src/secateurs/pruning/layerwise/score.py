@@ -7,7 +7,16 @@ from dataclasses import replace
 
 from torch import Tensor
 
-from secateurs.criteria import AnyCriterion, Criterion, Scoring, Sources, joined, norms_of, report, requested_statistics
+from secateurs.criteria import (
+    AnyCriterion,
+    Criterion,
+    Scoring,
+    Sources,
+    join_leaves,
+    norms_of,
+    requested_statistics,
+    warn_of_unscored,
+)
 from secateurs.errors import CriterionError
 from secateurs.observe import Observations
 from secateurs.pruning.layerwise.offloaded_model import Hollow
@@ -73,12 +82,12 @@ def score_by_stages(
     needs = needs_of(criterion, structure)
     observe_by_stages(stages, needs, lambda names, observations: add(names, observing, observations), progress)
     for leaf, scoring in scorings.items():
-        report(leaf.name, scoring.scores, scoring.unscored)
+        warn_of_unscored(leaf.name, scoring.scores, scoring.unscored)
     in_order = {
         leaf: {name: scoring.scores[name] for name in structure.groups if name in scoring.scores}
         for leaf, scoring in scorings.items()
     }
-    return joined(criterion, in_order, structure)
+    return join_leaves(criterion, in_order, structure)
 
 
 def _observing(criterion: AnyCriterion) -> list[Criterion]:

@@ -18,11 +18,6 @@ NO_CONTRACTION = "no linear layer or convolution is seen to sum over it"
 SEVERAL_DIMENSIONS = "the model multiplies it from both sides"
 
 
-def gradients_for(criterion: Criterion) -> Sequence[str]:
-    """The kinds of gradients that a criterion needs to score single entries."""
-    return criterion.gradients if criterion.entry_gradients is None else criterion.entry_gradients
-
-
 def maskable_weights(
     model: nn.Module, structure: Structure, keep: Sequence[str]
 ) -> tuple[dict[str, Contraction], dict[str, str]]:
@@ -78,11 +73,12 @@ def score_entries(
     assert criterion.entries is not None, "mask() accepts no other criterion"
     names = list(weights)
     contractions = [contraction for contraction in structure.contractions if contraction.weight in names]
-    requests = [request for request in criterion.requests if request.place in ("operand", "maps")]
     wanted = {
-        request.of(contraction).operand: [request.statistic] for request in requests for contraction in contractions
+        request.of(contraction).operand: [request.statistic]
+        for request in criterion.requests
+        for contraction in contractions
     }
-    sources = collect(model, data, wanted, set(gradients_for(criterion)), structure, loss, seed, progress)
+    sources = collect(model, data, wanted, criterion.gradients, structure, loss, seed, progress)
     generator = torch.Generator().manual_seed(seed)
     scores: dict[str, Tensor] = {}
     unscored: dict[str, str] = {}

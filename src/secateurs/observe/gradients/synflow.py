@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from secateurs.observe.gradients.gradient import Gradient, Setting, Values
-from secateurs.observe.gradients.per_unit import sum_over_consumers
+from secateurs.observe.gradients.per_unit import consumed_groups, sum_over_consumers
 from secateurs.observe.gradients.synaptic_flow import synaptic_flow
 from secateurs.structure import Structure, kept_entries
 from secateurs.utils import Progress, silent
@@ -39,7 +39,7 @@ def synaptic_order(model: nn.Module, structure: Structure, progress: Progress = 
     A unit's flow is summed over the weights that use it. Every group keeps its strongest unit (SynFlow, arXiv
     2006.05467, Algorithm 1, on units instead of weights).
     """
-    groups = {name: g for name, g in structure.groups.items() if any(m.consumed for m in g.members)}
+    groups = consumed_groups(structure)
     if not groups:
         return {}
     sizes = [group.size for group in groups.values()]
