@@ -1,11 +1,13 @@
 """Criteria, families, statistics and gradients of a user's own: one definition each, no edit inside the package."""
 
+import doctest
+
 import pytest
 import torch
 from torch.nn.functional import cross_entropy
 
 import secateurs as sc
-from secateurs.criteria import CRITERIA, Request, families, temporary_criteria
+from secateurs.criteria import CRITERIA, Evidence, Request, Weight, families, temporary_criteria
 from secateurs.errors import CriterionError, DataError
 from secateurs.observe import FISHER, LOSS_GRADIENT, Gradient, SampleMean, Statistic, merge_statistics, observe
 
@@ -133,13 +135,14 @@ class Magnitude(SampleMean):
 
 
 class OutputGradient(Gradient):
-    """The gradient of the sum of all outputs for the example inputs, from a pass of its own and without data."""
+    """The gradient of the sum of all outputs for inputs of ones, from a pass of its own and without data."""
 
     name, summary = "output", "the gradient of the outputs"
     needs_data = needs_loss = False
 
     def compute(self, setting, computed):
-        total = setting.structure.inputs.run(setting.model).sum()
+        ones = setting.structure.inputs.map(lambda t: torch.ones(t.shape))
+        total = ones.run(setting.model).sum()
         return dict(zip(setting.parameters, torch.autograd.grad(total, list(setting.parameters.values())), strict=True))
 
 
@@ -209,7 +212,7 @@ def test_a_gradient_may_need_neither_data_nor_a_loss(net, images):
     structure = sc.trace(net, images)
     scores = sc.score(net, None, "mine", structure)
     net.eval().zero_grad()
-    net(images).sum().backward()
+    net(torch.ones_like(images)).sum().backward()
     expected = (net[7].weight.grad.sum(1) + net[9].weight.grad.sum(0)) / 2
     torch.testing.assert_close(scores["7"], expected.double(), rtol=1e-4, atol=1e-5)
 
@@ -270,3 +273,19 @@ def test_a_criterion_says_which_requests_scoring_entries_needs():
     assert [request.place for request in CRITERIA["obs"].requests] == ["maps", "arrival"]
     assert [request.place for request in CRITERIA["obs"].for_entries.requests] == ["maps"]
     assert CRITERIA["synflow"].for_entries.gradients != CRITERIA["synflow"].gradients
+
+
+# Examples
+
+
+@pytest.mark.parametrize(
+    "named", [Statistic, Gradient, SampleMean, observe, Evidence, Weight, Request, temporary_criteria]
+)
+def test_the_example_of_a_name_for_users_runs(named, net, batches):
+    names = {"sc": sc, "torch": torch, "model": net, "data": batches, "example_inputs": batches[0][0]}
+    tests = doctest.DocTestFinder().find(named, named.__name__, module=False, globs=names)
+    said = []
+    for test in tests:
+        doctest.DocTestRunner(verbose=False).run(test, out=said.append)
+    assert any(test.examples for test in tests)
+    assert not said, "".join(said)

@@ -41,6 +41,7 @@ def observe(
         UsageError: ranks hold different models.
 
     Example:
+        >>> from secateurs.observe import Totals, observe
         >>> structure = sc.trace(model, example_inputs)
         >>> tap = next(group.after[0] for group in structure.groups.values() if group.after)
         >>> observations = observe(model, data, {tap: [Totals]})

@@ -23,6 +23,8 @@ class Statistic(ABC):
         shareable: whether the statistic of a batch does not depend on earlier batches.
 
     Example:
+        >>> from secateurs.criteria import Request, temporary_criteria
+        >>> from secateurs.observe import Statistic
         >>> class Largest(Statistic):
         ...     "The largest value of each unit."
         ...
@@ -45,10 +47,12 @@ class Statistic(ABC):
         ...     def size(cls, samples, units, positions):
         ...         return 4 * units
         >>> request = Request("after", Largest)
-        >>> @sc.criterion("largest", source="this example", requests=(request,))
-        ... def largest(evidence):
-        ...     "Largest activation of the unit."
-        ...     return evidence.combine([statistic.values for statistic in evidence.statistics(request)])
+        >>> with temporary_criteria():  # undone at the end of the block
+        ...     @sc.criterion("largest", source="this example", requests=(request,))
+        ...     def largest(evidence):
+        ...         "Largest activation of the unit."
+        ...         return evidence.combine([statistic.values for statistic in evidence.statistics(request)])
+        ...     scores = sc.score(model, data, "largest")
     """
 
     shareable: ClassVar[bool] = True

@@ -53,19 +53,24 @@ class Gradient(ABC):
         requires: gradients that are computed before this one.
 
     Example:
+        >>> from secateurs.criteria import temporary_criteria
+        >>> from secateurs.observe import Gradient
         >>> class OutputGradient(Gradient):
-        ...     name, summary = "output", "the gradient of the sum of all outputs for the example inputs"
+        ...     name, summary = "output", "the gradient of the sum of all outputs for inputs of ones"
         ...     needs_data = needs_loss = False
         ...
         ...     def compute(self, setting, computed):
-        ...         total = setting.structure.inputs.run(setting.model).sum()
+        ...         ones = setting.structure.inputs.map(lambda t: torch.ones(t.shape))
+        ...         total = ones.run(setting.model).sum()
         ...         values = torch.autograd.grad(total, list(setting.parameters.values()))
         ...         return dict(zip(setting.parameters, values))
         >>> output = OutputGradient()
-        >>> @sc.criterion("output-gradient", source="this example", gradients=(output,))
-        ... def output_gradient(evidence):
-        ...     "Mean magnitude of the gradient of the outputs."
-        ...     return evidence.sums(lambda weight: weight.gradient(output).abs())
+        >>> with temporary_criteria():  # undone at the end of the block
+        ...     @sc.criterion("output-gradient", source="this example", gradients=(output,))
+        ...     def output_gradient(evidence):
+        ...         "Sum of the magnitudes of the gradients of the outputs."
+        ...         return evidence.sums(lambda weight: weight.gradient(output).abs())
+        ...     scores = sc.score(model, data, "output-gradient")
     """
 
     name: str

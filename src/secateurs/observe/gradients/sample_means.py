@@ -20,6 +20,7 @@ class SampleMean(Gradient):
         per_sample: whether each sample takes a backward pass of its own.
 
     Example:
+        >>> from secateurs.observe import SampleMean
         >>> class MeanMagnitude(SampleMean):
         ...     name, summary = "magnitude", "the mean over samples of the magnitude of a sample's gradient"
         ...     per_sample = True
