@@ -105,7 +105,7 @@ def test_a_statistic_is_one_class_that_a_criterion_requests(net, batches):
     torch.testing.assert_close(sc.score(net, batches, "largest")["0"], expected)
     one_by_one = [x for batch, _ in batches for x in batch.split(1)]
     torch.testing.assert_close(sc.score(net, one_by_one, "largest")["0"], expected, rtol=1e-5, atol=1e-6)
-    assert sc.prune(net, batches, "0.5*largest+0.5*l1", "keep:0.5").cost.params > 0
+    assert sc.prune(net, batches, criterion="0.5*largest+0.5*l1", budget="keep:0.5").cost.params > 0
 
 
 def test_a_statistic_of_parts_of_the_data_merges_to_that_of_all(net, batches):

@@ -121,7 +121,7 @@ def criterion(
         ...     def loudest(evidence):
         ...         "Largest single weight."
         ...         return evidence.combine([weight.abs().amax(1) for weight in evidence.weights()])
-        ...     result = sc.prune(model, data, "loudest", "keep:0.5")
+        ...     result = sc.prune(model, data, criterion="loudest", budget="keep:0.5")
         >>> result.plan.criterion
         'loudest'
     """
