@@ -122,8 +122,8 @@ def criterion(
         ...         "Largest single weight."
         ...         return evidence.combine([weight.abs().amax(1) for weight in evidence.weights()])
         ...     result = sc.prune(model, data, criterion="loudest", budget="keep:0.5")
-        >>> result.plan.criterion
-        'loudest'
+        >>> {group: len(scores) for group, scores in result.scores.items()}
+        {'0': 8, '3': 12, '7': 16}
     """
 
     def register(score: Score) -> Score:
