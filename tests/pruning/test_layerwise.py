@@ -1,4 +1,4 @@
-"""Layer by layer: the same scores as with the whole model in memory, or a clear word on why not."""
+"""Layer-by-layer scores equal those of the whole model, and models that cannot be run so are refused."""
 
 from __future__ import annotations
 
@@ -14,10 +14,11 @@ from benchmarks.zoo import BY_NAME
 from secateurs.criteria.parse import parse_criterion
 from secateurs.data.call import as_call
 from secateurs.errors import CriterionError, DataError, ModelError, UsageError
-from secateurs.pruning.layerwise.execution_plan import Leaf, find_passage
-from secateurs.pruning.layerwise.offloaded_model import Hollow
+from secateurs.pruning.layerwise.execution_plan import plan_execution
+from secateurs.pruning.layerwise.execution_trace import OutputTensor
+from secateurs.pruning.layerwise.offloaded_model import OffloadedModel
 from secateurs.pruning.layerwise.score import score_by_stages
-from secateurs.pruning.layerwise.stages import staged
+from secateurs.pruning.layerwise.stages import open_stages
 from secateurs.utils.progress import silent
 
 pytestmark = pytest.mark.filterwarnings("ignore::secateurs.SecateursWarning")
@@ -33,9 +34,9 @@ def saved(name, directory, batches=2):
     return type(model).from_pretrained(directory).eval(), [BY_NAME[name].inputs() for _ in range(batches)]
 
 
-def assert_same(found, expected):
-    assert list(found) == list(expected)
-    assert all(torch.equal(found[name], its) for name, its in expected.items())
+def assert_same(scores, expected):
+    assert list(scores) == list(expected)
+    assert all(torch.equal(scores[name], tensor) for name, tensor in expected.items())
 
 
 @pytest.mark.parametrize(
@@ -50,25 +51,25 @@ def assert_same(found, expected):
         ("MixtralForCausalLM", "0.5*nexp-median+0.5*l2"),
     ],
 )
-def test_scores_are_those_of_the_whole_model_bit_by_bit(name, criterion, tmp_path):
+def test_scores_equal_those_of_the_whole_model_bit_by_bit(name, criterion, tmp_path):
     model, data = saved(name, tmp_path / "dense")
     work = sc.Layerwise(tmp_path / "dense", data, criterion=criterion, scratch=tmp_path / "scratch")
     expected = sc.score(model, data, criterion, sc.trace(model, data[0]))
     assert_same(work.scores, expected)
     assert len(expected) > 3
-    assert not list((tmp_path / "scratch").glob("layers-*")), "files are gone when they are done with"
+    assert not list((tmp_path / "scratch").glob("layers-*")), "temporary files are removed"
 
 
 @pytest.mark.parametrize("criterion", ["wanda", "nexp", "l2"])
-def test_groups_that_span_layers_are_scored_when_all_of_them_have_been_seen(criterion, tmp_path):
+def test_groups_that_span_several_layers_are_scored(criterion, tmp_path):
     model, data = saved("LlamaForCausalLM", tmp_path)
     structure = sc.trace(model, data[0], kinds="all")
     expected = sc.score(model, data, criterion, structure)
     assert_same(sc.Layerwise(tmp_path, iter(data), criterion=criterion, kinds="all").scores, expected)
-    assert any(structure.group(name).kind == "hidden" for name in expected), "the stream, which all layers share"
+    assert any(structure.group(name).kind == "hidden" for name in expected), "the residual stream"
 
 
-def test_padding_and_batches_of_other_lengths(tmp_path):
+def test_padded_batches_of_different_lengths_are_scored(tmp_path):
     model, _ = saved("LlamaForCausalLM", tmp_path)
     data = []
     for samples, length in ((3, 9), (2, 12), (1, 5)):
@@ -80,10 +81,10 @@ def test_padding_and_batches_of_other_lengths(tmp_path):
         assert_same(sc.Layerwise(tmp_path, data, criterion=criterion).scores, expected)
 
 
-# Models of our own, whose layers hand things over in other ways.
+# Models whose layers exchange tensors and parameters in unusual ways.
 
 
-class Block(nn.Module):
+class FeedForward(nn.Module):
     def __init__(self):
         super().__init__()
         self.up, self.down = nn.Linear(8, 16), nn.Linear(16, 8)
@@ -93,87 +94,101 @@ class Block(nn.Module):
 
 
 class Body(nn.Module):
-    """Four blocks; `way` says how they hang together."""
+    """Four blocks; `wiring` says how they are connected."""
 
-    def __init__(self, way):
+    def __init__(self, wiring):
         super().__init__()
         torch.manual_seed(0)
-        self.way, self.held = way, {}
-        self.first, self.blocks, self.last = nn.Linear(4, 8), nn.ModuleList(Block() for _ in range(4)), nn.Linear(8, 3)
+        self.wiring, self.captured = wiring, {}
+        self.first, self.blocks, self.last = (
+            nn.Linear(4, 8),
+            nn.ModuleList(FeedForward() for _ in range(4)),
+            nn.Linear(8, 3),
+        )
 
     def forward(self, x):
         a, b, c, d = self.blocks
         x = self.first(x)
-        if self.way == "skip":
+        if self.wiring == "skip":
             y = a(x)
             return self.last(d(c(b(y)) + 2 * y))
-        if self.way == "given":
+        if self.wiring == "given":
             y = a(x)
             return self.last(d(c(b(y), y)))
-        if self.way == "shared":  # a layer's parameter is used outside of it
+        if self.wiring == "shared":  # a layer's parameter is used outside of it
             return self.last(d(c(b(a(x)))) + a.down.bias)
-        if self.way == "output":
+        if self.wiring == "output":
             y = a(x)
             return self.last(d(c(b(y)))), y
-        if self.way == "aside":  # handed over without being returned
-            handle = a.up.register_forward_hook(lambda module, args, output: self.held.update(x=output))
+        if self.wiring == "captured":  # read by a hook, without being returned
+            handle = a.up.register_forward_hook(lambda module, args, output: self.captured.update(x=output))
             y = a(x)
             handle.remove()
-            return self.last(d(c(b(y))) + self.held["x"][..., :8])
-        if self.way == "in place":
+            return self.last(d(c(b(y))) + self.captured["x"][..., :8])
+        if self.wiring == "in place":
             return self.last(d(c(b(a(x).mul_(2)))))
         return self.last(c(b(a(a(x)))))  # twice
 
 
-def run(way, criterion="wanda", data=None):
-    model = Body(way).eval()
+def score_stages(stages, offloaded, structure, criterion):
+    """Scores from stages, without options."""
+    parsed = parse_criterion(criterion)
+    options = {"aggregate": "mean", "seed": 0, "progress": silent}
+    return score_by_stages(stages, offloaded, parsed, structure=structure, **options)
+
+
+def run(wiring, criterion="wanda", data=None):
+    model = Body(wiring).eval()
     data = data or [torch.randn(5, 6, 4) for _ in range(3)]
-    files = {name: its.detach().clone() for name, its in model.named_parameters()}
-    hollow = Hollow(copy.deepcopy(model), files, CPU)
-    passage = find_passage(hollow.model, as_call(data[0]), hollow.parameters)
-    structure = sc.trace(hollow.model, data[0])
-    with staged(hollow, passage, data) as stages:
-        found = score_by_stages(stages, hollow, parse_criterion(criterion), structure, "mean", 0, silent)
-    return found, sc.score(model, data, criterion, sc.trace(model, data[0])), passage, hollow
+    files = {name: parameter.detach().clone() for name, parameter in model.named_parameters()}
+    offloaded = OffloadedModel(copy.deepcopy(model), files, CPU)
+    plan = plan_execution(offloaded.model, as_call(data[0]), offloaded.parameters)
+    structure = sc.trace(offloaded.model, data[0])
+    with open_stages(offloaded, plan, data) as stages:
+        scores = score_stages(stages, offloaded, structure, criterion)
+    return scores, sc.score(model, data, criterion, sc.trace(model, data[0])), plan
 
 
 @pytest.mark.parametrize(
-    ("way", "lasting"),
+    ("wiring", "long_lived"),
     [("skip", {"blocks.0", "blocks.2", "blocks.3"}), ("given", {"blocks.0", "blocks.3"}), ("shared", {"blocks.3"}),
      ("output", {"blocks.0", "blocks.3"})],
 )  # fmt: skip
-def test_what_is_used_later_lasts(way, lasting):
-    found, expected, passage, _ = run(way)
-    assert_same(found, expected)
-    assert passage.lasting == {Leaf(name, 0) for name in lasting}
-    assert ("blocks.0.down.bias" in passage.outside) == (way == "shared")
+def test_outputs_that_are_used_after_the_next_layer_are_long_lived(wiring, long_lived):
+    scores, expected, plan = run(wiring)
+    assert_same(scores, expected)
+    assert plan.long_lived == {OutputTensor(name, 0) for name in long_lived}
+    assert ("blocks.0.down.bias" in plan.shared_parameters) == (wiring == "shared")
 
 
 @pytest.mark.parametrize(
-    ("way", "message"),
-    [("aside", "uses a tensor that layer 'blocks.0' has made and not returned"),
-     ("in place", r"writes into a tensor that it has not made \(aten::mul_"),
+    ("wiring", "message"),
+    [("captured", "uses a tensor that layer 'blocks.0' makes and that the layer does not return"),
+     ("in place", r"modifies in place a tensor that other code made \(aten::mul_"),
      ("twice", "layer 'blocks.0' runs 2 times")],
 )  # fmt: skip
-def test_what_cannot_be_run_layer_by_layer_is_refused(way, message):
+def test_models_that_cannot_be_run_layer_by_layer_are_refused(wiring, message):
     with pytest.raises(ModelError, match=message):
-        run(way)
+        run(wiring)
 
 
-def test_nothing_stays_behind_where_the_data_is_refused():
+def test_a_refused_batch_leaves_no_replaced_forward_and_no_loaded_weight():
     model = Body("skip").eval()
-    files = {name: its.detach().clone() for name, its in model.named_parameters()}
-    hollow = Hollow(model, files, CPU)
+    files = {name: parameter.detach().clone() for name, parameter in model.named_parameters()}
+    offloaded = OffloadedModel(model, files, CPU)
     good = torch.randn(5, 6, 4)
-    passage = find_passage(model, as_call(good), hollow.parameters)
+    plan = plan_execution(model, as_call(good), offloaded.parameters)
     structure = sc.trace(model, good)
-    with pytest.raises(DataError, match="batch 1"), staged(hollow, passage, [good, torch.randn(5, 6, 7)]) as stages:
-        score_by_stages(stages, hollow, parse_criterion("wanda"), structure, "mean", 0, silent)
+    with (
+        pytest.raises(DataError, match="batch 1"),
+        open_stages(offloaded, plan, [good, torch.randn(5, 6, 7)]) as stages,
+    ):
+        score_stages(stages, offloaded, structure, "wanda")
     assert not any("forward" in vars(module) for module in model.modules())
-    assert not any(its.any() for its in model.parameters()), "no weight is left loaded"
+    assert not any(parameter.any() for parameter in model.parameters()), "no weight is left loaded"
 
 
-def test_activations_that_are_not_finite_are_told():
+def test_activations_that_are_not_finite_are_refused():
     with pytest.raises(DataError, match="not finite"):
         run("skip", data=[torch.full((5, 6, 4), torch.nan)])
 
@@ -182,11 +197,11 @@ GRADIENTS = ["taylor", "fisher", "0.5*l2+0.5*snip", "synflow", sc.Hybrid(("l1", 
 
 
 @pytest.mark.parametrize("criterion", GRADIENTS, ids=str)
-def test_criteria_that_need_gradients_are_refused_at_once(criterion):
-    with pytest.raises(CriterionError, match=r"needs gradients, which go through all layers at once.*wanda"):
+def test_criteria_that_need_gradients_are_refused_before_the_model_is_read(criterion):
+    with pytest.raises(CriterionError, match=r"needs gradients, which need all layers in memory at once.*wanda"):
         sc.Layerwise("nowhere", [], criterion=criterion)
 
 
-def test_widths_that_differ_are_refused_at_once():
+def test_limits_without_uniform_widths_are_refused_before_the_model_is_read():
     with pytest.raises(UsageError, match="widths are uniform"):
         sc.Layerwise("nowhere", [], limits=sc.Limits(uniform=False))

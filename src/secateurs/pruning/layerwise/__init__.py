@@ -1,4 +1,4 @@
-"""Layer by layer: pruning models that are larger than memory, of which one layer is there at a time."""
+"""Layer-by-layer pruning of models larger than memory: the weights of one layer are in memory at a time."""
 
 from secateurs.pruning.layerwise.estimate import Estimate
 from secateurs.pruning.layerwise.layerwise import Layerwise, LayerwiseResult

@@ -1,42 +1,39 @@
-"""What pruning layer by layer takes, told before it starts."""
+"""Estimate the memory, disk space and time of layer-by-layer pruning before it starts."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from secateurs.criteria import AnyCriterion
 from secateurs.data import Batch, Call
-from secateurs.observe import Moments, Wanted
-from secateurs.pruning.layerwise.execution_plan import OUTSIDE, Passage
-from secateurs.pruning.layerwise.offloaded_model import Hollow
-from secateurs.pruning.layerwise.score import needs_of
-from secateurs.pruning.layerwise.statistics_schedule import Due, Needs
+from secateurs.observe import Moments
+from secateurs.pruning.layerwise.execution_plan import ExecutionPlan
+from secateurs.pruning.layerwise.model_sizes import DOUBLE, MATRIX_COPIES, ModelSizes
+from secateurs.pruning.layerwise.offloaded_model import OffloadedModel
+from secateurs.pruning.layerwise.score import statistics_needed
+from secateurs.pruning.layerwise.statistics_schedule import Needs
 from secateurs.structure import Structure, Tap
 from secateurs.utils import render
-
-DOUBLE = 8
-"""Bytes of a number in float64, in which scores, compensation and verification are computed."""
-
-COPIES = 4
-"""Matrices that scoring and compensation have at a time beside the one that they work on."""
-
-SOLVING = 3
-"""As many more of second moments are there where something is solved for."""
 
 
 @dataclass(frozen=True)
 class Estimate:
-    """What pruning layer by layer takes at most, by its parts.
+    """An upper bound of the memory that layer-by-layer pruning needs, its disk space and time; `str` is a table.
 
-    What is in memory are tensors: what the allocator keeps for later, and libraries take, comes on top.
+    Only tensors count. The caches of the memory allocator and the libraries need memory in addition.
 
     Attributes:
-        memory: of each step ("scoring", "verifying", "compensating"), what is in memory, by what it is, in bytes.
-        disk: bytes of what is kept in files meanwhile, beside the pruned model.
-        weights: bytes of all weights, for comparison.
-        passes: how often the data goes through the model.
-        seconds: how long that takes, going by how long a few samples took.
+        memory: by step ("scoring", "verifying", "compensating") and purpose, the bytes in memory.
+        disk: the bytes of temporary files, beside the pruned model.
+        weights: the bytes of all weights, for comparison.
+        passes: the number of passes of the data through the model.
+        seconds: the time of these passes, extrapolated from a few samples.
+
+    Example:
+        >>> from secateurs.pruning.layerwise import Estimate
+        >>> Estimate({"scoring": {"weights": 2**20, "data": 2**20}}, disk=0, weights=2**24, passes=1, seconds=9.0).peak
+        2097152
     """
 
     memory: Mapping[str, Mapping[str, int]]
@@ -47,25 +44,28 @@ class Estimate:
 
     @property
     def peak(self) -> int:
-        """The most bytes that are in memory at a time."""
+        """The largest number of bytes in memory at a time."""
         return max(sum(parts.values()) for parts in self.memory.values())
 
     def __str__(self) -> str:
         rows = [
-            (step, what, f"{size / 2**20:,.1f}") for step, parts in self.memory.items() for what, size in parts.items()
+            (step, purpose, f"{size / 2**20:,.1f}")
+            for step, parts in self.memory.items()
+            for purpose, size in parts.items()
         ]
-        text = render("in memory, at most", ("step", "what", "MB"), rows)
-        forward = f"about {self.seconds:,.0f} s, as fast as a few samples went" if self.passes else "none"
+        text = render("in memory, at most", ("step", "purpose", "MB"), rows)
+        duration = f"about {self.seconds:,.0f} s, extrapolated from a few samples" if self.passes else "none"
         return text + (
             f"\npeak {self.peak / 2**20:,.1f} MB of tensors; all weights: "
-            f"{self.weights / 2**20:,.1f} MB; in files meanwhile: {self.disk / 2**20:,.1f} MB\n"
-            f"passes of the data through the model: {self.passes} ({forward})\n"
+            f"{self.weights / 2**20:,.1f} MB; temporary files: {self.disk / 2**20:,.1f} MB\n"
+            f"passes of the data through the model: {self.passes} ({duration})\n"
         )
 
 
 def estimate(
-    hollow: Hollow,
-    passage: Passage,
+    offloaded: OffloadedModel,
+    plan: ExecutionPlan,
+    *,
     sample: Call,
     data: Sequence[Batch],
     structure: Structure,
@@ -74,137 +74,57 @@ def estimate(
     in_files: bool,
     disk: int,
 ) -> Estimate:
-    """Add up what is known beforehand.
+    """Estimate the cost of layer-by-layer pruning.
 
     Args:
-        hollow: the model.
-        passage: how it goes through its layers.
-        sample: what that was found on.
-        data: what the model is to be run on.
-        structure: of the model.
-        criterion: what is to score.
-        compensate: whether that is to be done.
-        in_files: whether what layers return is kept in files.
-        disk: bytes that are in files already.
+        offloaded: the dense model.
+        plan: the execution plan of the model.
+        sample: the call from which the plan was made.
+        data: all batches.
+        structure: the structure of the model.
+        criterion: the criterion of the scores.
+        compensate: whether the cut model is compensated.
+        in_files: whether outputs of layers are cached in files.
+        disk: the bytes of temporary files that exist already.
     """
-    sizes = _Sizes(hollow, passage, sample, data)
-    between = sizes.between
-    kept = {"what layers return, for those after them": sizes.largest_between if in_files else between}
-    batches = sum(sum(t.nbytes for t in batch.call.tensors()) for batch in data)
+    sizes = ModelSizes(offloaded, plan, sample, data)
+    scoring_needs = statistics_needed(criterion, structure)
+    compensation_needs = _compensation_needs(structure) if compensate else {}
     weights = {
-        "weights outside of the layers": sizes.outside,
-        "weights of the largest layer": sizes.layer,
-        "zeros in the place of all others": sizes.zeros,
+        "weights outside of the layers": sizes.outside_layers,
+        "weights of the largest layer": sizes.largest_layer,
+        "zeros in place of all other weights": sizes.zeros,
     }
-    running = {"activations of a batch": sizes.activations, "data": batches}
-    scoring, compensating = needs_of(criterion, structure), _to_compensate(structure) if compensate else {}
-    cut = [{member.tensor for member in group.members} for group in structure.groups.values()]
-    matrix = max((structure.size(name) for names in cut for name in names), default=0)
-    widest = max((sum(map(structure.size, names)) for names in cut), default=0)
+    running = {
+        "activations of a batch": sizes.activations,
+        "data": sum(tensor.nbytes for batch in data for tensor in batch.call.tensors()),
+        "cached outputs of layers": sizes.cached_outputs_of_a_batch if in_files else sizes.cached_outputs,
+    }
+    cut_tensors = [{member.tensor for member in group.members} for group in structure.groups.values()]
+    matrix = max((structure.size(name) for names in cut_tensors for name in names), default=0)
+    widest_group = max((sum(map(structure.size, names)) for names in cut_tensors), default=0)
 
     def step(needs: Needs, work: int) -> dict[str, int]:
-        if not needs:
-            return {**weights, "matrices in float64": work}
-        return {**weights, **running, **kept, **sizes.statistics(structure, needs), "matrices in float64": work}
+        observing = {**running, **sizes.statistics(structure, needs)} if needs else {}
+        return {**weights, **observing, "matrices in float64": work}
 
-    memory = {"scoring": step(scoring, max(COPIES * DOUBLE * matrix, 2 * DOUBLE * widest))}
-    memory["verifying"] = sizes.verifying(matrix)
+    scoring_work = max(MATRIX_COPIES * DOUBLE * matrix, 2 * DOUBLE * widest_group)
+    memory = {"scoring": step(scoring_needs, scoring_work), "verifying": sizes.verification(matrix)}
     if compensate:
-        memory["compensating"] = step(compensating, COPIES * DOUBLE * matrix) | {
-            "a layer of the cut model": sizes.layer
-        }
-    passes = bool(scoring) + bool(compensating)
+        compensating = step(compensation_needs, MATRIX_COPIES * DOUBLE * matrix)
+        memory["compensating"] = {**compensating, "a layer of the cut model": sizes.largest_layer}
+    passes = bool(scoring_needs) + bool(compensation_needs)
     return Estimate(
         memory=memory,
-        disk=disk + (between if in_files and passes else 0),
-        weights=sizes.weights,
+        disk=disk + (sizes.cached_outputs if in_files and passes else 0),
+        weights=sizes.all_weights,
         passes=passes,
-        seconds=passes * passage.seconds * sum(map(sizes.ratio, data)),
+        seconds=passes * plan.seconds * sum(map(sizes.ratio, data)),
     )
 
 
-class _Sizes:
-    """Bytes of what a model and its runs consist of."""
-
-    def __init__(self, hollow: Hollow, passage: Passage, sample: Call, data: Sequence[Batch]):
-        self._passage, self._data, self._sample = passage, data, sum(t.numel() for t in sample.tensors())
-        places = dict(hollow.model.named_parameters(remove_duplicate=False))
-        self._of = {name: places[name].nbytes for name in hollow.parameters}
-        self._width = max((its.element_size() for its in places.values()), default=1)
-        self.weights = sum(self._of.values())
-        self.layer = max(self._sum(names) for names in passage.inside.values())
-        buffers = sum(its.nbytes for its in hollow.model.buffers())
-        self.outside = self._sum(passage.outside) + buffers
-        self.zeros = max(self._of.values())
-        self.largest = max(map(self.ratio, data))
-        self.activations = int(self.largest * max(passage.peaks.values()))
-
-    def ratio(self, batch: Batch) -> float:
-        """How much larger a batch is than the sample."""
-        return sum(t.numel() for t in batch.call.tensors()) / self._sample
-
-    @property
-    def between(self) -> int:
-        """What layers return, on all data: what lasts, and what two layers return at a time for the next one."""
-        return int(sum(map(self.ratio, self._data)) * self._returned + self.largest * self._passing)
-
-    @property
-    def largest_between(self) -> int:
-        """The same on one batch."""
-        return int(self.largest * (self._returned + self._passing))
-
-    @property
-    def _passing(self) -> int:
-        leaves = self._passage.returned.items()
-        each = {leaf.layer: 0 for leaf, _ in leaves}
-        for leaf, size in leaves:
-            each[leaf.layer] += size if leaf not in self._passage.lasting else 0
-        return max(each.values(), default=0)
-
-    @property
-    def _returned(self) -> int:
-        lasting = sum(size for leaf, size in self._passage.returned.items() if leaf in self._passage.lasting)
-        return lasting + self._passing
-
-    def statistics(self, structure: Structure, needs: Needs) -> dict[str, int]:
-        """What is remembered of activations, and what it takes to add a batch."""
-        samples = sum(batch.size for batch in self._data)
-        due = Due((*self._passage.layers, OUTSIDE), needs)
-        taps: dict[Tap, int] = {}
-        for wanted in needs.values():
-            for tap, kinds in wanted.items():
-                taps[tap] = max(taps.get(tap, 0), _largest({tap: kinds}, samples))
-        batch = max(batch.size for batch in self._data)
-        adding = max(COPIES * (size + 4 * tap.size * tap.positions * batch) for tap, size in taps.items())
-        moments = (tap.size for wanted in needs.values() for tap, kinds in wanted.items() if Moments in kinds)
-        adding += SOLVING * Moments.size(samples, max(moments, default=0), 1)
-        return {
-            "statistics of activations": due.memory(samples),
-            "adding a batch to them, solving for them": int(adding),
-        }
-
-    def verifying(self, matrix: int) -> dict[str, int]:
-        """All in float64, on a few samples."""
-        wider = DOUBLE // self._width or 1
-        returned = sum(self._passage.returned.values())
-        return {
-            "weights outside of the layers": wider * self.outside,
-            "weights of the largest layer": wider * self.layer,
-            "zeros in the place of all others": self.zeros,
-            "weights that are compared": 2 * self.zeros + 2 * DOUBLE * matrix,
-            "activations of a few samples": wider * (max(self._passage.peaks.values()) + 3 * returned),
-        }
-
-    def _sum(self, names: Iterable[str]) -> int:
-        return sum(self._of[name] for name in names)
-
-
-def _largest(wanted: Wanted, samples: int) -> int:
-    return max(kind.size(samples, tap.size, tap.positions) for tap, kinds in wanted.items() for kind in kinds)
-
-
-def _to_compensate(structure: Structure) -> Needs:
-    """What compensation observes at most: what all weights that sum over units are multiplied with."""
+def _compensation_needs(structure: Structure) -> Needs:
+    """The statistics that compensation needs at most: the inputs of all weights that sum over units."""
     needs: dict[str, dict[Tap, tuple[type[Moments]]]] = {}
     for group in structure.groups.values():
         for contraction in structure.contractions_of(group):

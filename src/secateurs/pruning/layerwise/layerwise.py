@@ -20,13 +20,14 @@ from secateurs.huggingface import Pretrained
 from secateurs.persist import check_free, model_directory
 from secateurs.pruning.config import PruningConfig, PruningOptions, resolve_config
 from secateurs.pruning.layerwise.compensate import compensate_by_stages
+from secateurs.pruning.layerwise.config_files import cut_config, write_config_files
 from secateurs.pruning.layerwise.estimate import Estimate, estimate
-from secateurs.pruning.layerwise.execution_plan import Passage, find_passage
-from secateurs.pruning.layerwise.offloaded_model import Hollow
+from secateurs.pruning.layerwise.execution_plan import ExecutionPlan, plan_execution
+from secateurs.pruning.layerwise.offloaded_model import OffloadedModel
 from secateurs.pruning.layerwise.score import check_local, score_by_stages
-from secateurs.pruning.layerwise.stages import staged
+from secateurs.pruning.layerwise.stages import open_stages
 from secateurs.pruning.layerwise.verify import verify
-from secateurs.pruning.layerwise.write import Shards, changed_config, write_rest
+from secateurs.pruning.layerwise.weight_files import WeightFiles
 from secateurs.structure import Structure, trace
 from secateurs.surgery import Compensation, supported_widths, unsupported_groups
 from secateurs.utils import Progress, silent
@@ -34,14 +35,14 @@ from secateurs.utils import Progress, silent
 
 @dataclass(frozen=True)
 class LayerwiseResult:
-    """A pruned model, which lies in a directory, with the evidence for what was done.
+    """A pruned model in a directory, with the evidence for the cut.
 
     Attributes:
-        directory: for `from_pretrained`.
-        plan: what was removed.
-        scores: the scores that decided, per group.
-        compensation: what the units that stay took over, if that was asked for.
-        structure: of the dense model.
+        directory: the model's directory, for `from_pretrained`.
+        plan: the units that are kept.
+        scores: group name → scores [units] that the plan was made from, higher = keep.
+        compensation: the error of each compensated weight; None without compensation.
+        structure: the structure of the dense model.
     """
 
     directory: Path
@@ -80,11 +81,18 @@ class Layerwise:
     Raises:
         UsageError, CriterionError, BudgetError: an argument cannot be used.
 
-    Example::
-
-        work = sc.Layerwise("models/llama-7b", data, criterion="wanda", budget="params:0.7")
-        print(work.estimate)  # before hours of work
-        result = work.prune("smaller")
+    Example:
+        >>> import transformers
+        >>> config = transformers.LlamaConfig(
+        ...     vocab_size=20, hidden_size=16, intermediate_size=24, num_hidden_layers=2, num_attention_heads=4
+        ... )
+        >>> transformers.LlamaForCausalLM(config).save_pretrained("dense")
+        >>> tokens = [torch.randint(20, (2, 8))]
+        >>> work = sc.Layerwise("dense", tokens, criterion="wanda", budget="params:0.9")
+        >>> work.estimate.passes  # with one for the compensation
+        2
+        >>> work.prune("small").directory.name
+        'small'
     """
 
     def __init__(
@@ -114,15 +122,15 @@ class Layerwise:
 
     @cached_property
     def estimate(self) -> Estimate:
-        """What it takes; nothing is read for that but the data, and no weights.
+        """The memory, disk space and time that pruning needs; no weights are read for it.
 
         Raises:
-            SecateursError: model or data cannot be used.
+            SecateursError: the model or the data cannot be used.
         """
-        self._check_told()
+        self._check_config_support()
         return estimate(
-            hollow=self._hollow,
-            passage=self._passage,
+            offloaded=self._offloaded,
+            plan=self._execution,
             sample=self._largest.sample(2),
             data=self._data,
             structure=self.structure,
@@ -134,36 +142,36 @@ class Layerwise:
 
     @cached_property
     def structure(self) -> Structure:
-        """Of the dense model, with the costs of one sample.
+        """The structure of the dense model, with the costs of one sample.
 
         Raises:
             SecateursError: see `secateurs.trace`.
         """
-        return trace(self._hollow.model, self._data[0].sample(2), self.config.keep, self.config.kinds).per_sample()
+        return trace(self._offloaded.model, self._data[0].sample(2), self.config.keep, self.config.kinds).per_sample()
 
     @cached_property
     def scores(self) -> Mapping[str, Tensor]:
-        """Group name to scores [units], those of `secateurs.score`.
+        """Group name → scores [units], as `secateurs.score` computes them.
 
         Raises:
             CriterionError, DataError: see `secateurs.score`.
         """
-        with staged(self._hollow, self._passage, self._items, self._scratch) as stages:
+        with open_stages(self._offloaded, self._execution, self._items, self._scratch) as stages:
             return score_by_stages(
                 stages,
-                self._hollow,
+                self._offloaded,
                 self.config.criterion,
-                self.structure,
-                self.config.aggregate,
-                self.config.seed,
-                self.progress,
+                structure=self.structure,
+                aggregate=self.config.aggregate,
+                seed=self.config.seed,
+                progress=self.progress,
             )
 
     def prune(self, out: str | Path) -> LayerwiseResult:
         """Score, plan, cut, verify and compensate, and write the pruned model, whole or not at all.
 
         It is verified before it is compensated: read from its files, layer by layer in float64, it must compute what
-        the dense model does with the removed units set to zero; see `secateurs.layerwise.verify`.
+        the dense model computes with the removed units at zero; see `verify`.
 
         Args:
             out: a new directory, for `from_pretrained`. The configurations, the tokenizer and `plan.json` go along.
@@ -174,47 +182,59 @@ class Layerwise:
             SecateursError: of the kind that `trace`, `score` and `allocate` raise.
         """
         out = check_free(out)
-        self._check_told()
+        self._check_config_support()
         plan = allocate(
             self.structure,
             self.scores,
             self.config.budget,
             replace(self.config.limits, uniform=True),
             self.config.unit_scope,
-            takes=supported_widths(self._hollow.model, self.structure),
+            takes=supported_widths(self._offloaded.model, self.structure),
         )
-        config = changed_config(self._hollow.model, self.structure, plan)
+        config = cut_config(self._offloaded.model, self.structure, plan)
         processor = Pretrained(self.tokenizer or str(self.path), self.trust_remote_code).processor()
         compensation = None
         with model_directory(out) as work:
-            shards = Shards(work, self._hollow, self._passage)
-            shards.write(self.structure.keep_masks(plan.keep), self.progress)
-            write_rest(work, self._hollow.model, config, plan, str(self.path), processor)
+            files = WeightFiles(work, self._offloaded, self._execution)
+            files.write(self.structure.keep_masks(plan.keep), self.progress)
+            write_config_files(work, self._offloaded.model, config, plan, str(self.path), processor)
             small = Pretrained(str(work), self.trust_remote_code)
-            examples = self._data[0].sample(2).to(self._device)
-            verify(self._source, small, self._passage, self.structure, plan, examples, self._device)
+            verify(
+                self._source,
+                small,
+                plan=plan,
+                structure=self.structure,
+                execution=self._execution,
+                call=self._data[0].sample(2).to(self._device),
+                device=self._device,
+            )
             if self.config.compensate:
-                with staged(self._hollow, self._passage, self._items, self._scratch) as stages:
+                with open_stages(self._offloaded, self._execution, self._items, self._scratch) as stages:
                     compensation = compensate_by_stages(
-                        stages, self._hollow, shards, plan, self.structure, self.progress
+                        stages,
+                        self._offloaded,
+                        files,
+                        plan=plan,
+                        structure=self.structure,
+                        progress=self.progress,
                     )
         return LayerwiseResult(out, plan, self.scores, compensation, self.structure)
 
-    def _check_told(self) -> None:
-        """See that what may be cut can be written, before hours of scoring.
+    def _check_config_support(self) -> None:
+        """Check that a configuration can describe the cut model, before hours of scoring.
 
         Raises:
             PersistError: the model's class builds some groups in no width but their own.
         """
-        if self._untellable:
+        if self._unsupported:
             raise PersistError(
-                f"layer by layer, models are written for from_pretrained, and {type(self._hollow.model).__name__} has "
-                f"no way to tell of {'; '.join(self._untellable)}"
+                f"layer by layer, models are written for from_pretrained, and no configuration of "
+                f"{type(self._offloaded.model).__name__} describes {'; '.join(self._unsupported)}"
             )
 
     @cached_property
-    def _untellable(self) -> list[str]:
-        return unsupported_groups(self._hollow.model, self.structure)
+    def _unsupported(self) -> list[str]:
+        return unsupported_groups(self._offloaded.model, self.structure)
 
     @cached_property
     def _source(self) -> Pretrained:
@@ -238,13 +258,13 @@ class Layerwise:
         return tempfile.TemporaryDirectory(prefix="weights-", dir=self._scratch)
 
     @cached_property
-    def _hollow(self) -> Hollow:
-        return Hollow(*self._source.without_weights(Path(self._home.name)), self._device)
+    def _offloaded(self) -> OffloadedModel:
+        return OffloadedModel(*self._source.without_weights(Path(self._home.name)), self._device)
 
     @cached_property
-    def _passage(self) -> Passage:
+    def _execution(self) -> ExecutionPlan:
         call = self._largest.sample(2).to(self._device)
-        return find_passage(self._hollow.model, call, self._hollow.parameters)
+        return plan_execution(self._offloaded.model, call, self._offloaded.parameters)
 
     @cached_property
     def _data(self) -> list[Batch]:

@@ -1,4 +1,4 @@
-"""A model whose weights stay in their files but for those that are needed."""
+"""A model whose weights stay in files, except those that are needed at the moment."""
 
 from __future__ import annotations
 
@@ -10,20 +10,20 @@ from torch import Tensor, nn
 
 from secateurs.utils import named_tensors
 
-Change = Callable[[str, Tensor], Tensor]
-"""What becomes of a parameter or buffer of that name as it is read."""
+Transform = Callable[[str, Tensor], Tensor]
+"""Maps a name and the parameter or buffer read under it to the tensor that is used instead."""
 
 
-class Hollow(Mapping[str, Tensor]):
-    """A model without its weights, and its tensors, under every name that they have, read when asked for.
+class OffloadedModel(Mapping[str, Tensor]):
+    """A model without its weights; as a mapping, it reads the tensor of any name from the files.
 
-    In the place of each parameter are zeros, so that the model runs, and by the same operators as with its weights.
-    All zeros share one memory, of the size of the largest parameter. Buffers are there.
+    Zeros stand in for the parameters, so that the model runs with the same operators as with its weights. All zeros
+    share one storage with the size of the largest parameter. Buffers are in memory.
 
     Attributes:
-        model: runs right where all that it uses is loaded.
-        device: where it runs.
-        first: of each name, that under which the tensor is kept in the files.
+        model: the module; it computes correct values as far as the weights that it uses are loaded.
+        device: the device on which it runs.
+        file_names: the name of each tensor → the name under which the files hold it; these differ for tied weights.
     """
 
     def __init__(
@@ -31,52 +31,53 @@ class Hollow(Mapping[str, Tensor]):
         model: nn.Module,
         files: Mapping[str, Tensor],
         device: torch.device,
-        change: Change = lambda name, tensor: tensor,
+        transform: Transform = lambda name, tensor: tensor,
     ):
         """Take over a model.
 
         Args:
-            model: its parameters may be on the meta device.
-            files: its parameters, those that are tied under one of their names.
-            device: where the model is to run.
-            change: is made of all tensors.
+            model: the module; its parameters may be on the meta device.
+            files: its parameters; tied parameters under one of their names.
+            device: the device on which the model is to run.
+            transform: applied to every tensor that is read.
         """
-        self.model, self.device, self._files, self._change = model, device, files, change
-        _empty(model, device)
+        self.model, self.device, self._files, self._transform = model, device, files, transform
+        _replace_parameters_by_zeros(model, device)
         for name, buffer in list(model.named_buffers()):
             path, _, key = name.rpartition(".")
-            model.get_submodule(path)._buffers[key] = change(name, buffer.to(device))
+            model.get_submodule(path)._buffers[key] = transform(name, buffer.to(device))
         self._tensors = dict(named_tensors(model))
-        names: dict[int, str] = {id(its): name for name, its in self._tensors.items() if name in files}
-        self.first = {name: names.get(id(its), name) for name, its in self._tensors.items()}
+        names = {id(tensor): name for name, tensor in self._tensors.items() if name in files}
+        self.file_names = {name: names.get(id(tensor), name) for name, tensor in self._tensors.items()}
         self._loaded: set[int] = set()
 
     @property
     def parameters(self) -> list[str]:
         """The names of all parameters, one for each, as in the files."""
-        return list(dict.fromkeys(self.first[name] for name, _ in self.model.named_parameters()))
+        return list(dict.fromkeys(self.file_names[name] for name, _ in self.model.named_parameters()))
 
     @contextmanager
     def loaded(self, names: Iterable[str]) -> Iterator[None]:
-        """Have these parameters in their places."""
-        places = {name: self._tensors[name] for name in names}
-        before = {name: place.data for name, place in places.items()}
+        """Load these parameters into the model for the duration of the context."""
+        parameters = {name: self._tensors[name] for name in names}
+        before = {name: parameter.data for name, parameter in parameters.items()}
         try:
-            for name, place in places.items():
-                place.data = self[name]
-                self._loaded.add(id(place))
+            for name, parameter in parameters.items():
+                parameter.data = self[name]
+                self._loaded.add(id(parameter))
             yield
         finally:
-            for name, place in places.items():
-                place.data = before[name]
-                self._loaded.discard(id(place))
+            for name, parameter in parameters.items():
+                parameter.data = before[name]
+                self._loaded.discard(id(parameter))
 
     def __getitem__(self, name: str) -> Tensor:
-        place = self._tensors[name]
-        if id(place) in self._loaded or not isinstance(place, nn.Parameter):
-            return place.detach()
-        # A copy, as what is read may be the file itself, mapped into memory; a model may want another precision.
-        return self._change(name, self._files[self.first[name]].to(self.device, place.dtype, copy=True))
+        tensor = self._tensors[name]
+        if id(tensor) in self._loaded or not isinstance(tensor, nn.Parameter):
+            return tensor.detach()
+        # A copy, since what is read may be the file itself, mapped into memory; the model may use another dtype.
+        stored = self._files[self.file_names[name]].to(self.device, tensor.dtype, copy=True)
+        return self._transform(name, stored)
 
     def __iter__(self) -> Iterator[str]:
         return iter(self._tensors)
@@ -85,16 +86,17 @@ class Hollow(Mapping[str, Tensor]):
         return len(self._tensors)
 
 
-def _empty(model: nn.Module, device: torch.device) -> None:
-    """Put zeros, all in the same memory, in the place of parameters; those that were tied still are."""
+def _replace_parameters_by_zeros(model: nn.Module, device: torch.device) -> None:
+    """Replace all parameters by zeros that share one storage; tied parameters stay tied."""
     sizes: dict[torch.dtype, int] = {}
-    parameters = list(model.parameters())  # held, as they are told apart by identity
-    for its in parameters:
-        sizes[its.dtype] = max(sizes.get(its.dtype, 0), its.numel())
+    parameters = list(model.parameters())  # keeps them alive, since they are compared by identity below
+    for parameter in parameters:
+        sizes[parameter.dtype] = max(sizes.get(parameter.dtype, 0), parameter.numel())
     zeros = {dtype: torch.zeros(size, dtype=dtype, device=device) for dtype, size in sizes.items()}
-    made: dict[int, nn.Parameter] = {}
+    replacements: dict[int, nn.Parameter] = {}
     for module in model.modules():
-        for key, its in module._parameters.items():
-            if its is not None:
-                zero = zeros[its.dtype][: its.numel()].view(its.shape)
-                module._parameters[key] = made.setdefault(id(its), nn.Parameter(zero, its.requires_grad))
+        for key, parameter in module._parameters.items():
+            if parameter is not None:
+                zero = zeros[parameter.dtype][: parameter.numel()].view(parameter.shape)
+                new = nn.Parameter(zero, parameter.requires_grad)
+                module._parameters[key] = replacements.setdefault(id(parameter), new)

@@ -1,4 +1,4 @@
-"""Scores, stage by stage: each group is scored as soon as all of its units have been seen."""
+"""Scores, layer by layer: a group is scored as soon as the statistics of all of its units are complete."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from secateurs.criteria import (
 )
 from secateurs.errors import CriterionError
 from secateurs.observe import Observations
-from secateurs.pruning.layerwise.offloaded_model import Hollow
+from secateurs.pruning.layerwise.offloaded_model import OffloadedModel
 from secateurs.pruning.layerwise.stages import Stages
 from secateurs.pruning.layerwise.statistics_schedule import Needs, observe_by_stages
 from secateurs.structure import Structure
@@ -27,22 +27,21 @@ from secateurs.utils import Progress
 
 
 def check_local(criterion: AnyCriterion) -> None:
-    """See that a criterion looks at nothing but weights and activations.
+    """Check that a criterion uses nothing but weights and activations.
 
     Raises:
-        CriterionError: it needs gradients, which go through all layers at once.
+        CriterionError: the criterion needs gradients, which need all layers at once.
     """
     if criterion.needs_loss or any(leaf.gradients for leaf in criterion.leaves):
         raise CriterionError(
-            f"criterion {criterion.name!r} needs gradients, which go through all layers at once, so that it cannot "
-            "score layer by layer: choose one that looks at weights or activations, such as wanda, flap, obs, nexp or "
-            "l2, or prune the whole model"
+            f"criterion {criterion.name!r} needs gradients, which need all layers in memory at once: choose a "
+            "criterion of weights or activations, such as wanda, flap, obs, nexp or l2, or prune the whole model"
         )
 
 
-def needs_of(criterion: AnyCriterion, structure: Structure) -> Needs:
+def statistics_needed(criterion: AnyCriterion, structure: Structure) -> Needs:
     """The statistics that a criterion needs, by group."""
-    leaves = _observing(criterion)
+    leaves = _observing_leaves(criterion)
     groups = structure.groups.items()
     return {
         name: requested_statistics(leaves, replace(structure, groups={name: group})) for name, group in groups if leaves
@@ -51,25 +50,32 @@ def needs_of(criterion: AnyCriterion, structure: Structure) -> Needs:
 
 def score_by_stages(
     stages: Stages,
-    weights: Hollow,
+    weights: OffloadedModel,
     criterion: AnyCriterion,
+    *,
     structure: Structure,
     aggregate: str,
     seed: int,
     progress: Progress,
 ) -> dict[str, Tensor]:
-    """As `secateurs.score`, with no more in memory than one layer needs.
+    """Compute the scores of `secateurs.score` with the memory that one layer needs.
 
     Args:
-        stages: of the model, on the data.
-        weights: of the model.
-        criterion: see `check_local`.
-        structure, aggregate, seed, progress: see `secateurs.score`.
+        stages: the stages of the model, on the data.
+        weights: the model's weights.
+        criterion: a criterion of weights and activations; see `check_local`.
+        structure: the structure of the model.
+        aggregate: see `secateurs.score`.
+        seed: for criteria that draw random numbers.
+        progress: wraps the iteration over the data.
+
+    Returns:
+        Group name → scores [units], higher = keep.
 
     Raises:
         CriterionError, DataError: see `secateurs.score`.
     """
-    observing, norms = _observing(criterion), norms_of(stages.model)
+    observing, norms = _observing_leaves(criterion), norms_of(stages.model)
     scorings = {leaf: Scoring(leaf, aggregate, seed) for leaf in criterion.leaves}
 
     def add(names: Sequence[str], leaves: Sequence[Criterion], observations: Observations) -> None:
@@ -79,7 +85,7 @@ def score_by_stages(
                 scorings[leaf].add(structure.groups[name], sources)
 
     add(list(structure.groups), [leaf for leaf in scorings if leaf not in observing], {})
-    needs = needs_of(criterion, structure)
+    needs = statistics_needed(criterion, structure)
     observe_by_stages(stages, needs, lambda names, observations: add(names, observing, observations), progress)
     for leaf, scoring in scorings.items():
         warn_of_unscored(leaf.name, scoring.scores, scoring.unscored)
@@ -90,5 +96,5 @@ def score_by_stages(
     return join_leaves(criterion, in_order, structure)
 
 
-def _observing(criterion: AnyCriterion) -> list[Criterion]:
+def _observing_leaves(criterion: AnyCriterion) -> list[Criterion]:
     return [leaf for leaf in dict.fromkeys(criterion.leaves) if leaf.requests]

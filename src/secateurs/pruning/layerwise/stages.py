@@ -1,8 +1,8 @@
-"""Stages: one for each layer of a model, in which it runs on all data, and a last one for the rest of the model.
+"""Stages: one for each layer, in which the layer runs on all data, and a last one for the rest of the model.
 
-In each, the whole model is called on each batch; layers that have run before return what they returned then, and the
-run ends with the layer whose turn it is.  So masks, positions and whatever else a layer is given are what the model's
-own code makes of them.
+In each stage the whole model is called on each batch. Layers that ran in earlier stages return their cached outputs,
+and the call ends after the layer of the stage. The model's own code thus makes masks, positions and all other
+arguments of the layer.
 """
 
 from __future__ import annotations
@@ -18,119 +18,124 @@ from typing import Any
 from torch import nn
 
 from secateurs.pruning.depth import tensor_leaves
-from secateurs.pruning.layerwise.activation_cache import Kept
-from secateurs.pruning.layerwise.execution_plan import OUTSIDE, Passage
-from secateurs.pruning.layerwise.offloaded_model import Hollow
+from secateurs.pruning.layerwise.activation_cache import ActivationCache
+from secateurs.pruning.layerwise.execution_plan import ExecutionPlan
+from secateurs.pruning.layerwise.execution_trace import OUTSIDE
+from secateurs.pruning.layerwise.offloaded_model import OffloadedModel
+
+
+@contextmanager
+def open_stages(
+    offloaded: OffloadedModel, plan: ExecutionPlan, items: Sequence[Any], folder: Path | None = None
+) -> Iterator[Stages]:
+    """Open the stages of a model on this data; parameters outside of the layers stay loaded throughout.
+
+    Args:
+        offloaded: the model.
+        plan: the order of its layers.
+        items: batches; see `secateurs.data.batches`.
+        folder: the directory for temporary files with the outputs of layers; None keeps them in memory.
+    """
+    with ExitStack() as stack:
+        stack.enter_context(offloaded.loaded(plan.shared_parameters))
+        files = None
+        if folder is not None:
+            folder.mkdir(parents=True, exist_ok=True)
+            files = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="layers-", dir=folder)))
+        yield Stages(offloaded, plan, items, ActivationCache(plan, offloaded.device, files))
 
 
 class Stages:
     """A model that runs one layer at a time.
 
     Attributes:
-        names: of the layers, in the order in which they are to have their turns, and `OUTSIDE`.
-        model: the model; see `at`.
+        names: the names of the layers, in the order in which they run, and `OUTSIDE` for the last stage.
+        model: the module; see `at`.
     """
 
-    def __init__(self, hollow: Hollow, passage: Passage, items: Sequence[Any], kept: Kept):
-        self.names = (*passage.layers, OUTSIDE)
-        self.model = hollow.model
-        self._hollow, self._passage, self._items, self._kept = hollow, passage, items, kept
+    def __init__(self, offloaded: OffloadedModel, plan: ExecutionPlan, items: Sequence[Any], cache: ActivationCache):
+        self.names = (*plan.layers, OUTSIDE)
+        self.model = offloaded.model
+        self._offloaded, self._plan, self._items, self._cache = offloaded, plan, items, cache
         self._batch = -1
 
     @contextmanager
     def at(self, name: str) -> Iterator[Iterable[Any]]:
-        """Have the turn of this layer: its weights are there, and the model, called on a batch, runs up to its end.
+        """Enter the stage of a layer: its weights are loaded, and a call of the model ends after the layer.
 
         Yields:
-            The data, of which each item is to be run before the next is asked for. The model then returns the first
-            tensor that the layer returned; in the last stage, what it returns.
+            The data. Run the model on each item before the next one is read. The model returns the first tensor of the
+            layer's output; in the last stage, its own output.
         """
-        turn = self.names.index(name)
+        number = self.names.index(name)
         with ExitStack() as stack:
-            stack.enter_context(self._hollow.loaded(self._passage.inside.get(name, ())))
-            for layer in self.names[:turn]:
-                stack.enter_context(_forward(self.model.get_submodule(layer), functools.partial(self._again, layer)))
+            stack.enter_context(self._offloaded.loaded(self._plan.layer_parameters.get(name, ())))
+            for layer in self.names[:number]:
+                cached = functools.partial(self._cached_output, layer)
+                stack.enter_context(_replaced_forward(self.model.get_submodule(layer), cached))
             if name != OUTSIDE:
                 module = self.model.get_submodule(name)
-                stack.enter_context(_forward(module, functools.partial(self._through, name, module.forward)))
-                stack.enter_context(_forward(self.model, _stopping(self.model.forward)))
-            yield _Turn(self, self.names[turn - 1] if turn else None)
+                run = functools.partial(self._run_and_stop, name, module.forward)
+                stack.enter_context(_replaced_forward(module, run))
+                stack.enter_context(_replaced_forward(self.model, _stoppable(self.model.forward)))
+            yield _StageData(self, self.names[number - 1] if number else None)
 
-    def items(self, before: str | None) -> Iterator[Any]:
-        """The data, while it is known which batch it is; what only the layer after `before` uses is let go."""
+    def items(self, previous: str | None) -> Iterator[Any]:
+        """The data; outputs of the layer `previous` that only the next layer uses are released after each item."""
         for number, item in enumerate(self._items):
             self._batch = number
             yield item
-            if before is not None:
-                self._kept.let_go(before, number)
+            if previous is not None:
+                self._cache.release(previous, number)
 
     def __len__(self) -> int:
         return len(self._items)
 
-    def _again(self, layer: str, *args: Any, **kwargs: Any) -> Any:
-        return self._kept.get(layer, self._batch)
+    def _cached_output(self, layer: str, *args: Any, **kwargs: Any) -> Any:
+        return self._cache.load(layer, self._batch)
 
-    def _through(self, layer: str, forward: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
+    def _run_and_stop(self, layer: str, forward: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
         output = forward(*args, **kwargs)
-        self._kept.keep(layer, self._batch, output)
-        raise _ReachedError(output)
+        self._cache.store(layer, self._batch, output)
+        raise _LayerDoneError(output)
 
 
 @dataclass(frozen=True)
-class _Turn:
-    """The data, in the turn of the layer after `before`."""
+class _StageData:
+    """The data, as the stage after the layer `previous` reads it."""
 
     stages: Stages
-    before: str | None
+    previous: str | None
 
     def __iter__(self) -> Iterator[Any]:
-        return self.stages.items(self.before)
+        return self.stages.items(self.previous)
 
     def __len__(self) -> int:
         return len(self.stages)
 
 
-@contextmanager
-def staged(hollow: Hollow, passage: Passage, items: Sequence[Any], folder: Path | None = None) -> Iterator[Stages]:
-    """The stages of a model on this data; what lies outside of the layers is loaded throughout.
-
-    Args:
-        hollow: the model.
-        passage: how it goes through its layers.
-        items: batches; see `secateurs.data.batches`.
-        folder: where what layers return is kept, in files that are gone in the end; by default, in memory.
-    """
-    with ExitStack() as stack:
-        stack.enter_context(hollow.loaded(passage.outside))
-        files = None
-        if folder is not None:
-            folder.mkdir(parents=True, exist_ok=True)
-            files = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="layers-", dir=folder)))
-        yield Stages(hollow, passage, items, Kept(passage, hollow.device, files))
-
-
-class _ReachedError(Exception):
-    """The layer has run, and what comes after it is not to."""
+class _LayerDoneError(Exception):
+    """Ends a call of the model after the layer of the stage."""
 
     def __init__(self, output: Any):
         super().__init__("the layer has run")
         self.first = tensor_leaves(output)[0]
 
 
-def _stopping(forward: Callable[..., Any]) -> Callable[..., Any]:
-    @functools.wraps(forward)  # whose signature is looked at
-    def stopping(*args: Any, **kwargs: Any) -> Any:
+def _stoppable(forward: Callable[..., Any]) -> Callable[..., Any]:
+    @functools.wraps(forward)  # some models inspect the signature of their forward method
+    def stoppable(*args: Any, **kwargs: Any) -> Any:
         try:
             return forward(*args, **kwargs)
-        except _ReachedError as reached:
-            return reached.first
+        except _LayerDoneError as done:
+            return done.first
 
-    return stopping
+    return stoppable
 
 
 @contextmanager
-def _forward(module: nn.Module, function: Callable[..., Any]) -> Iterator[None]:
-    """Let a module run this in the place of its own code."""
+def _replaced_forward(module: nn.Module, function: Callable[..., Any]) -> Iterator[None]:
+    """Replace a module's forward method for the duration of the context."""
     own = vars(module).get("forward")
     module.forward = function
     try:

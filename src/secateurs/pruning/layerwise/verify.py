@@ -1,4 +1,4 @@
-"""Verification: what was written computes what the dense model does with the removed units set to zero."""
+"""Verification: the files of the cut model compute what the dense model computes with the removed units at zero."""
 
 from __future__ import annotations
 
@@ -13,131 +13,134 @@ from secateurs.budgets import Plan
 from secateurs.data import Call
 from secateurs.errors import VerificationError
 from secateurs.huggingface import Pretrained
-from secateurs.pruning.layerwise.execution_plan import OUTSIDE, Passage
-from secateurs.pruning.layerwise.offloaded_model import Change, Hollow
-from secateurs.pruning.layerwise.stages import staged
+from secateurs.pruning.layerwise.execution_plan import ExecutionPlan
+from secateurs.pruning.layerwise.execution_trace import OUTSIDE
+from secateurs.pruning.layerwise.offloaded_model import OffloadedModel, Transform
+from secateurs.pruning.layerwise.stages import open_stages
 from secateurs.structure import Structure, sliced, zeroed
 from secateurs.surgery import TOLERANCE, difference, run_model
 
-CLOSE = {**TOLERANCE, torch.float64: 1e-6}
-"""As norms compute in 32 bits, what differs in the last of 64 may come to differ in the last of 32."""
+LAYER_TOLERANCE = {**TOLERANCE, torch.float64: 1e-6}
+"""Some norms compute in float32 even in a float64 model, which turns a rounding difference into one of float32."""
 
-
-CURE = "leave groups of some kind whole (keep=..., kinds=...), or prune the whole model, which finds out which"
+REMEDY = "leave the groups of some kind whole (keep=..., kinds=...), or prune the whole model, which finds out which"
 
 
 def verify(
     source: Pretrained,
     small: Pretrained,
-    passage: Passage,
-    structure: Structure,
+    *,
     plan: Plan,
-    given: Call,
+    structure: Structure,
+    execution: ExecutionPlan,
+    call: Call,
     device: torch.device,
 ) -> None:
-    """Compare a cut model, as it lies in its directory, with the dense one, layer by layer in float64.
+    """Compare the saved cut model with the dense one, layer by layer in float64.
 
-    The weights must be, bit by bit, those that the plan leaves. If the removal of all units is exact, what each layer
-    returns must be that of the dense model with their parameters set to zero, to 1e-6 of the largest value; otherwise
-    the model's outputs must have the same shapes and be as finite. (A model that does not run in float64 is compared
-    in its own precision.)
+    The weights must equal, bit by bit, those that the plan keeps. If the removal of all units is exact, each layer must
+    return what the dense model's layer returns with the removed units' parameters at zero, within 1e-6 of the largest
+    value. Otherwise the outputs of the model must have the same shapes and be finite in the same places. A model that
+    does not run in float64 is compared in its own precision.
 
     Args:
         source: the dense model.
-        small: the cut model, not compensated.
-        passage, structure: of the dense model.
-        plan: what was removed.
-        given: to compare on.
-        device: where to run.
+        small: the cut model, before compensation.
+        plan: the units that are kept.
+        structure: the structure of the dense model.
+        execution: the execution plan of the dense model.
+        call: a call with a few samples.
+        device: the device to run on.
 
     Raises:
-        VerificationError: they differ.
+        VerificationError: the models differ.
     """
-    exact = not any(gone and structure.group(name).inexact for name, gone in plan.removed().items())
+    exact = not any(removed and structure.group(name).inexact for name, removed in plan.removed().items())
     with tempfile.TemporaryDirectory() as folder:
-        pair = _Pair(source, small, structure.keep_masks(plan.keep), device, Path(folder))
-        call, dtype = given.map(lambda t: t.double() if t.is_floating_point() else t), torch.float64
+        pair = _ModelPair(source, small, structure.keep_masks(plan.keep), device, Path(folder))
+        double, dtype = call.map(lambda t: t.double() if t.is_floating_point() else t), torch.float64
         try:
-            expected = pair.of_dense(passage, call, dtype)
-        except Exception:  # code that asks for float32 by name, for example
-            call, dtype = given, None
-            expected = pair.of_dense(passage, call, dtype)
+            expected = pair.dense_outputs(execution, double, dtype)
+        except Exception:  # some models convert to float32 in their own code
+            double, dtype = call, None
+            expected = pair.dense_outputs(execution, double, dtype)
         try:
-            found = pair.of_cut(passage, call, dtype)
+            actual = pair.cut_outputs(execution, double, dtype)
         except VerificationError:
             raise
         except Exception as error:
             raise VerificationError(
-                f"what was cut does not run: {error}; {CURE}, or come to other numbers with Limits(multiple=...)"
+                f"the cut model does not run: {error}; {REMEDY}, or choose other widths with Limits(multiple=...)"
             ) from error
-    for name in found if exact else [OUTSIDE]:
-        ours, theirs = found[name], expected[name]
+    for name in actual if exact else [OUTSIDE]:
+        ours, theirs = actual[name], expected[name]
         if not exact:
             ours, theirs = [t.isfinite() for t in ours], [t.isfinite() for t in theirs]
-        if why := difference(ours, theirs, CLOSE):
-            raise VerificationError(
-                f"what was cut does not compute what it should in {name or 'what follows the layers'}: {why}; {CURE}"
-            )
+        if failure := difference(ours, theirs, LAYER_TOLERANCE):
+            where = f"layer {name}" if name else "the model after its layers"
+            raise VerificationError(f"the cut model and the masked dense model differ in {where}: {failure}; {REMEDY}")
 
 
-class _Pair:
-    """The dense model with removed units set to zero, and the cut one."""
+class _ModelPair:
+    """The dense model with removed units at zero, and the cut model."""
 
     def __init__(
         self, source: Pretrained, small: Pretrained, masks: dict[str, list[Tensor]], device: torch.device, folder: Path
     ):
         self._source, self._small, self._masks, self._device, self._folder = source, small, masks, device, folder
-        self._dense = self._hollow(source, lambda name, tensor: tensor)
+        self._dense = self._open(source, lambda name, tensor: tensor)
         self._parameters = {name for name, _ in self._dense.model.named_parameters(remove_duplicate=False)}
 
-    def of_dense(self, passage: Passage, call: Call, dtype: torch.dtype | None) -> dict[str, list[Tensor]]:
-        """What each layer of the dense model, with these units set to zero, and the model return in this precision."""
+    def dense_outputs(self, plan: ExecutionPlan, call: Call, dtype: torch.dtype | None) -> dict[str, list[Tensor]]:
+        """The outputs of each layer and of the model, in this precision, with removed units at zero."""
 
         def masked(name: str, tensor: Tensor) -> Tensor:
-            wide = self._wide(name, tensor, dtype)
-            left = self._masks[name]
-            return wide if name not in self._parameters or _all(left) else zeroed(wide, left)
+            converted, masks = self._convert(name, tensor, dtype), self._masks[name]
+            return converted if name not in self._parameters or _keeps_all(masks) else zeroed(converted, masks)
 
-        return _returned(self._hollow(self._source, masked), passage, call)
+        return _layer_outputs(self._open(self._source, masked), plan, call)
 
-    def of_cut(self, passage: Passage, call: Call, dtype: torch.dtype | None) -> dict[str, list[Tensor]]:
-        """The same of the cut model.
+    def cut_outputs(self, plan: ExecutionPlan, call: Call, dtype: torch.dtype | None) -> dict[str, list[Tensor]]:
+        """The outputs of each layer and of the cut model, in this precision.
 
         Raises:
-            VerificationError: its weights are not those that are planned.
+            VerificationError: a weight is not what the plan keeps of the dense weight.
         """
 
-        def cut(name: str, tensor: Tensor) -> Tensor:
-            dense, left = self._dense[name], self._masks[name]
-            if tensor.dtype != dense.dtype or not torch.equal(tensor, dense if _all(left) else sliced(dense, left)):
-                raise VerificationError(f"{name!r} was written, or is made by the model's class, other than planned")
-            wide = self._wide(name, dense, dtype)
-            return wide if _all(left) else sliced(wide, left)
+        def checked(name: str, tensor: Tensor) -> Tensor:
+            dense, masks = self._dense[name], self._masks[name]
+            expected = dense if _keeps_all(masks) else sliced(dense, masks)
+            if tensor.dtype != dense.dtype or not torch.equal(tensor, expected):
+                raise VerificationError(f"{name!r} of the saved model is not the planned part of the dense tensor")
+            converted = self._convert(name, dense, dtype)
+            return converted if _keeps_all(masks) else sliced(converted, masks)
 
-        return _returned(self._hollow(self._small, cut), passage, call)
+        return _layer_outputs(self._open(self._small, checked), plan, call)
 
-    def _hollow(self, source: Pretrained, change: Change) -> Hollow:
-        return Hollow(*source.without_weights(Path(tempfile.mkdtemp(dir=self._folder))), self._device, change)
+    def _open(self, source: Pretrained, transform: Transform) -> OffloadedModel:
+        return OffloadedModel(
+            *source.without_weights(Path(tempfile.mkdtemp(dir=self._folder))), self._device, transform
+        )
 
-    def _wide(self, name: str, tensor: Tensor, dtype: torch.dtype | None) -> Tensor:
-        """In this precision, a constant parameter with noise: what a layer of zeros makes of a wrong cut is right."""
-        wide = tensor.to(dtype or tensor.dtype) if tensor.is_floating_point() else tensor
-        if name not in self._parameters or not wide.is_floating_point() or wide.min() != wide.max():
-            return wide
+    def _convert(self, name: str, tensor: Tensor, dtype: torch.dtype | None) -> Tensor:
+        """Convert to this precision; add noise to a constant parameter, in which a wrong cut would go unnoticed."""
+        converted = tensor.to(dtype or tensor.dtype) if tensor.is_floating_point() else tensor
+        if name not in self._parameters or not converted.is_floating_point() or converted.min() != converted.max():
+            return converted
         generator = torch.Generator().manual_seed(zlib.crc32(name.encode()))
-        return wide + 0.1 * torch.randn(wide.shape, generator=generator).to(wide)
+        return converted + 0.1 * torch.randn(converted.shape, generator=generator).to(converted)
 
 
-def _all(masks: list[Tensor]) -> bool:
-    """Whether all of a tensor stays, which need not be copied then."""
+def _keeps_all(masks: list[Tensor]) -> bool:
+    """Whether a tensor stays whole, so that it need not be copied."""
     return all(mask.all() for mask in masks)
 
 
-def _returned(hollow: Hollow, passage: Passage, call: Call) -> dict[str, list[Tensor]]:
-    found = {}
-    with staged(hollow, passage, [call]) as stages:
+def _layer_outputs(model: OffloadedModel, plan: ExecutionPlan, call: Call) -> dict[str, list[Tensor]]:
+    outputs = {}
+    with open_stages(model, plan, [call]) as stages:
         for name in stages.names:
             with stages.at(name) as data:
                 for item in data:
-                    found[name] = run_model(stages.model, item)
-    return found
+                    outputs[name] = run_model(stages.model, item)
+    return outputs
