@@ -140,7 +140,7 @@ def test_a_wrong_file_fails_verification_and_leaves_no_directory(where, name, ch
 def test_groups_whose_removal_is_not_exact_are_cut(tmp_path, capfd):
     path, data = llama(tmp_path)
     capfd.readouterr()
-    work = sc.Layerwise(path, data, criterion="l2", budget="keep:0.5", kinds=["hidden"], compensate=False).prune(
+    result = sc.Layerwise(path, data, criterion="l2", budget="keep:0.5", kinds=["hidden"], compensate=False).prune(
         tmp_path / "small"
     )
     assert capfd.readouterr() == ("", ""), "the library never prints"
