@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 from typing_extensions import Unpack
 
-from secateurs.budgets import Plan, allocate
+from secateurs.budgets import allocate
 from secateurs.data import Batch, Shard, batches
 from secateurs.errors import PersistError, UsageError
 from secateurs.huggingface import Pretrained
@@ -24,33 +24,14 @@ from secateurs.pruning.layerwise.config_files import cut_config, write_config_fi
 from secateurs.pruning.layerwise.estimate import Estimate, estimate
 from secateurs.pruning.layerwise.execution_plan import ExecutionPlan, plan_execution
 from secateurs.pruning.layerwise.offloaded_model import OffloadedModel
+from secateurs.pruning.layerwise.result import LayerwiseResult
 from secateurs.pruning.layerwise.score import check_local, score_by_stages
 from secateurs.pruning.layerwise.stages import open_stages
 from secateurs.pruning.layerwise.verify import verify
 from secateurs.pruning.layerwise.weight_files import WeightFiles
 from secateurs.structure import Structure, trace
-from secateurs.surgery import Compensation, supported_widths, unsupported_groups
+from secateurs.surgery import supported_widths, unsupported_groups
 from secateurs.utils import Progress, silent
-
-
-@dataclass(frozen=True)
-class LayerwiseResult:
-    """A pruned model in a directory, with the evidence for the cut.
-
-    Attributes:
-        directory: the model's directory, for `from_pretrained`.
-        plan: the units that are kept.
-        scores: group name → scores [units] that the plan was made from, higher = keep.
-        compensation: the error of each compensated weight; None without compensation.
-        structure: the structure of the dense model.
-    """
-
-    directory: Path
-    plan: Plan
-    scores: Mapping[str, Tensor]
-    compensation: Compensation | None
-    structure: Structure
-
 
 UNUSED = ("schedule", "between", "recovery", "recalibrate")
 """Fields of a configuration that need the whole model in memory."""
