@@ -204,11 +204,11 @@ def test_the_command_prints_the_estimate_before_it_prunes(tmp_path):
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        (["--epochs", "1"], "no --epochs or another option of training"),
-        (["--lr", "0.1"], "no --epochs or another option of training"),
-        (["--test", "random:8", "--rounds", "2"], "no --test; no --rounds, --ramp or --during-training"),
-        (["--weights", "some"], "no --weights"),
-        (["--overwrite"], "no --overwrite"),
+        (["--epochs", "1"], "--layerwise cannot follow --epochs or another option of training"),
+        (["--lr", "0.1"], "no recipe trains: give --epochs"),
+        (["--test", "random:8", "--rounds", "2"], "cannot follow --test, --rounds, --ramp or --during-training"),
+        (["--weights", "some"], "cannot follow --weights"),
+        (["--overwrite"], "cannot follow --overwrite"),
         (["--no-uniform"], "widths are uniform"),
         (["--criterion", "taylor"], "needs gradients"),
     ],
