@@ -1,4 +1,4 @@
-"""When cuts are due during training, and how much of the dense model may be left after each."""
+"""The cuts during training: the steps after which they are due, and the budget of each."""
 
 from __future__ import annotations
 
@@ -14,15 +14,15 @@ class Ramp:
     """Cuts after every so many steps, until the budget is reached (Zhu & Gupta 2017, arXiv 1710.01878, Eq. 1).
 
     Attributes:
-        budget: what is left in the end; see `allocate`.
+        budget: the final budget; see `allocate`.
         start: the step after which the ramp begins; the first cut is `every` steps later.
-        stop: the step that the last cut follows.
-        every: steps between cuts.
-        shape: of `secateurs.schedule.RAMPS`.
+        stop: the last cut follows this step.
+        every: the number of steps between cuts.
+        shape: the name of a ramp: "linear", "cubic" or "geometric".
 
     Raises:
-        UsageError: the steps are not whole numbers, or not in order; or there is no such shape.
-        BudgetError: the budget is none, or has no steps on the way to it.
+        UsageError: the steps are not whole numbers, or not in order, or the ramp is unknown.
+        BudgetError: the budget is "effective", which has no intermediate steps.
     """
 
     budget: Budget

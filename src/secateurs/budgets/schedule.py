@@ -1,4 +1,4 @@
-"""Schedules: how many rounds a model takes to its budget, and how much goes in each."""
+"""Schedules: the rounds of scoring and cutting to a budget, and the budget of each round."""
 
 from __future__ import annotations
 
@@ -12,45 +12,50 @@ from secateurs.budgets.budget import EFFECTIVE, Budget
 from secateurs.errors import BudgetError, UsageError
 
 RAMPS: dict[str, Callable[[float, float], float]] = {
-    "linear": lambda left, done: 1 - (1 - left) * done,
-    "cubic": lambda left, done: left + (1 - left) * (1 - done) ** 3,
-    "geometric": lambda left, done: left**done,
+    "linear": lambda final, done: 1 - (1 - final) * done,
+    "cubic": lambda final, done: final + (1 - final) * (1 - done) ** 3,
+    "geometric": lambda final, done: final**done,
 }
-"""What is kept when this share of the way is done, if `left` is kept in the end.
+"""Per name, the fraction that is kept at a point of the schedule, from the final fraction and the share that is done.
 
 "cubic" removes most at the beginning (Zhu & Gupta 2017, arXiv 1710.01878, Eq. 1); "geometric" removes the same share
-of what is there each time.
+of the remaining amount each time.
 """
 
 
-def kept(ramp: str, left: float, done: float) -> float:
-    """The share that is kept when this share of the way is done, both in [0, 1].
+def kept(ramp: str, final: float, done: float) -> float:
+    """The fraction of the dense model's amount that is kept at a point of the schedule.
 
     Args:
-        ramp: of `RAMPS`.
-        left: the share that is kept in the end.
-        done: how much of the way.
+        ramp: a name in `RAMPS`.
+        final: the fraction that is kept in the end, in (0, 1].
+        done: the share of the schedule that is done, in [0, 1].
 
     Raises:
-        UsageError: there is no such ramp.
+        UsageError: the ramp is unknown.
     """
     if ramp not in RAMPS:
         raise UsageError(f"ramp {ramp!r} is none of {', '.join(RAMPS)}")
-    return left if done >= 1 else RAMPS[ramp](left, done)
+    return final if done >= 1 else RAMPS[ramp](final, done)
 
 
 @dataclass(frozen=True)
 class Schedule:
-    """In how many rounds of scoring and cutting a model comes to its budget.
+    """The rounds of scoring and cutting in which a model reaches its budget.
 
     Attributes:
-        rounds: 1 is one shot. With more, scores are computed anew after each cut.
-        ramp: how much is left after each round: "linear", "cubic" or "geometric".
-        during_training: the rounds are cuts in the first half of the recovery's training, at even intervals, with the
-            optimiser's state carried over each (as NDP does).
+        rounds: the number of rounds. 1 is one shot; with more, scores are computed again after each cut.
+        ramp: the course of the budget over the rounds: "linear", "cubic" or "geometric".
+        during_training: make the cuts in the first half of the recovery training, at even intervals; the state of the
+            optimiser is carried over each cut (as in NDP).
 
     Raises:
-        UsageError: there is no such ramp, or no round.
+        UsageError: the ramp is unknown, or there is no round.
+
+    Example:
+        >>> [str(budget) for budget in sc.Schedule(rounds=2).budgets("macs:0.5")]
+        ['macs:0.75', 'macs:0.5']
+        >>> result = sc.prune(model, data, criterion="l2", budget="macs:0.5", schedule=sc.Schedule(rounds=2))
     """
 
     __pydantic_config__: ClassVar[ConfigDict] = ConfigDict(extra="forbid", strict=True)
@@ -69,10 +74,10 @@ class Schedule:
         kept(self.ramp, 1, 1)
 
     def budgets(self, budget: Budget | str) -> list[Budget]:
-        """The budget of each round, relative to the dense model; the last is the one given.
+        """The budget of each round, relative to the dense model; the last is the given one.
 
         Raises:
-            BudgetError: the text is no budget, or has no steps on the way to it.
+            BudgetError: the text is no budget, or the budget is "effective" and there are several rounds.
         """
         goal = Budget.parse(budget)
         if self.rounds > 1 and goal.quantity == EFFECTIVE:
