@@ -32,6 +32,9 @@ SECTIONS: dict[Path, type[Any]] = {
 BETWEEN = ("config", "between")
 """Its only option is the number of epochs; the rest of the recipe is that of the recovery."""
 
+EPOCHS = ("config", "recovery", "epochs")
+"""Without this option nothing is trained, whatever the default of a recipe is."""
+
 NAMES = {
     ("training",): "train",
     ("shape",): "input",
@@ -57,7 +60,7 @@ def parameters() -> Iterator[tuple[Path, click.Parameter]]:
         for name, hint in get_type_hints(cls, include_extras=True).items():
             path = (*section, name)
             if path not in SECTIONS and path != BETWEEN and name in _field_names(cls):
-                yield path, _parameter(path, hint, _default(cls, name))
+                yield path, _parameter(path, hint, 0 if path == EPOCHS else _default(cls, name))
     text = with_default("Epochs of training after each round but the last.", 0)
     yield BETWEEN, click.Option([f"--{_flag(BETWEEN)}", dest(BETWEEN)], type=click.IntRange(0), help=text)
 

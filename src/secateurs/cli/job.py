@@ -18,7 +18,6 @@ from secateurs.training import Recovery
 
 Given = Mapping[tuple[str, ...], Any]
 RECOVERY = ("config", "recovery")
-EPOCHS = (*RECOVERY, "epochs")
 CELL = ("criterion", "budget", "seed")
 """The fields of a configuration that commands over several runs choose for each run."""
 

@@ -48,6 +48,7 @@ def run_job(
         warnings.simplefilter("always", SecateursWarning)
         dense = job.dense()
         data, test, training, validation = map(_sharded, (job.calibration(), job.tested(), *job.labelled()))
+        run = Run(directory, command, job.plain())
         result = prune(
             dense,
             data,
@@ -55,7 +56,7 @@ def run_job(
             training=training,
             validation=validation,
             measure=None if test is None else measure(test),
-            directory=Run(directory, command, job.plain()),
+            directory=run,
             progress=progress,
         )
         if figures is None:
@@ -65,6 +66,7 @@ def run_job(
         comparison = dataclasses.replace(comparison, warnings=tuple(dict.fromkeys(messages)))
         if is_writer():
             form = _save(job, result, directory / MODEL)
+            run.share_weights(directory / MODEL)
             comparison = dataclasses.replace(comparison, notes=[*comparison.notes, form])
             write_report(comparison, directory)
     return result, comparison

@@ -7,7 +7,7 @@ A saved model is a directory: `manifest.json` (what it is, and a digest of every
 from secateurs.persist.export import ExportFormat, export, export_format, temporary_export_formats
 from secateurs.persist.formats import EXPORT_FORMATS
 from secateurs.persist.load import load
-from secateurs.persist.manifest import PLAN, WEIGHTS, Manifest, read_manifest
+from secateurs.persist.manifest import PLAN, WEIGHTS, Manifest, digest, read_manifest
 from secateurs.persist.save import check_free, model_directory, save
 from secateurs.persist.save_pretrained import save_pretrained, write_pretrained
 
@@ -18,6 +18,7 @@ __all__ = [
     "ExportFormat",
     "Manifest",
     "check_free",
+    "digest",
     "export",
     "export_format",
     "load",

@@ -10,6 +10,7 @@ from typing import Any
 from torch import nn
 
 from secateurs.budgets import EFFECTIVE, AllowedWidths, Limits, Scope, resolve_limits
+from secateurs.criteria import scoring_passes
 from secateurs.data import Loss, first_batch
 from secateurs.errors import DataError, UsageError
 from secateurs.pruning.config import PruningConfig
@@ -99,7 +100,8 @@ class Procedure:
         config = self.config
         recovers = (config.recovery is not None or bool(config.recalibrate)) and self.training is self.data
         observed = any(leaf.requests for leaf in config.criterion.leaves)
-        return config.schedule.rounds * config.criterion.needs_data + recovers + (config.compensate and not observed)
+        scoring = config.schedule.rounds * scoring_passes([config.criterion])
+        return scoring + recovers + (config.compensate and not observed)
 
     @cached_property
     def structure(self) -> Structure:

@@ -12,17 +12,19 @@ before wrote, and seeds all random numbers itself, so that going on gives the sa
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
 from secateurs.errors import PersistError
+from secateurs.persist import WEIGHTS, digest
 from secateurs.pruning.procedure import Procedure
-from secateurs.pruning.run.checkpoint import forget_weights, keep, restore
+from secateurs.pruning.run.checkpoint import MODEL, forget_weights, keep, restore
 from secateurs.pruning.run.fingerprint import settings
 from secateurs.pruning.stages import advance, stages_of
 from secateurs.pruning.state import State
@@ -101,6 +103,20 @@ class Run:
                 previous = path
             assert previous is not None, "a procedure has at least one stage"
             return restore(previous, procedure.dense)
+
+    def share_weights(self, saved: Path) -> None:
+        """Keep the final weights once: the file of a saved model becomes another name of the last stage's file.
+
+        Nothing changes if the weights differ, or if the file system has no links.
+
+        Args:
+            saved: the directory of a model that `Result.save` wrote.
+        """
+        last = max((self.directory / STAGES).iterdir()) / MODEL / WEIGHTS
+        new = saved / WEIGHTS
+        if digest(last) == digest(new):
+            with suppress(OSError), atomic_path(new) as link:
+                os.link(last, link)
 
     def log(self, event: str, **facts: Any) -> None:
         """Add a line to the log.
