@@ -10,18 +10,6 @@ from torch.nn import functional
 
 import secateurs as sc
 
-# Exported names whose docstring has no example that runs yet. Remove a name as soon as its example runs: the test below
-# fails if a name stands here without need. A function needs an example; a class may have one.
-PENDING = """
-    check
-    harness
-    ndi_report
-    rank_features
-    shard
-    text_data
-    tokens_per_second
-""".split()
-
 OPTIONS = doctest.ELLIPSIS | doctest.NORMALIZE_WHITESPACE
 
 
@@ -68,14 +56,7 @@ def test_the_examples_of_an_exported_name_run(name, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     missing = inspect.isfunction(getattr(sc, name)) and not examples_of(name)
     problem = f"sc.{name} has no example" if missing else failures(name)
-    if name in PENDING:
-        assert problem, f"the examples of sc.{name} run: remove it from PENDING in {__file__}"
-    else:
-        assert not problem, problem
-
-
-def test_pending_names_are_exported():
-    assert set(PENDING) <= set(sc.__all__)
+    assert not problem, problem
 
 
 @pytest.mark.parametrize("name", sc.__all__)

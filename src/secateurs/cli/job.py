@@ -70,7 +70,7 @@ class JobOptions:
         between = _trained(config.between, recipe, epochs_between, job.recipe)
         if recipe and recovery is None and between is None:
             raise UsageError(
-                f"{', '.join(sorted(recipe))} describe a training recipe, but no recipe trains: give --epochs"
+                f"options of training are given ({', '.join(sorted(recipe))}), but nothing is trained: give --epochs"
             )
         return between, recovery
 

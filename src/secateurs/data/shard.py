@@ -140,23 +140,31 @@ class Shard:
 
 
 def shard(data: Iterable[Any], group: Any = None, *, split: bool = False) -> Shard:
-    """Spread data over the processes of `torch.distributed`: give the result wherever data goes.
+    """Distribute data over the processes of `torch.distributed`. Pass the result wherever data is expected.
 
-    Every process calls this, and then everything else, with the same arguments. Scores, plans and compensation are
-    then the same in each of them, and those of a single process with all data, but for rounding.
+    Every process makes this call, and all others, with the same arguments. Scores, plans and compensation are then
+    equal in all processes, and equal to those of a single process with all data up to rounding.
 
     Args:
-        data: all data, the same in every process, with a length: a list, or a DataLoader. Each process reads a
-            contiguous part. A loader that shuffles needs a generator of its own, seeded alike everywhere.
-        group: of processes, from `torch.distributed.new_group`; by default all.
-        split: the data is split already, and this is the process's own part, such as a loader with a
-            `DistributedSampler`.
+        data: all data, the same in every process, with a length: a list or a DataLoader. Each process reads a
+            contiguous part. A loader that shuffles needs its own generator, with the same seed in every process.
+        group: a group of processes from `torch.distributed.new_group`; by default all processes.
+        split: whether `data` is already the part of this process, such as a loader with a `DistributedSampler`.
+
+    Returns:
+        The part of this process.
 
     Raises:
         UsageError: `torch.distributed` is not initialised, the process is not in the group, the processes' data differ
             in length or order, or it is a shard.
         DataError: the data has no length, has fewer batches than there are processes, is split already, or shuffles in
             an order of each process's own.
+
+    Example:
+        >>> from torch import distributed
+        >>> if distributed.is_initialized():  # in a script that torchrun started
+        ...     data = sc.shard(data)
+        >>> scores = sc.score(model, data, "nexp")
     """
     if isinstance(data, Shard):
         raise UsageError("the data is sharded already: give the shard itself")

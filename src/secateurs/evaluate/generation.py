@@ -17,19 +17,27 @@ from secateurs.utils import device_of, evaluating
 def tokens_per_second(
     models: Sequence[nn.Module], prompt: Tensor, new_tokens: int = 32, seconds: float = 2.0
 ) -> list[float]:
-    """How many tokens each model writes in a second: the median over repetitions, the greedy choice at each step.
+    """Measure the speed of greedy generation: the median over repetitions of tokens per second, for each model.
 
-    The models take turns, as in `secateurs.costs.latencies`: compare the figures of one call with each other, never
-    with those of another. Reading the prompt counts.
+    The models take turns. Compare the figures of one call with each other, not with those of another call. The time to
+    process the prompt counts.
 
     Args:
-        models: at least one of the transformers library that has `generate`.
-        prompt: tokens [samples, tokens] to go on from; all samples' new tokens count.
-        new_tokens: that each sample is to have, whatever they are.
-        seconds: time to spend on all models together, after each has written once to warm up.
+        models: at least one model of the transformers library with a method `generate`.
+        prompt: tokens [samples, tokens]; the new tokens of all samples count.
+        new_tokens: number of tokens that are generated for each sample.
+        seconds: time to spend on all models together, after one warm-up run of each.
+
+    Returns:
+        Tokens per second of each model.
 
     Raises:
-        ModelError: a model cannot generate, or fails.
+        ModelError: a model has no `generate`, or fails.
+
+    Example:
+        >>> def speedup(dense, pruned, prompt):
+        ...     before, after = sc.tokens_per_second([dense, pruned], prompt)
+        ...     return after / before
     """
     with ExitStack() as stack:
         for model in models:

@@ -22,25 +22,29 @@ def harness(
     length: int | None = None,
     limit: int | None = None,
 ) -> dict[str, dict[str, float]]:
-    """What EleutherAI's lm-evaluation-harness measures of a model, dense or pruned.
+    """Evaluate a model, dense or pruned, with EleutherAI's lm-evaluation-harness.
 
-    The harness shows its own progress, and fetches the data of its own tasks from the hub, unless it has them.
+    The harness shows its own progress, and downloads the data of its own tasks unless they are cached.
 
     Args:
-        model: a causal model of the transformers library; evaluated, not changed.
-        tokenizer: its own.
-        tasks: names of the harness's tasks, such as "hellaswag"; with a folder, of those in the folder.
-        folder: with task files of your own (YAML), which may read local data.
-        batch_size: requests at a time.
-        length: tokens that the model reads at most; by default as many as it takes.
+        model: a causal model of the transformers library; it is not changed.
+        tokenizer: the tokenizer of the model.
+        tasks: names of tasks of the harness, such as "hellaswag", or of tasks in `folder`.
+        folder: a directory with your own task files (YAML), which may read local data.
+        batch_size: requests per batch.
+        length: longest sequence in tokens; by default the maximum of the model.
         limit: samples per task; by default all.
 
     Returns:
-        Figures by task and name, such as {"hellaswag": {"acc": 0.5, "acc_stderr": 0.01}}; the names of a filter that
-        the harness applied to answers follow a comma.
+        Figures by task and name, such as {"hellaswag": {"acc": 0.5, "acc_stderr": 0.01}}. If the harness filtered the
+        answers, the name of the filter follows a comma.
 
     Raises:
-        UsageError: lm-eval is not installed, or the harness cannot do these tasks with this model.
+        UsageError: lm-eval is not installed, or the harness cannot run these tasks with this model.
+
+    Example:
+        >>> def compare(dense, pruned, tokenizer):
+        ...     return [sc.harness(each, tokenizer, ["hellaswag"], limit=100) for each in (dense, pruned)]
     """
     evaluator, models, defined = [
         require(f"lm_eval.{name}", "lm-eval") for name in ("evaluator", "models.huggingface", "tasks")

@@ -22,7 +22,7 @@ class Manifest(BaseModel):
         secateurs, torch: versions that wrote it.
         model: the class of the model, for messages.
         criterion: what scored the units.
-        dropped: whole layers that were dropped before, see `secateurs.depth.drop_layers`.
+        dropped: whole layers that were dropped before, see `secateurs.drop_layers`.
         attributes: attributes of modules that differ from the dense model's, per module name.
         aliases: tensors that are another one under a second name, and that one's name.
         training: the modules in training mode.

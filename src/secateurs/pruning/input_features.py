@@ -116,20 +116,28 @@ def rank_features(
     and ω the scores divided by their sum. The loss with only these is measured, not promised.
 
     Args:
-        model: evaluated in evaluation mode, not changed.
-        data: see `secateurs.data.batches`; read several times. Of each call, the first floating tensor is ranked, whose
-            first dimension holds the samples.
-        method: of `METHODS`; "taylor" needs targets.
+        model: run in evaluation mode; it is not changed.
+        data: batches that can be read several times; see `secateurs.data.batches`. The first floating-point tensor of
+            each batch [samples, ...] is ranked.
+        method: "taylor" (needs targets), "magnitude" or "variance".
         budget: "effective", "effective:B" with the factor β = B, or "keep:F" for a fraction of the features.
-        loss: see `secateurs.losses.loss_of`; it must be a mean over samples.
+        loss: maps (outputs, targets) to a mean over samples; see `secateurs.data.loss_of`.
         progress: wraps the iterations over the data.
+
+    Returns:
+        Scores and the mask of kept features, in the shape of one input, and the loss before and after.
 
     Raises:
         ModelError: the model is on the meta device.
         CriterionError: there is no such method.
-        BudgetError: the budget is none of these.
-        DataError: inputs have no floating tensor, or differ in shape; "taylor" has no targets; the data can be read
-            only once, or a score is not finite; or the model refuses a batch.
+        BudgetError: the budget has another form.
+        DataError: inputs have no floating-point tensor, or differ in shape; "taylor" has no targets; the data can be
+            read only once; a score is not finite; or the model refuses a batch.
+
+    Example:
+        >>> ranking = sc.rank_features(model, data, budget="keep:0.25")
+        >>> ranking.keep.shape, int(ranking.keep.sum())
+        (torch.Size([3, 8, 8]), 48)
     """
     need_values(model, "ranking its input features")
     if method not in METHODS:

@@ -82,18 +82,27 @@ class NDIReport:
 
 
 def ndi_report(dense: nn.Module, plan: Plan, data: Iterable[Any], structure: Structure | None = None) -> NDIReport:
-    """Measure what the theorems of NDI (neural differentiation) say of a plan; labels are not needed.
+    """Measure the quantities in the theorems of NDI (neural differentiation, Eq. 30, Corollary 6.12) for a plan.
 
     Args:
-        dense: the model before the cut; evaluated, not changed.
+        dense: the model before the cut; it is not changed.
         plan: what is removed.
-        data: see `secateurs.data.batches`; read twice.
-        structure: of `dense`; by default it is traced again on the first samples of the data.
+        data: batches, with or without labels; read twice. See `secateurs.data.batches`.
+        structure: the structure of `dense`; by default it is traced on the first samples of the data.
+
+    Returns:
+        Norms of the removed parameters, the change of the outputs, and the sample-size check of each group.
 
     Raises:
-        ModelError: the model has no values.
+        ModelError: the model is on the meta device.
         PlanError: the plan is for another model.
         DataError: there are fewer than 4 samples, or see `secateurs.observe.observe`.
+
+    Example:
+        >>> result = sc.prune(model, data, criterion="ndi", budget="keep:0.5", compensate=False)
+        >>> report = sc.ndi_report(model, result.plan, data)
+        >>> report.change > 0
+        True
     """
     need_values(dense, "the report")
     example = first_batch(data).sample(2)  # refuses what can be read only once

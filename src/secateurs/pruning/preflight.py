@@ -43,13 +43,23 @@ def check(
     """Trace a model and try, on copies, to remove half of every group. Changes nothing.
 
     Args:
-        model: any module, also on the meta device (then nothing is tried).
+        model: any module. On the meta device it is traced, but no removal is tried.
         example_inputs: a tensor, a tuple, or a dict of keyword arguments.
-        keep: as for `trace`.
-        kinds: as for `trace`.
+        keep: names or patterns of modules whose units are all kept; see `trace`.
+        kinds: the kinds of units that may be removed; see `trace`.
+
+    Returns:
+        The groups, what is frozen and why, and which removals failed verification.
 
     Raises:
-        SecateursError: as `trace` and `apply` do.
+        SecateursError: of the kind that `trace` and `apply` raise.
+
+    Example:
+        >>> report = sc.check(model, example_inputs)
+        >>> [group.kind for group in report.structure.groups.values()]
+        ['channel', 'channel', 'neuron']
+        >>> report.failed
+        {}
     """
     structure = trace(model, example_inputs, keep, kinds)
     failed: dict[str, str] = {}

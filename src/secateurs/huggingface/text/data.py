@@ -99,24 +99,31 @@ def text_data(
     sequence to predict the second from. A classifier gets each text by itself, padded batch by batch, and its class.
 
     Args:
-        model: tells what is to be learnt, and how many tokens and classes there are.
-        tokenizer: its own.
-        texts: a list; or a `datasets` object, of which one split is taken.
-        labels: one for each text: a number or a name of a class; or a text. Of a `datasets` object, the column that
-            holds them; by default "label" if there is one.
-        column: of a `datasets` object, the one that holds the texts.
-        length: tokens per sequence; by default the most that the model takes, at most 1024.
-        overlap: for causal models: sequences overlap by half, and each token is to be predicted once, as for
-            `secateurs.perplexity`.
+        model: the model; its class and configuration determine the task, the vocabulary and the classes.
+        tokenizer: the tokenizer of the model.
+        texts: a list of texts, or one split of a `datasets` object.
+        labels: one label per text: a class number, a class name, or a text. For a `datasets` object, the name of the
+            column of labels; by default "label" if there is such a column.
+        column: the column of texts of a `datasets` object.
+        length: tokens per sequence; by default the maximum of the model, at most 1024.
+        overlap: for causal models: whether sequences overlap by half, and each token is predicted once, as
+            `secateurs.perplexity` needs it.
         batch_size: sequences per batch.
-        shuffle: in an order drawn by the seed.
-        seed: see `shuffle`.
+        shuffle: whether the order is drawn by the seed.
+        seed: the seed of the order.
+
+    Returns:
+        A loader of batches.
 
     Raises:
-        ModelError: the model is none of the transformers library.
-        DataError: there is no text, less than one sequence of it, a token or a label is none of the model's, or there
+        ModelError: this is no model of the transformers library.
+        DataError: there is no text or less than one sequence of text, the model has no such token or label, or there
             is no such column.
-        UsageError: the length is none that the model takes.
+        UsageError: the model does not accept this length.
+
+    Example:
+        >>> def perplexity_of(model, tokenizer, texts):
+        ...     return sc.perplexity(model, sc.text_data(model, tokenizer, texts, length=512))
     """
     config = getattr(model, "config", None)
     if not hasattr(config, "get_text_config"):
