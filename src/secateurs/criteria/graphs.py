@@ -115,12 +115,12 @@ def participation(graph: sparse.csr_array, other: sparse.csr_array, pairs: int |
 def _distances(left: np.ndarray, p: np.ndarray, q: np.ndarray, right: np.ndarray | None = None) -> np.ndarray:
     """(left_p − left_q) · (right_p − right_q) for each pair of rows; `right` is `left` by default."""
     right = left if right is None else right
-    found = np.empty(len(p))
+    distances = np.empty(len(p))
     step = max(2**24 // left.shape[1], 1)  # 128 MiB at a time
     for start in range(0, len(p), step):
         i, j = p[start : start + step], q[start : start + step]
-        found[start : start + step] = np.einsum("ij,ij->i", left[i] - left[j], right[i] - right[j])
-    return np.maximum(found, 0)
+        distances[start : start + step] = np.einsum("ij,ij->i", left[i] - left[j], right[i] - right[j])
+    return np.maximum(distances, 0)
 
 
 def _laplacian(weights: sparse.csr_array) -> sparse.csr_array:
@@ -182,15 +182,15 @@ def _projected(before: sparse.csr_array, after: sparse.csr_array, seed: int) -> 
 def _solve(laplacian: sparse.csr_array, right: np.ndarray) -> np.ndarray:
     """L⁺ `right` but for constants, for columns without a mean, by conjugate gradients scaled by the diagonal."""
     scale = 1 / laplacian.diagonal()[:, None]
-    found, residual = np.zeros_like(right), right.copy()
+    solution, residual = np.zeros_like(right), right.copy()
     direction = scaled = scale * residual
     size = first = (residual * scaled).sum(0)
     for _ in range(STEPS):
         if (size <= TOLERANCE**2 * first).all():
-            return found
+            return solution
         image = laplacian @ direction
         step = size / (direction * image).sum(0)
-        found += step * direction
+        solution += step * direction
         residual -= step * image
         residual -= residual.mean(0)  # rounding must not lead off to the constant vector, where L is zero
         scaled = scale * residual

@@ -13,4 +13,4 @@ from secateurs.utils import rng
 def cache_batches(data: Iterable[Any]) -> Any:
     """All batches, read once and now; of a shard, each rank's own. Random states are as before."""
     with rng():  # a loader may draw random numbers to shuffle
-        return map_data(lambda its: [(batch.call, batch.targets) for batch in batches(its)], data)
+        return map_data(lambda part: [(batch.call, batch.targets) for batch in batches(part)], data)

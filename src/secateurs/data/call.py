@@ -37,7 +37,7 @@ class Call:
         except TypeError:  # the model will say so itself
             return {}
         named = bound.arguments | bound.kwargs  # with those that the signature does not name
-        return {name: its for name, its in named.items() if isinstance(its, Tensor)}
+        return {name: tensor for name, tensor in named.items() if isinstance(tensor, Tensor)}
 
     def samples(self) -> int:
         """Number of samples: the first dimension of most tensors.

@@ -58,4 +58,4 @@ def check_same_weights(data: Any, model: nn.Module) -> None:
     """
     if isinstance(data, Shard):
         sums = (float(p.detach().sum(dtype=torch.float64)) for p in model.parameters() if p.is_floating_point())
-        data.check_agreement(" ".join(f"{its:.6g}" for its in sums), "model")
+        data.check_agreement(" ".join(f"{total:.6g}" for total in sums), "model")

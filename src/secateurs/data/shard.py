@@ -101,12 +101,14 @@ class Shard:
         Tensors travel by way of the CPU, and arrive where this rank's are. (They are pickled, but only our own
         processes' pickles are read.)
         """
-        device = next((its.device for its in tree_leaves(value) if isinstance(its, Tensor)), torch.device("cpu"))
-        found: list[Any] = [None] * self.ranks
+        device = next(
+            (tensor.device for tensor in tree_leaves(value) if isinstance(tensor, Tensor)), torch.device("cpu")
+        )
+        gathered: list[Any] = [None] * self.ranks
         # A copy, as with a view all that it is a view of would travel.
         sent = tree_map_only(Tensor, lambda t: t.detach().to("cpu", copy=True), value)
-        distributed.all_gather_object(found, sent, self.group)
-        return tree_map_only(Tensor, lambda t: t.to(device), found)
+        distributed.all_gather_object(gathered, sent, self.group)
+        return tree_map_only(Tensor, lambda t: t.to(device), gathered)
 
     def check_agreement(self, value: str, what: str) -> None:
         """See that all ranks hold the same text.
@@ -133,10 +135,10 @@ class Shard:
             yield
         except Exception as error:
             failure = error
-        told = self.gather(None if failure is None else str(failure) or type(failure).__name__)
-        if failed := [rank for rank, message in enumerate(told) if message is not None]:
+        messages = self.gather(None if failure is None else str(failure) or type(failure).__name__)
+        if failed := [rank for rank, message in enumerate(messages) if message is not None]:
             others = f" (as did rank {', '.join(map(str, failed[1:]))})" if failed[1:] else ""
-            raise DataError(f"rank {failed[0]} failed{others}: {told[failed[0]]}") from failure
+            raise DataError(f"rank {failed[0]} failed{others}: {messages[failed[0]]}") from failure
 
 
 def shard(data: Iterable[Any], group: Any = None, *, split: bool = False) -> Shard:

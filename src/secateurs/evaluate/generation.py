@@ -51,11 +51,11 @@ def tokens_per_second(
 def _generation(model: Any, prompt: Tensor, new_tokens: int) -> Callable[[], None]:
     inputs = prompt.to(device_of(model))
     end = getattr(model.generation_config, "pad_token_id", None)
-    how = {"attention_mask": torch.ones_like(inputs), "pad_token_id": 0 if end is None else end, "do_sample": False}
+    options = {"attention_mask": torch.ones_like(inputs), "pad_token_id": 0 if end is None else end, "do_sample": False}
 
     def write() -> None:
         try:
-            model.generate(inputs, max_new_tokens=new_tokens, min_new_tokens=new_tokens, **how)
+            model.generate(inputs, max_new_tokens=new_tokens, min_new_tokens=new_tokens, **options)
         except Exception as error:
             raise ModelError(
                 f"{type(model).__name__} cannot write {new_tokens} tokens after {[*prompt.shape]}: {error}"

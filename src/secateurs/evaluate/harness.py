@@ -53,12 +53,12 @@ def harness(
         try:
             reader = models.HFLM(pretrained=model, tokenizer=tokenizer, batch_size=batch_size, max_length=length)
             manager = defined.TaskManager(include_path=folder and str(folder), include_defaults=folder is None)
-            found = evaluator.simple_evaluate(
+            results = evaluator.simple_evaluate(
                 reader, tasks=[*tasks], task_manager=manager, limit=limit, log_samples=False
             )
         except Exception as error:
             raise UsageError(f"the harness cannot do {', '.join(tasks)}: {type(error).__name__}: {error}") from error
-    return {task: _figures(figures) for task, figures in found["results"].items()}
+    return {task: _figures(figures) for task, figures in results["results"].items()}
 
 
 def _figures(figures: dict[str, Any]) -> dict[str, float]:

@@ -44,12 +44,12 @@ def median_times(actions: Sequence[Callable[[], Any]], seconds: float) -> list[f
     times: list[list[float]] = [[] for _ in actions]
     end = float("inf")
     while time.perf_counter() < end or len(times[0]) < 4:
-        for action, its in zip(actions, times, strict=True):
+        for action, durations in zip(actions, times, strict=True):
             start = time.perf_counter()
             action()
             if torch.accelerator.is_available():
                 torch.accelerator.synchronize()
-            its.append(time.perf_counter() - start)
+            durations.append(time.perf_counter() - start)
         if len(times[0]) == 1:
             end = time.perf_counter() + seconds
-    return [statistics.median(its[1:]) for its in times]
+    return [statistics.median(durations[1:]) for durations in times]

@@ -72,7 +72,7 @@ def compared(
 
 
 def _outcome(job: Job, result: Result, latency: tuple[float, float], metric: Metric) -> Outcome:
-    rounds = [RoundOutcome(its.cost, its.widths, _qualities(its.measured, metric)) for its in result.rounds]
+    rounds = [RoundOutcome(each.cost, each.widths, _qualities(each.measured, metric)) for each in result.rounds]
     return Outcome(
         criterion=result.criterion,
         budget=str(job.config.budget),

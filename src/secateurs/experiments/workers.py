@@ -135,13 +135,13 @@ def _apart(cell: Cell, threads: int, running: set[Any]) -> str | None:
     running.add(process)
     theirs.close()
     try:
-        told = ours.recv()
+        error = ours.recv()
     except EOFError:
-        told = "it ended without a word"
+        error = "the worker process exited without a result"
     finally:
         process.join()
         running.discard(process)
-    return f"its process was killed by signal {-process.exitcode}" if process.exitcode < 0 else told
+    return f"its process was killed by signal {-process.exitcode}" if process.exitcode < 0 else error
 
 
 def end_with_parent() -> None:

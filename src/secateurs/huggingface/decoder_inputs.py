@@ -27,4 +27,4 @@ def add_decoder_inputs(model: nn.Module, call: Call) -> Call:
         return call
     counted = labels.ne(IGNORE_INDEX).long().flip(1).cummax(1).values.flip(1)
     made = {"decoder_input_ids": shifted(labels), "decoder_attention_mask": counted}
-    return Call(call.args, {**made, **{name: its for name, its in call.kwargs.items() if its is not None}})
+    return Call(call.args, {**made, **{name: value for name, value in call.kwargs.items() if value is not None}})

@@ -93,7 +93,9 @@ class Pretrained:
                 "where weights stay in files: save the model in one precision, such as bfloat16 or float32"
             )
         hooks = (getattr(module, "_hf_hook", None) for module in model.modules())
-        weights: Any = next(its for hook in hooks if (its := getattr(hook, "weights_map", None)) is not None)
+        weights: Any = next(
+            weights_map for hook in hooks if (weights_map := getattr(hook, "weights_map", None)) is not None
+        )
         while hasattr(weights, "dataset"):
             weights = weights.dataset
         remove_hook_from_module(model, recurse=True)
@@ -120,15 +122,15 @@ class Pretrained:
         except ModelError:
             return None
 
-    def _whole(self, **how: Any) -> nn.Module:
+    def _whole(self, **options: Any) -> nn.Module:
         """The model, with a word on weights that are not there."""
-        how |= {"output_loading_info": True, "ignore_mismatched_sizes": True}  # it tells, and we refuse
+        options |= {"output_loading_info": True, "ignore_mismatched_sizes": True}  # it tells, and we refuse
 
         def read(path: str, **trust: Any) -> Any:
-            return self._class.from_pretrained(path, config=self.config, **trust, **how)
+            return self._class.from_pretrained(path, config=self.config, **trust, **options)
 
-        model, told = self._read(read, "model")
-        lacking = sorted({*told["missing_keys"], *(name for name, *_ in told["mismatched_keys"])})
+        model, report = self._read(read, "model")
+        lacking = sorted({*report["missing_keys"], *(name for name, *_ in report["mismatched_keys"])})
         if lacking:
             raise ModelError(
                 f"{self.path} has no weights of the right shape for {', '.join(lacking[:5])} of "
@@ -144,28 +146,28 @@ class Pretrained:
             for auto, place in remote.items():
                 if isinstance(place, str) and place.endswith(f".{self.architecture}"):
                     return getattr(library, auto)
-        found = getattr(library, self.architecture, None)
-        if found is None:
+        model_class = getattr(library, self.architecture, None)
+        if model_class is None:
             raise ModelError(
                 f"{self.path} is a {self.architecture}, which transformers does not have"
                 + (UNTRUSTED if remote else "")
             )
-        return found
+        return model_class
 
     def _read(self, read: Callable[..., Any], what: str) -> Any:
         local = Path(self.path).is_dir()
         if not local and (Path(self.path).exists() or not _is_name(self.path)):
             raise ModelError(f"there is no directory {self.path!r}, and it is no name on the hub (org/model)")
-        how = {} if local or _reachable() else {"local_files_only": True}
+        options = {} if local or _reachable() else {"local_files_only": True}
         try:
             with without_bars(), _unannounced():
-                return read(self.path, trust_remote_code=self.trust_remote_code, **how)
+                return read(self.path, trust_remote_code=self.trust_remote_code, **options)
         except ModelError:
             raise
         except Exception as error:
             hint = "" if self.trust_remote_code or "trust_remote_code" not in str(error) else UNTRUSTED
             reason = (isinstance(error, ImportError) and error.__cause__) or error
-            hub = "the hub, which cannot be reached" if how else "the hub"
+            hub = "the hub, which cannot be reached" if options else "the hub"
             where = self.path if local else f"{self.path} (no directory here, so a name on {hub})"
             raise ModelError(
                 f"the {what} of {where} cannot be loaded: {type(reason).__name__}: {reason}{hint}"
@@ -198,10 +200,10 @@ def _reachable() -> bool:
 
 def _in_32_bits(model: Any) -> list[str]:
     """The modules that a class keeps in 32 bits, whatever the precision of its weights is."""
-    found = {its.dtype for its in model.parameters()} & {torch.float16, torch.bfloat16}
+    half_types = {parameter.dtype for parameter in model.parameters()} & {torch.float16, torch.bfloat16}
     always = getattr(model, "_keep_in_fp32_modules_strict", None) or ()
     often = getattr(model, "_keep_in_fp32_modules", None) or ()  # transformers does not heed it in bfloat16
-    return sorted({*(always if found else ()), *(often if torch.float16 in found else ())})
+    return sorted({*(always if half_types else ()), *(often if torch.float16 in half_types else ())})
 
 
 def _transformers() -> Any:

@@ -57,8 +57,8 @@ def read_manifest(directory: str | Path) -> Manifest:
     try:
         manifest = Manifest.model_validate_json((directory / MANIFEST).read_text(encoding="utf-8"))
         digests = {MANIFEST: seal(manifest), **{name: digest(directory / name) for name in (WEIGHTS, PLAN)}}
-        for name, found in digests.items():
-            if manifest.sha256.get(name) != found:
+        for name, actual in digests.items():
+            if manifest.sha256.get(name) != actual:
                 raise PersistError(f"{directory / name} is not the file that was saved: it was cut short or altered")
     except ValidationError as error:
         raise PersistError(f"{directory / MANIFEST} is not a manifest of this version: {error}") from error

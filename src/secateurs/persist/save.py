@@ -47,7 +47,7 @@ def save(
             model=type(model).__qualname__,
             criterion=criterion,
             dropped=dropped(model),
-            attributes={m: {k: _plain(v) for k, v in its.items()} for m, its in attributes.items()},
+            attributes={m: {k: _plain(v) for k, v in values.items()} for m, values in attributes.items()},
             aliases=aliases,
             training=[name for name, module in model.named_modules() if module.training],
             fixed=[name for name, parameter in model.named_parameters() if not parameter.requires_grad],

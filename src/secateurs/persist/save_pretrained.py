@@ -90,9 +90,13 @@ def _check(model: nn.Module, directory: Path, examples: Call) -> None:
             loaded = type(model).from_pretrained(directory).to(device_of(model))  # type: ignore[attr-defined]
     except Exception as error:  # a library's class may raise anything
         raise PersistError(f"{kind} does not load what it saved: {type(error).__name__}: {error}") from error
-    its = loaded.state_dict()
+    loaded_tensors = loaded.state_dict()
     for name, tensor in model.state_dict().items():
-        if name not in its or its[name].dtype != tensor.dtype or not torch.equal(its[name], tensor):
+        if (
+            name not in loaded_tensors
+            or loaded_tensors[name].dtype != tensor.dtype
+            or not torch.equal(loaded_tensors[name], tensor)
+        ):
             raise PersistError(f"{kind} comes back from from_pretrained with another {name}: use result.save")
     if why := difference(run_model(loaded, examples), run_model(model, examples), EXACT):
         raise PersistError(

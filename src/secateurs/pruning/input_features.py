@@ -193,7 +193,7 @@ class _Changed:
     def __iter__(self) -> Iterator[tuple[Call, Any]]:
         for batch in batches(self.data):
             features = _ranked(batch)
-            yield batch.call.map(lambda t, its=features: self.change(t) if t is its else t), batch.targets
+            yield batch.call.map(lambda t, original=features: self.change(t) if t is original else t), batch.targets
 
     def __len__(self) -> int:
         return len(self.data)

@@ -70,8 +70,16 @@ class NDIReport:
 
     def __str__(self) -> str:
         rows = [
-            (name, its.samples, its.units, its.gap, its.error, f"{its.needed:.2g}", "yes" if its.enough else "no")
-            for name, its in self.groups.items()
+            (
+                name,
+                check.samples,
+                check.units,
+                check.gap,
+                check.error,
+                f"{check.needed:.2g}",
+                "yes" if check.enough else "no",
+            )
+            for name, check in self.groups.items()
         ]
         return (
             f"Δ = {self.made:.4g} (Eq. 30), {self.removed:.4g} with the consumers' columns; outputs change by "
@@ -120,16 +128,16 @@ def ndi_report(dense: nn.Module, plan: Plan, data: Iterable[Any], structure: Str
 def _removed(plan: Plan, structure: Structure, made: bool = False) -> dict[str, Tensor]:
     """Which entries of parameters go, bool; if `made`, only those that make units, not those that use them."""
     consumed = {(m.tensor, m.dim) for group in structure.groups.values() for m in group.members if m.consumed}
-    found = {}
+    removed = {}
     for name, dims in structure.keep_masks(plan.keep).items():
         kept = kept_entries([mask | (made and (name, dim) in consumed) for dim, mask in enumerate(dims)])
         if name in structure.parameters and not kept.all():
-            found[name] = ~kept
-    return found
+            removed[name] = ~kept
+    return removed
 
 
 def _norm(dense: nn.Module, entries: Mapping[str, Tensor]) -> float:
-    parts = [dense.get_parameter(name).detach()[its.to(device_of(dense))] for name, its in entries.items()]
+    parts = [dense.get_parameter(name).detach()[mask.to(device_of(dense))] for name, mask in entries.items()]
     return math.sqrt(sum(float(part.double().square().sum()) for part in parts))
 
 
@@ -137,7 +145,7 @@ def _change(dense: nn.Module, removed: Mapping[str, Tensor], data: Iterable[Any]
     total, samples = 0.0, 0
     with errors_on_all_ranks(data), evaluating(dense):
         zeroed = {
-            name: dense.get_parameter(name).masked_fill(its.to(device_of(dense)), 0) for name, its in removed.items()
+            name: dense.get_parameter(name).masked_fill(mask.to(device_of(dense)), 0) for name, mask in removed.items()
         }
         for batch in batches(data):
             batch = batch.to(device_of(dense))
@@ -159,9 +167,11 @@ def _outputs(dense: nn.Module, changed: Mapping[str, Tensor], batch: Batch) -> l
 
 def _sample_checks(dense: nn.Module, data: Iterable[Any], structure: Structure) -> dict[str, SampleCheck]:
     taps = {name: group.after for name, group in structure.groups.items() if group.after}
-    seen = observe(dense, data, {tap: [Pooled] for its in taps.values() for tap in its})
-    found = {name: [_check(seen[tap, Pooled].values.double()) for tap in its] for name, its in taps.items()}
-    return {name: max(checks, key=lambda its: its.needed) for name, checks in found.items()}
+    seen = observe(dense, data, {tap: [Pooled] for group_taps in taps.values() for tap in group_taps})
+    checks_of = {
+        name: [_check(seen[tap, Pooled].values.double()) for tap in group_taps] for name, group_taps in taps.items()
+    }
+    return {name: max(checks, key=lambda check: check.needed) for name, checks in checks_of.items()}
 
 
 def _check(z: Tensor) -> SampleCheck:

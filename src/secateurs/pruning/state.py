@@ -67,8 +67,8 @@ class State:
             return self
         with rng():
             figures = measure(self.model)
-        if not isinstance(figures, Mapping) or not all(isinstance(its, (int, float)) for its in figures.values()):
+        if not isinstance(figures, Mapping) or not all(isinstance(value, (int, float)) for value in figures.values()):
             raise UsageError(f'measure must return figures by name, such as {{"accuracy": 0.97}}, not {figures!r}')
         *before, latest = self.rounds
-        latest = replace(latest, measured={**latest.measured, stage: {n: float(its) for n, its in figures.items()}})
+        latest = replace(latest, measured={**latest.measured, stage: {n: float(value) for n, value in figures.items()}})
         return replace(self, rounds=(*before, latest))

@@ -60,7 +60,9 @@ def prune_step(
     """
     put_back = dict(put_back)
     while True:
-        candidates = {name: its for name, its in scores.items() if name in dense.groups and name not in put_back}
+        candidates = {
+            name: group_scores for name, group_scores in scores.items() if name in dense.groups and name not in put_back
+        }
         plan = allocate(dense, candidates, budget, limits, scope, earlier.keep if earlier else None, takes)
         cut = apply_and_report(model, plan.since(earlier) if earlier else plan, example_inputs, structure)
         if not cut.put_back:

@@ -74,12 +74,12 @@ def write(directory: Path, state: TrainingState, recipe: Recovery, seed: int) ->
     Raises:
         PersistError: it cannot be written; the one before is intact.
     """
-    tensors = {f"model/{name}": its for name, its in state.model.items()}
-    tensors |= {f"best/{name}": its for name, its in state.best.items()}
+    tensors = {f"model/{name}": tensor for name, tensor in state.model.items()}
+    tensors |= {f"best/{name}": tensor for name, tensor in state.best.items()}
     values: dict[str, dict[str, Scalar]] = {}
-    for index, its in state.optimizer["state"].items():
-        tensors |= {f"optimizer/{index}/{name}": value for name, value in its.items() if isinstance(value, Tensor)}
-        values[str(index)] = {name: _scalar(name, v) for name, v in its.items() if not isinstance(v, Tensor)}
+    for index, slots in state.optimizer["state"].items():
+        tensors |= {f"optimizer/{index}/{name}": value for name, value in slots.items() if isinstance(value, Tensor)}
+        values[str(index)] = {name: _scalar(name, v) for name, v in slots.items() if not isinstance(v, Tensor)}
     header = _Header(
         recipe=recipe,
         seed=seed,
@@ -170,7 +170,7 @@ def _differences(header: _Header, recipe: Recovery, seed: int) -> str:
 
 
 def _under(prefix: str, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    return {name.partition("/")[2]: its for name, its in tensors.items() if name.partition("/")[0] == prefix}
+    return {name.partition("/")[2]: tensor for name, tensor in tensors.items() if name.partition("/")[0] == prefix}
 
 
 def _filled(optimizer: dict[str, Any], header: _Header, tensors: Mapping[str, Tensor]) -> dict[str, Any]:

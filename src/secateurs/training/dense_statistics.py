@@ -35,14 +35,14 @@ class NormOutputs(NamedTuple):
     @classmethod
     def of(cls, norm: _BatchNorm, mean: Tensor, variance: Tensor) -> NormOutputs:
         """In evaluation, where the inputs have this mean and variance."""
-        its_mean, its_variance = running_statistics(norm)
-        scale = (its_variance + norm.eps).sqrt()
-        return cls((variance + norm.eps).sqrt() / scale, (mean - its_mean) / scale)
+        running_mean, running_variance = running_statistics(norm)
+        scale = (running_variance + norm.eps).sqrt()
+        return cls((variance + norm.eps).sqrt() / scale, (mean - running_mean) / scale)
 
     def kept(self, mask: Tensor, norm: nn.Module) -> NormOutputs:
         """Those of the channels that stay, where the norm of the smaller model is."""
         chosen = mask.to(self.mean.device)
-        return NormOutputs(*(its[chosen].to(device_of(norm)) for its in self))
+        return NormOutputs(*(statistic[chosen].to(device_of(norm)) for statistic in self))
 
 
 class _NormPair(NamedTuple):
@@ -71,7 +71,7 @@ class DenseStatistics:
             self._pairs[name] = _NormPair(norm, other, mask[0])
         self._waiting: dict[str, deque[NormOutputs]] = {name: deque() for name in norms}
         self._sums = {
-            name: torch.zeros(2, len(its.kept), device=device_of(its.dense)) for name, its in self._pairs.items()
+            name: torch.zeros(2, len(pair.kept), device=device_of(pair.dense)) for name, pair in self._pairs.items()
         }
         self._counts = dict.fromkeys(norms, 0)
 
@@ -99,10 +99,10 @@ class DenseStatistics:
 
     def _bring(self, name: str, pair: _NormPair) -> Callable[..., Tensor]:
         def bring(norm: nn.Module, _: Any, out: Tensor) -> Tensor:
-            its, like = self._waiting[name].popleft(), [1, -1] + [1] * (out.dim() - 2)
+            outputs, like = self._waiting[name].popleft(), [1, -1] + [1] * (out.dim() - 2)
             weight, bias = (1, 0) if pair.small.weight is None else (pair.small.weight, pair.small.bias)
-            shift = its.mean * weight + bias * (1 - its.deviation)
-            return (out * its.deviation.view(like) + shift.view(like)).to(out)
+            shift = outputs.mean * weight + bias * (1 - outputs.deviation)
+            return (out * outputs.deviation.view(like) + shift.view(like)).to(out)
 
         return bring
 
@@ -113,8 +113,8 @@ class DenseStatistics:
             count, sums = sum_over_ranks(data, self._counts[name]), sum_over_ranks(data, self._sums[name])
             if not count:
                 continue
-            its = NormOutputs.of(dense, *(sums / count)).kept(kept, small)
-            its_mean, its_variance = running_statistics(small)
-            scale = (its_variance + small.eps).sqrt() / its.deviation
-            its_mean -= its.mean * scale
-            its_variance.copy_((scale.square() - small.eps).clamp(min=0))
+            outputs = NormOutputs.of(dense, *(sums / count)).kept(kept, small)
+            running_mean, running_variance = running_statistics(small)
+            scale = (running_variance + small.eps).sqrt() / outputs.deviation
+            running_mean -= outputs.mean * scale
+            running_variance.copy_((scale.square() - small.eps).clamp(min=0))

@@ -69,7 +69,7 @@ class DifferentiationLoss:
         """
         if not self._seen:
             raise UsageError("no unit was seen: run the model inside `with` of the differentiation loss, then call it")
-        return self._weight * torch.stack([torch.stack(its).mean() for its in self._seen.values()]).mean()
+        return self._weight * torch.stack([torch.stack(losses).mean() for losses in self._seen.values()]).mean()
 
     def _begin(self, model: nn.Module, args: Any, kwargs: Any) -> None:
         call = add_decoder_inputs(model, Call(args, kwargs))
@@ -152,10 +152,10 @@ def _unit_inputs(model: nn.Module, structure: Structure) -> tuple[dict[nn.Module
     places: dict[nn.Module, _UnitInputs] = {}
     left_out: dict[str, str] = {}
     for name, group in structure.groups.items():
-        found = [(model.get_submodule(c.operand.site.module), c) for c in structure.contractions_of(group)]
-        found = [(module, c) for module, c in found if isinstance(module, (nn.Linear, _ConvNd))]
-        if not found:
+        layers = [(model.get_submodule(c.operand.site.module), c) for c in structure.contractions_of(group)]
+        layers = [(module, c) for module, c in layers if isinstance(module, (nn.Linear, _ConvNd))]
+        if not layers:
             left_out[name] = "its units are the input of no nn.Linear and no convolution"
-        for module, contraction in found:
+        for module, contraction in layers:
             places.setdefault(module, _UnitInputs(contraction, {})).groups[name] = contraction.units(group.var)
     return places, left_out

@@ -21,7 +21,7 @@ def randomness(seed: int, epoch: int, *data: Any) -> Iterator[None]:
     Whatever part of the data has `set_epoch` is told the epoch.
     """
     number = random.Random(f"{seed} {epoch}").getrandbits(63)
-    parts = [part for its in data for part in _parts(its)]
+    parts = [part for item in data for part in _parts(item)]
     generators = {g for part in parts if isinstance(g := getattr(part, "generator", None), torch.Generator)}
     before = {generator: generator.get_state() for generator in generators}
     for part in parts:

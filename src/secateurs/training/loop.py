@@ -89,24 +89,24 @@ class Training:
         """Where the training stands; if there is a checkpoint, the model and the optimiser are brought there."""
         from accelerate.utils import gather_object
 
-        found = None
+        state = None
         if self.directory is not None:
-            found = checkpoint.read(self.directory, self.recipe, self.seed, self.optimizer.state_dict())
-        if len({*gather_object([found and len(found.history.train)])}) > 1:
+            state = checkpoint.read(self.directory, self.recipe, self.seed, self.optimizer.state_dict())
+        if len({*gather_object([state and len(state.history.train)])}) > 1:
             raise PersistError(f"not all processes see the same checkpoint in {self.directory}; it must be shared")
-        if found is None:
+        if state is None:
             return TrainingState()
-        if self.pruner is not None and found.pruner is not None:
-            self.pruner.load_state_dict(found.pruner)
-        for tensors in (found.model, found.best) if found.best else (found.model,):
+        if self.pruner is not None and state.pruner is not None:
+            self.pruner.load_state_dict(state.pruner)
+        for tensors in (state.model, state.best) if state.best else (state.model,):
             checkpoint.check(tensors, self.model)
-        checkpoint.assign(self.model, found.model)
-        self.optimizer.load_state_dict(found.optimizer)
+        checkpoint.assign(self.model, state.model)
+        self.optimizer.load_state_dict(state.optimizer)
         if self.accelerator.scaler is not None:
-            self.accelerator.scaler.load_state_dict(found.scaler)
+            self.accelerator.scaler.load_state_dict(state.scaler)
         device = device_of(self.model)
-        found.best = {name: tensor.to(device) for name, tensor in found.best.items()}
-        return found
+        state.best = {name: tensor.to(device) for name, tensor in state.best.items()}
+        return state
 
     def _epoch(self, epoch: int, optimizer: Any, schedule: LambdaLR, by_step: bool) -> float:
         """Train for one epoch: the mean loss of its batches, of all processes."""

@@ -58,18 +58,18 @@ def adapters(model: nn.Module, rank: int) -> Iterator[None]:
 
 def _layers(model: nn.Module, rank: int) -> dict[str, nn.Module]:
     uses = Counter(id(parameter) for _, parameter in model.named_parameters(remove_duplicate=False))
-    found = {
+    layers = {
         name: module
         for name, module in model.named_modules()
         if name and _adaptable(module, rank) and module.weight.requires_grad and uses[id(module.weight)] == 1
     }
-    if not found:
+    if not layers:
         raise ModelError(
             f"{type(model).__name__} has no nn.Linear or nn.Conv2d that could have an adapter of rank {rank}: with a "
             "weight of its own that requires a gradient, and a number of groups that divides the rank; lora=0 trains "
             "the weights themselves"
         )
-    return found
+    return layers
 
 
 def _adaptable(module: Any, rank: int) -> bool:

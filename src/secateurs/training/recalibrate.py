@@ -21,7 +21,11 @@ from secateurs.utils import Progress, device_of, restoring_modes, rng, silent
 
 def tracking_norms(model: nn.Module) -> dict[str, _BatchNorm]:
     """The batch norm layers that keep running statistics, by name."""
-    return {name: its for name, its in model.named_modules() if isinstance(its, _BatchNorm) and its.track_running_stats}
+    return {
+        name: module
+        for name, module in model.named_modules()
+        if isinstance(module, _BatchNorm) and module.track_running_stats
+    }
 
 
 def recalibrate(
@@ -121,6 +125,6 @@ def _merge(norm: _BatchNorm, data: Iterable[Any]) -> None:
         return
     for name in ("running_mean", "running_var"):
         means = gather_ranks(data, getattr(norm, name))
-        getattr(norm, name).copy_(sum(count * its for count, its in zip(counts, means, strict=True)) / sum(counts))
+        getattr(norm, name).copy_(sum(count * mean for count, mean in zip(counts, means, strict=True)) / sum(counts))
     assert norm.num_batches_tracked is not None, "it was reset"
     norm.num_batches_tracked.fill_(sum(counts))

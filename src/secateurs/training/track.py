@@ -64,8 +64,8 @@ class Tracker:
             {"step": record.step, "criterion": criterion, "group": group, "unit": unit, "score": score}
             for record in self.history
             for criterion, scores in record.scores.items()
-            for group, its in scores.items()
-            for unit, score in enumerate(its.tolist())
+            for group, group_scores in scores.items()
+            for unit, score in enumerate(group_scores.tolist())
         ]
 
     def save(self, path: str | Path) -> None:
@@ -94,8 +94,8 @@ class Tracker:
         name = next(iter(tracked)) if criterion is None else criterion
         if name not in tracked:
             raise CriterionError(f"criterion {name!r} was not tracked, but {', '.join(tracked)}")
-        found = [record.scores[name] for record in self.history]
-        lines = {group: torch.stack([scores[group] for scores in found]) for group in found[0]}
+        records = [record.scores[name] for record in self.history]
+        lines = {group: torch.stack([scores[group] for scores in records]) for group in records[0]}
         return draw(name, [record.step for record in self.history], lines)
 
     def _record(self) -> None:

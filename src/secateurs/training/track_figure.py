@@ -20,9 +20,9 @@ def draw(criterion: str, steps: list[int], lines: Mapping[str, Tensor]) -> str:
     with rc_context(STYLE):
         figure = Figure(figsize=(9, 2.4 * rows), layout="constrained")
         panels = figure.subplots(rows, columns, sharey=True, squeeze=False)
-        for (group, its), axes in zip(lines.items(), panels.flat, strict=False):
-            axes.plot(steps, its.numpy(), lw=0.5, alpha=0.5, color=COLOURS[0])
-            axes.plot(steps, its.mean(1).numpy(), lw=2, color=COLOURS[1])
+        for (group, curves), axes in zip(lines.items(), panels.flat, strict=False):
+            axes.plot(steps, curves.numpy(), lw=0.5, alpha=0.5, color=COLOURS[0])
+            axes.plot(steps, curves.mean(1).numpy(), lw=2, color=COLOURS[1])
             axes.set_title(group, fontsize=10)
         for axes in panels.flat[len(lines) :]:
             axes.set_visible(False)

@@ -53,9 +53,9 @@ def short(name: str, length: int = 24) -> str:
     return name if len(name) <= length else f"{name[: length // 2 - 1]}…{name[-(length // 2) :]}"
 
 
-def panels(figure: Figure, number: int, columns: int, **how: Any) -> list[Axes]:
+def panels(figure: Figure, number: int, columns: int, **options: Any) -> list[Axes]:
     """This many panels, line by line; see `Figure.subplots` for what else there is."""
-    grid = list(figure.subplots(-(-number // columns), columns, squeeze=False, **how).flat)
+    grid = list(figure.subplots(-(-number // columns), columns, squeeze=False, **options).flat)
     for axes in grid[number:]:
         axes.set_visible(False)
     return grid[:number]

@@ -26,7 +26,9 @@ def refuse_quantized(model: nn.Module) -> None:
     refuse_quantized_config(getattr(model, "config", None), type(model).__name__)
     for name, part in [*model.named_modules(), *model.named_parameters()]:
         for kind in type(part).__mro__:
-            if kind.__name__ in LAYERS or f"{kind.__module__}.".startswith(tuple(f"{its}." for its in PACKAGES)):
+            if kind.__name__ in LAYERS or f"{kind.__module__}.".startswith(
+                tuple(f"{package}." for package in PACKAGES)
+            ):
                 raise _refused(type(model).__name__, f"{name or 'it'} is a {kind.__name__} of {kind.__module__}")
 
 

@@ -77,7 +77,7 @@ class Encoder:
         """
         most = getattr(self.config, "max_position_embeddings", None)
         if self.wanted is None:
-            return min(its for its in (most, self.tokenizer.model_max_length, LONGEST) if its)
+            return min(length for length in (most, self.tokenizer.model_max_length, LONGEST) if length)
         if self.wanted < 2 or (most and self.wanted > most):
             raise UsageError(f"sequences of {self.wanted} tokens: give 2 or more{f', at most {most}' if most else ''}")
         return self.wanted
@@ -114,20 +114,22 @@ class Encoder:
         return number
 
     def _each(self, documents: Sequence[str], name: str) -> list[Tensor]:
-        found = self.tokenizer(list(documents), truncation=True, max_length=self.length)["input_ids"]
-        for number, tokens in enumerate(found, 1):
+        sequences = self.tokenizer(list(documents), truncation=True, max_length=self.length)["input_ids"]
+        for number, tokens in enumerate(sequences, 1):
             if not tokens:
                 raise DataError(
                     f"{name}: the tokenizer finds no token in text {number}: {documents[number - 1][:60]!r}"
                 )
-        self._check(max(map(max, found)))
-        return [torch.tensor(tokens) for tokens in found]
+        self._check(max(map(max, sequences)))
+        return [torch.tensor(tokens) for tokens in sequences]
 
     def _joined(self, texts: Texts) -> Tensor:
         documents = [document for document in texts.documents if document.strip()]
-        found = self.tokenizer(documents, add_special_tokens=False, verbose=False)["input_ids"]
-        end = [self._special("eos", "sep")] if len(found) > 1 else []
-        tokens = torch.tensor([token for tokens in found for token in (*end, *tokens)][len(end) :], dtype=torch.long)
+        sequences = self.tokenizer(documents, add_special_tokens=False, verbose=False)["input_ids"]
+        end = [self._special("eos", "sep")] if len(sequences) > 1 else []
+        tokens = torch.tensor(
+            [token for tokens in sequences for token in (*end, *tokens)][len(end) :], dtype=torch.long
+        )
         if len(tokens) < self.length:
             raise DataError(
                 f"{texts.name} has {len(tokens)} tokens, fewer than one sequence of {self.length}: give more text, or "
@@ -137,8 +139,8 @@ class Encoder:
         return tokens
 
     def _special(self, *names: str) -> int:
-        found = (getattr(self.tokenizer, f"{name}_token_id") for name in names)
-        token = next((its for its in found if its is not None), None)
+        candidates = (getattr(self.tokenizer, f"{name}_token_id") for name in names)
+        token = next((candidate for candidate in candidates if candidate is not None), None)
         if token is None:
             raise DataError(f"the tokenizer has no {names[0]} token, which is needed: set tokenizer.{names[0]}_token")
         return token

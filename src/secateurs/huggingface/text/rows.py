@@ -31,9 +31,9 @@ def read_rows(dataset: Any, text: str = TEXT, label: str | None = None) -> Texts
     rows = list(dataset)
     if not rows:
         raise DataError(f"the {kind} is empty")
-    there = list(rows[0])
-    wanted = [text, *([label] if label else [LABEL] if LABEL in there and text != LABEL else [])]
-    if lacking := [name for name in wanted if name not in there]:
-        raise DataError(f"the {kind} has no column {lacking[0]!r}, only {', '.join(map(repr, there))}")
+    columns = list(rows[0])
+    wanted = [text, *([label] if label else [LABEL] if LABEL in columns and text != LABEL else [])]
+    if lacking := [name for name in wanted if name not in columns]:
+        raise DataError(f"the {kind} has no column {lacking[0]!r}, only {', '.join(map(repr, columns))}")
     documents, *labels = ([row[name] for row in rows] for name in wanted)
     return Texts(f"the {kind}", documents, labels[0] if labels else None)

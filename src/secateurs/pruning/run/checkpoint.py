@@ -46,7 +46,9 @@ def keep(state: State, directory: Path, criterion: str) -> None:
     directory.mkdir()
     save(directory / MODEL, state.model, state.plan, state.attributes, criterion)
     try:
-        safetensors.torch.save_file({name: its.contiguous() for name, its in state.scores.items()}, directory / SCORES)
+        safetensors.torch.save_file(
+            {name: tensor.contiguous() for name, tensor in state.scores.items()}, directory / SCORES
+        )
     except SafetensorError as error:
         raise OSError(str(error)) from error
     rest = _Rest(state.rounds, state.put_back, state.compensation)

@@ -191,7 +191,9 @@ class Run:
             return
         record = _record(self.directory)
         was = record["settings"]
-        changed = [f"{name} was {was.get(name)!r}, now {its!r}" for name, its in asked.items() if was.get(name) != its]
+        changed = [
+            f"{name} was {was.get(name)!r}, now {value!r}" for name, value in asked.items() if was.get(name) != value
+        ]
         if changed:
             raise PersistError(f"{self.directory} holds another run: {'; '.join(changed)}. Choose another directory")
         for left_over in (self.directory / STAGES).glob(".*"):  # by a process that was killed
@@ -204,8 +206,8 @@ class Run:
             yield
         except OSError as error:
             raise PersistError(
-                f"the run cannot be kept in {self.directory}: {error}. Finished stages are intact: set that right, and "
-                "go on with the same call"
+                f"the run cannot be kept in {self.directory}: {error}. Finished stages are intact: fix this and "
+                "run the same command again"
             ) from error
 
 
