@@ -154,10 +154,12 @@ class Hybrid:
     def join(self, parts: Mapping[str, GroupScores]) -> dict[str, Tensor]:
         """The weighted sums, from the scores of each criterion."""
         normal = NORMALIZERS[self.normalize]
-        return {
-            group: torch.stack([w * normal(parts[name][group]) for name, w in self._of(group).items()]).sum(0)
-            for group in next(iter(parts.values()))
-        }
+        scores = {}
+        for group in next(iter(parts.values())):
+            weights = self._of(group)
+            terms = [weights[name] * normal(parts[name][group]) for name in self.mix]  # one order: sums round alike
+            scores[group] = torch.stack(terms).sum(0)
+        return scores
 
     def tune(
         self,
