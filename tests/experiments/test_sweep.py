@@ -106,7 +106,7 @@ def test_the_dense_model_is_measured_once(place, monkeypatch):
         return lambda model: [sizes.append(sum(p.numel() for p in model.parameters())), measure(test)(model)][1]
 
     monkeypatch.setattr("secateurs.experiments.sweep.measure", counting)
-    monkeypatch.setattr("secateurs.experiments.run_job.measure", counting)
+    monkeypatch.setattr(sys.modules["secateurs.experiments.run_job"], "measure", counting)
     sweep = Sweep(job(recovery=None), ("l2",), ("macs:0.5",), 1)
     found = compare(place, sweep, lambda cells: ((cell, cell.run(1)) for cell in cells))
     assert len(found.outcomes) == 3

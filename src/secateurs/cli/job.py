@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import wraps
 from pathlib import Path
 from typing import Any
 
 import click
 
-from secateurs.cli.fields import BETWEEN, SECTIONS, dest, parameters, with_default
+from secateurs.cli.fields import BETWEEN, EPOCHS, SECTIONS, dest, parameters, with_default
 from secateurs.errors import UsageError
 from secateurs.experiments import Job, read_job
 from secateurs.training import Recovery
@@ -27,11 +27,13 @@ class JobOptions:
     """The options of a command line that describe a job.
 
     Attributes:
-        given: the values that were given, by the path of their field.
+        given: the values that the user gave, by the path of their field.
+        preset: the values of the command's own defaults, by the path of their field.
         file: a configuration or a run that the values change; None for the defaults.
     """
 
     given: Given
+    preset: Given = field(default_factory=dict)
     file: Path | None = None
 
     def job(self) -> Job:
@@ -58,7 +60,7 @@ class JobOptions:
         """The values of one class, by the names of its fields."""
         return {
             path[-1]: value
-            for path, value in self.given.items()
+            for path, value in {**self.preset, **self.given}.items()
             if path[:-1] == section and path not in SECTIONS and path != BETWEEN
         }
 
@@ -68,9 +70,10 @@ class JobOptions:
         epochs, epochs_between = recipe.pop("epochs", None), self.given.get(BETWEEN)
         recovery = _trained(config.recovery, recipe, epochs, job.recipe)
         between = _trained(config.between, recipe, epochs_between, job.recipe)
-        if recipe and recovery is None and between is None:
+        unused = sorted(path[-1] for path in self.given if path[:-1] == RECOVERY and path != EPOCHS)
+        if unused and recovery is None and between is None:
             raise UsageError(
-                f"options of training are given ({', '.join(sorted(recipe))}), but nothing is trained: give --epochs"
+                f"options of training are given ({', '.join(unused)}), but nothing is trained: give --epochs"
             )
         return between, recovery
 
@@ -111,7 +114,7 @@ def with_job(
         def run(config: Path | None, **values: Any) -> None:
             given = {path: values.pop(dest(path)) for path, _ in shown}
             given = {path: value for path, value in given.items() if value is not None and value != ()}
-            command(JobOptions({**({} if config else preset), **given}, config), **values)
+            command(JobOptions(given, {} if config else preset, config), **values)
 
         for path, parameter in reversed(shown):
             if path in preset:

@@ -14,6 +14,7 @@ import safetensors.torch
 import torch
 from pydantic import ConfigDict, TypeAdapter, ValidationError
 
+from secateurs.budgets import Budget
 from secateurs.criteria import parse_criterion
 from secateurs.errors import PersistError, UsageError
 from secateurs.experiments.job import Job
@@ -51,6 +52,7 @@ class Sweep:
     def __post_init__(self):
         if not self.criteria or not self.budgets or self.seeds < 1:
             raise UsageError("a comparison needs at least one criterion, one budget and one seed")
+        object.__setattr__(self, "budgets", tuple(str(Budget.parse(budget)) for budget in self.budgets))
 
     @property
     def rows(self) -> list[str]:

@@ -9,6 +9,7 @@ from math import inf
 from pathlib import Path
 from statistics import mean
 
+from secateurs.budgets import Budget
 from secateurs.experiments.job import Job
 from secateurs.experiments.report import Comparison, Outcome, page_figure, records
 from secateurs.experiments.studies.finding import Finding
@@ -50,7 +51,7 @@ def run_beta(
     Raises:
         SecateursError: as raised by `Sweep.run`.
     """
-    budgets = {factor: f"effective:{factor:g}" for factor in sorted(set(betas))}
+    budgets = {factor: str(Budget.parse(f"effective:{factor:g}")) for factor in sorted(set(betas))}
     sweep = Sweep(job, criteria, tuple(budgets.values()), seeds)
     comparison = run_sweep(sweep, directory / "beta-runs", execute, progress, command)
     cliffs = {
