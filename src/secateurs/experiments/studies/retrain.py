@@ -44,8 +44,8 @@ def check(job: Job, seeds: int, *epochs: int) -> None:
     """
     if seeds < 1 or min(epochs) < 1:
         raise UsageError(f"a study needs at least one seed and one epoch, not {seeds} and {min(epochs)}")
-    if is_random(job.training or job.data):
-        raise UsageError(f"nothing can be learnt from {job.training or job.data!r}: give labelled data (--train)")
+    if is_random(job.labelled_spec):
+        raise UsageError(f"nothing can be learnt from {job.labelled_spec!r}: give labelled data (--train)")
     if job.weights or job.fit or job.recipe.distill_weight or job.config.between:
         raise UsageError(
             "a study trains all its models alike, from new weights, to the labels: leave out --weights, --fit, "
