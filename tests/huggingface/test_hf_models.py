@@ -89,15 +89,18 @@ def command(monkeypatch, *arguments, code=0):
     assert (left.value.code or 0) == code
 
 
+TRAINING = ["--epochs", "1", "--lr", "0.05"]
+
+
 def prune(monkeypatch, place, out, model, spec, *more, code=0):
     of = [f"hf:{place / model}", "--data", spec, "--test", spec, "--batch-size", "16", "--out", out]
-    command(monkeypatch, "prune", *of, "--budget", "params:0.9", "--lr", "0.05", "--quiet", *more, code=code)
+    command(monkeypatch, "prune", *of, "--budget", "params:0.9", "--quiet", *more, code=code)
 
 
 @pytest.mark.slow
 def test_a_decoder_is_pruned_and_recovered_by_the_command(monkeypatch, place, tmp_path):
     spec = f"text:{place / 'plain.txt'}"
-    prune(monkeypatch, place, tmp_path / "run", "gpt", spec, "--length", "8", "--epochs", "1", "--validation", "0.2")
+    prune(monkeypatch, place, tmp_path / "run", "gpt", spec, "--length", "8", *TRAINING, "--validation", "0.2")
     report = Comparison.load(tmp_path / "run" / "report.json")
     model, options = build_model(f"hf:{place / 'gpt'}"), TextOptions(str(place / "gpt"), length=8)
     assert report.metric.name == "perplexity"
@@ -116,7 +119,7 @@ def test_a_decoder_is_pruned_and_recovered_by_the_command(monkeypatch, place, tm
 @pytest.mark.slow
 def test_an_encoder_is_pruned_and_recovered_by_the_command(monkeypatch, place, tmp_path):
     spec = f"tsv:{place / 'pairs.tsv'}"
-    prune(monkeypatch, place, tmp_path / "run", "bert", spec, "--epochs", "1", "--criterion", "taylor")
+    prune(monkeypatch, place, tmp_path / "run", "bert", spec, *TRAINING, "--criterion", "taylor")
     report = Comparison.load(tmp_path / "run" / "report.json")
     model, options = build_model(f"hf:{place / 'bert'}"), TextOptions(str(place / "bert"))
     assert report.metric.name == "accuracy"

@@ -11,7 +11,7 @@ from secateurs.budgets import Budget, Scope
 from secateurs.criteria import CRITERIA, parse_criterion
 from secateurs.errors import BudgetError, CriterionError, UsageError
 from secateurs.pruning import PruningConfig
-from secateurs.pruning.gradual.gradual import UNUSED
+from secateurs.pruning.config import ROUNDS_AND_TRAINING
 from secateurs.training import Recovery
 
 fractions = st.floats(0, 1, exclude_min=True)
@@ -130,7 +130,7 @@ def test_prune_gives_the_same_by_keywords_and_by_a_configuration(net, batches):
         sc.prune(net, batches, "l2")
 
 
-@pytest.mark.parametrize("field", UNUSED)
+@pytest.mark.parametrize("field", ROUNDS_AND_TRAINING)
 def test_gradual_refuses_fields_that_it_cannot_follow(net, batches, field):
     import torch
 

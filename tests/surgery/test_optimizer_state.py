@@ -174,7 +174,7 @@ def test_groups_schedulers_and_foreign_parameters_are_unchanged(net, batches, pl
     assert [first["lr"], second["lr"]] == pytest.approx([0.05, 0.02])
 
 
-def test_an_optimizer_that_accelerate_prepared_is_carried(net, batches, plan):
+def test_an_optimizer_that_accelerate_prepared_is_carried(net, batches, plan, accelerate_state):
     net, optimizer = Accelerator(cpu=True).prepare(net, AdamW(net.parameters()))
     train(net, optimizer, batches)
     sc.apply_(net, plan, batches[0][0], optimizer=optimizer)

@@ -264,7 +264,7 @@ def test_bf16_is_near_and_leaves_the_model_its_precision_and_its_forward(batches
     assert half(batches[0][0]).dtype == torch.float32
 
 
-def test_an_accelerator_of_ones_own_is_left_as_it_was(batches):
+def test_an_accelerator_of_ones_own_is_left_as_it_was(batches, accelerate_state):
     before = Accelerator(cpu=True, mixed_precision="bf16")
     state = dict(vars(before.state))
     sc.finetune(dense(), batches)

@@ -31,6 +31,9 @@ from secateurs.pruning.config_fields import (
 from secateurs.training import Fit, Recovery
 from secateurs.utils import atomic_write_text
 
+ROUNDS_AND_TRAINING = ("schedule", "between", "recovery", "recalibrate")
+"""Fields that only `prune` follows: it alone cuts in rounds and trains."""
+
 
 class PruningOptions(TypedDict, total=False):
     """The fields of `PruningConfig` as keywords, in the forms that users write."""

@@ -11,11 +11,8 @@ from typing_extensions import Unpack
 
 from secateurs.budgets import Ramp
 from secateurs.data import Loss, cache_batches
-from secateurs.pruning.config import PruningConfig, PruningOptions, resolve_config
+from secateurs.pruning.config import ROUNDS_AND_TRAINING, PruningConfig, PruningOptions, resolve_config
 from secateurs.pruning.gradual.pruner import GradualPruner
-
-UNUSED = ("schedule", "between", "recovery", "recalibrate")
-"""Fields of a configuration that the user's own training loop takes the place of."""
 
 
 def gradual(
@@ -79,6 +76,6 @@ def gradual(
         >>> pruner.save("smaller")
     """
     chosen = resolve_config(config, {"criterion": "ndi", **options} if config is None else options)
-    chosen.check_unused(UNUSED, "gradual")
+    chosen.check_unused(ROUNDS_AND_TRAINING, "gradual")
     steps = Ramp(chosen.budget, start, stop, every, ramp)
     return GradualPruner(model, optimizer, steps, cache_batches(data), chosen, loss)

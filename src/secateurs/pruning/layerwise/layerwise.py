@@ -2,39 +2,32 @@
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-import torch
 from torch import Tensor
 from typing_extensions import Unpack
 
 from secateurs.budgets import allocate
-from secateurs.data import Batch, Shard, batches
+from secateurs.data import Shard
 from secateurs.errors import PersistError, UsageError
 from secateurs.huggingface import Pretrained
 from secateurs.persist import check_free, model_directory
-from secateurs.pruning.config import PruningConfig, PruningOptions, resolve_config
+from secateurs.pruning.config import ROUNDS_AND_TRAINING, PruningConfig, PruningOptions, resolve_config
 from secateurs.pruning.layerwise.compensate import compensate_by_stages
 from secateurs.pruning.layerwise.config_files import cut_config, write_config_files
 from secateurs.pruning.layerwise.estimate import Estimate, estimate
-from secateurs.pruning.layerwise.execution_plan import ExecutionPlan, plan_execution
-from secateurs.pruning.layerwise.offloaded_model import OffloadedModel
+from secateurs.pruning.layerwise.inputs import LayerwiseInputs
 from secateurs.pruning.layerwise.result import LayerwiseResult
 from secateurs.pruning.layerwise.score import check_local, score_by_stages
-from secateurs.pruning.layerwise.stages import open_stages
 from secateurs.pruning.layerwise.verify import verify
 from secateurs.pruning.layerwise.weight_files import WeightFiles
 from secateurs.structure import Structure, trace
 from secateurs.surgery import supported_widths, unsupported_groups
 from secateurs.utils import Progress, silent
-
-UNUSED = ("schedule", "between", "recovery", "recalibrate")
-"""Fields of a configuration that need the whole model in memory."""
 
 
 class Layerwise:
@@ -89,10 +82,12 @@ class Layerwise:
         progress: Progress = silent,
         **options: Unpack[PruningOptions],
     ):
-        self.path, self.data, self.device, self.tokenizer = path, data, device, tokenizer
         self.config = resolve_config(config, options)
-        self.scratch, self.trust_remote_code, self.progress = scratch, trust_remote_code, progress
-        self.config.check_unused(UNUSED, "Layerwise")
+        self.path, self.tokenizer, self.progress = path, tokenizer, progress
+        self._inputs = LayerwiseInputs(
+            Pretrained(str(path), trust_remote_code), data, device, None if scratch is None else Path(scratch)
+        )
+        self.config.check_unused(ROUNDS_AND_TRAINING, "Layerwise")
         check_local(self.config.criterion)
         if self.config.limits.uniform is False:
             raise UsageError(
@@ -110,15 +105,15 @@ class Layerwise:
         """
         self._check_config_support()
         return estimate(
-            offloaded=self._offloaded,
-            plan=self._execution,
-            sample=self._largest.sample(2),
-            data=self._data,
+            offloaded=self._inputs.offloaded,
+            plan=self._inputs.execution,
+            sample=self._inputs.example,
+            data=self._inputs.data,
             structure=self.structure,
             criterion=self.config.criterion,
             compensate=self.config.compensate,
-            in_files=self.scratch is not None,
-            disk=sum(file.stat().st_size for file in Path(self._home.name).rglob("*") if file.is_file()),
+            in_files=self._inputs.scratch is not None,
+            disk=self._inputs.bytes_on_disk,
         )
 
     @cached_property
@@ -128,7 +123,8 @@ class Layerwise:
         Raises:
             SecateursError: see `secateurs.trace`.
         """
-        return trace(self._offloaded.model, self._data[0].sample(2), self.config.keep, self.config.kinds).per_sample()
+        model, sample = self._inputs.offloaded.model, self._inputs.data[0].sample(2)
+        return trace(model, sample, self.config.keep, self.config.kinds).per_sample()
 
     @cached_property
     def scores(self) -> Mapping[str, Tensor]:
@@ -137,10 +133,10 @@ class Layerwise:
         Raises:
             CriterionError, DataError: see `secateurs.score`.
         """
-        with open_stages(self._offloaded, self._execution, self._items, self._scratch) as stages:
+        with self._inputs.stages() as stages:
             return score_by_stages(
                 stages,
-                self._offloaded,
+                self._inputs.offloaded,
                 self.config.criterion,
                 structure=self.structure,
                 aggregate=self.config.aggregate,
@@ -163,6 +159,7 @@ class Layerwise:
             SecateursError: of the kind that `trace`, `score` and `allocate` raise.
         """
         out = check_free(out)
+        inputs = self._inputs
         self._check_config_support()
         plan = allocate(
             self.structure,
@@ -170,30 +167,30 @@ class Layerwise:
             self.config.budget,
             replace(self.config.limits, uniform=True),
             self.config.unit_scope,
-            takes=supported_widths(self._offloaded.model, self.structure),
+            takes=supported_widths(inputs.offloaded.model, self.structure),
         )
-        config = cut_config(self._offloaded.model, self.structure, plan)
-        processor = Pretrained(self.tokenizer or str(self.path), self.trust_remote_code).processor()
+        config = cut_config(inputs.offloaded.model, self.structure, plan)
+        processor = Pretrained(self.tokenizer or str(self.path), inputs.dense.trust_remote_code).processor()
         compensation = None
         with model_directory(out) as work:
-            files = WeightFiles(work, self._offloaded, self._execution)
+            files = WeightFiles(work, inputs.offloaded, inputs.execution)
             files.write(self.structure.keep_masks(plan.keep), self.progress)
-            write_config_files(work, self._offloaded.model, config, plan, str(self.path), processor)
-            small = Pretrained(str(work), self.trust_remote_code)
+            write_config_files(work, inputs.offloaded.model, config, plan, str(self.path), processor)
+            small = Pretrained(str(work), inputs.dense.trust_remote_code)
             verify(
-                self._source,
+                inputs.dense,
                 small,
                 plan=plan,
                 structure=self.structure,
-                execution=self._execution,
-                call=self._data[0].sample(2).to(self._device),
-                device=self._device,
+                execution=inputs.execution,
+                call=inputs.data[0].sample(2).to(inputs.device),
+                device=inputs.device,
             )
             if self.config.compensate:
-                with open_stages(self._offloaded, self._execution, self._items, self._scratch) as stages:
+                with inputs.stages() as stages:
                     compensation = compensate_by_stages(
                         stages,
-                        self._offloaded,
+                        inputs.offloaded,
                         files,
                         plan=plan,
                         structure=self.structure,
@@ -210,51 +207,9 @@ class Layerwise:
         if self._unsupported:
             raise PersistError(
                 f"layer by layer, models are written for from_pretrained, and no configuration of "
-                f"{type(self._offloaded.model).__name__} describes {'; '.join(self._unsupported)}"
+                f"{type(self._inputs.offloaded.model).__name__} describes {'; '.join(self._unsupported)}"
             )
 
     @cached_property
     def _unsupported(self) -> list[str]:
-        return unsupported_groups(self._offloaded.model, self.structure)
-
-    @cached_property
-    def _source(self) -> Pretrained:
-        return Pretrained(str(self.path), self.trust_remote_code)
-
-    @cached_property
-    def _device(self) -> torch.device:
-        try:
-            return torch.empty(0, device=self.device).device
-        except (RuntimeError, AssertionError) as error:
-            raise UsageError(f"layers cannot be run on device {self.device!r}: {error}") from error
-
-    @cached_property
-    def _scratch(self) -> Path | None:
-        return None if self.scratch is None else Path(self.scratch)
-
-    @cached_property
-    def _home(self) -> tempfile.TemporaryDirectory[str]:
-        if self._scratch is not None:
-            self._scratch.mkdir(parents=True, exist_ok=True)
-        return tempfile.TemporaryDirectory(prefix="weights-", dir=self._scratch)
-
-    @cached_property
-    def _offloaded(self) -> OffloadedModel:
-        return OffloadedModel(*self._source.without_weights(Path(self._home.name)), self._device)
-
-    @cached_property
-    def _execution(self) -> ExecutionPlan:
-        call = self._largest.sample(2).to(self._device)
-        return plan_execution(self._offloaded.model, call, self._offloaded.parameters)
-
-    @cached_property
-    def _data(self) -> list[Batch]:
-        return list(batches(self.data))
-
-    @cached_property
-    def _items(self) -> list[Any]:
-        return [batch.call if batch.targets is None else (batch.call, batch.targets) for batch in self._data]
-
-    @property
-    def _largest(self) -> Batch:
-        return max(self._data, key=lambda batch: sum(tensor.numel() for tensor in batch.call.tensors()))
+        return unsupported_groups(self._inputs.offloaded.model, self.structure)
