@@ -79,7 +79,7 @@ def test_the_command_runs_in_a_process(place):
         return subprocess.run([sys.executable, "-m", "secateurs", *arguments], capture_output=True, text=True)
 
     assert json.loads(start("env", "--json").stdout)["torch"] == torch.__version__
-    refused = start("check", "py:absent.py:net")
+    refused = start("check", "py:absent.py:net", "--input", "3,8,8")
     assert (refused.returncode, refused.stdout) == (3, "")
     assert "no file absent.py" in refused.stderr
 

@@ -137,7 +137,7 @@ def test_the_command_says_what_is_wrong(monkeypatch, place, tmp_path, capsys):
     assert "text needs a tokenizer" in capsys.readouterr().err
     study = ["study", "samples", f"hf:{place / 'bert'}", "--data", spec, "--out", tmp_path / "study"]
     command(monkeypatch, *study, code=3)
-    assert "draws inputs that are one tensor each" in " ".join(capsys.readouterr().err.split())
+    assert "needs inputs of one tensor each" in " ".join(capsys.readouterr().err.split())
 
 
 def test_what_is_no_name_of_the_hub_is_refused_before_anyone_is_asked(monkeypatch, tmp_path):
