@@ -38,7 +38,7 @@ def prune_layerwise(job: Job, out: Path, scratch: Path | None, overwrite: bool, 
     work = Layerwise(
         path,
         job.calibration(),
-        job.config,
+        config=job.config,
         device=job.device or "cpu",
         scratch=scratch,
         tokenizer=job.tokenizer,

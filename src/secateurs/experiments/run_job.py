@@ -52,7 +52,7 @@ def run_job(
         result = prune(
             dense,
             data,
-            job.run_config,
+            config=job.run_config,
             training=training,
             validation=validation,
             measure=None if test is None else measure(test),

@@ -35,11 +35,9 @@ ROUNDS_AND_TRAINING = ("schedule", "between", "recovery", "recalibrate")
 """Fields that only `prune` follows: it alone cuts in rounds and trains."""
 
 
-class PruningOptions(TypedDict, total=False):
-    """The fields of `PruningConfig` as keywords, in the forms that users write."""
+class MoreOptions(TypedDict, total=False):
+    """The fields of `PruningConfig` as keywords in the forms that users write, but for the criterion and the budget."""
 
-    criterion: Named
-    budget: Budget | str
     scope: Scope | str | None
     limits: Limits | None
     kinds: Sequence[str] | str | None
@@ -53,10 +51,17 @@ class PruningOptions(TypedDict, total=False):
     seed: int
 
 
+class PruningOptions(MoreOptions, total=False):
+    """All fields of `PruningConfig` as keywords."""
+
+    criterion: Named
+    budget: Budget | str
+
+
 class PruningConfig(BaseModel):
     """Every decision of a pruning run. Texts become objects when the configuration is made.
 
-    `sc.prune`, `sc.gradual` and `sc.Layerwise` take a configuration, or its fields as keywords, or both: a keyword
+    `sc.prune`, `sc.gradual` and `sc.Layerwise` take a configuration, or its fields as arguments, or both: an argument
     then replaces the field.
 
     Attributes:
@@ -204,15 +209,22 @@ class PruningConfig(BaseModel):
         return cls.from_json(text)
 
 
-def resolve_config(config: PruningConfig | None, options: PruningOptions) -> PruningConfig:
-    """The configuration that a function was given: the object, with the keywords beside it in its place.
+def resolve_config(
+    config: PruningConfig | None, criterion: Named | None, budget: Budget | str | None, options: MoreOptions
+) -> PruningConfig:
+    """The configuration that a function was given; a criterion, a budget and keywords replace its fields.
 
     Raises:
         UsageError: `config` is no configuration.
         SecateursError: see `PruningConfig`.
     """
+    fields: PruningOptions = {**options}
+    if criterion is not None:
+        fields["criterion"] = criterion
+    if budget is not None:
+        fields["budget"] = budget
     if config is None:
-        return PruningConfig(**options)
+        return PruningConfig(**fields)
     if not isinstance(config, PruningConfig):
         raise UsageError(f"config must be a PruningConfig, not {config!r}; read a file with PruningConfig.load")
-    return config.replace(**options)
+    return config.replace(**fields)

@@ -9,8 +9,10 @@ from typing import Any
 from torch import nn
 from typing_extensions import Unpack
 
+from secateurs.budgets import Budget
+from secateurs.criteria import Named
 from secateurs.data import Loss, as_call
-from secateurs.pruning.config import PruningConfig, PruningOptions, resolve_config
+from secateurs.pruning.config import MoreOptions, PruningConfig, resolve_config
 from secateurs.pruning.procedure import Procedure
 from secateurs.pruning.result import Result
 from secateurs.pruning.run import Run
@@ -23,8 +25,10 @@ from secateurs.utils import Progress, silent
 def prune(
     model: nn.Module,
     data: Iterable[Any],
-    config: PruningConfig | None = None,
+    criterion: Named | None = None,
+    budget: Budget | str | None = None,
     *,
+    config: PruningConfig | None = None,
     example_inputs: Any = None,
     loss: Loss | None = None,
     training: Iterable[Any] | None = None,
@@ -32,7 +36,7 @@ def prune(
     measure: Measure | None = None,
     directory: str | Path | Run | None = None,
     progress: Progress = silent,
-    **options: Unpack[PruningOptions],
+    **options: Unpack[MoreOptions],
 ) -> Result:
     """Trace, score, allocate, cut, verify, compensate and recover, in one round or several.
 
@@ -42,6 +46,7 @@ def prune(
         model: the dense model; it is not changed.
         data: batches for scoring and compensation, and for training by default; see `secateurs.data.batches`, or
             `random_inputs`.
+        criterion, budget: what scores the units and what is kept; by default those of `config`.
         config: what is removed, and how the model recovers; by default `PruningConfig()`.
         example_inputs: a tensor, a tuple, or a dict of keyword arguments; by default the first sample of the data.
         loss: for criteria that need gradients, and for training; see `secateurs.data.loss_of`.
@@ -52,7 +57,7 @@ def prune(
         directory: keeps the run, stage by stage. If the process is killed, the same call continues after the last
             finished stage (or epoch of training) and ends with the same weights.
         progress: wraps the iteration over the data.
-        **options: fields of `PruningConfig` that replace those of `config`: `criterion="l2", budget="macs:0.5"`.
+        **options: fields of `PruningConfig` that replace those of `config`: `scope="global", seed=1`.
 
     Returns:
         The pruned model and the evidence.
@@ -62,14 +67,14 @@ def prune(
             `PersistError` if the directory cannot be written, or holds another run.
 
     Example:
-        >>> result = sc.prune(model, data, criterion="l2", budget="macs:0.5")
+        >>> result = sc.prune(model, data, "l2", "macs:0.5")
         >>> result.cost.macs <= 0.5 * result.dense_cost.macs
         True
     """
     procedure = Procedure.of(
         model,
         data,
-        resolve_config(config, options),
+        resolve_config(config, criterion, budget, options),
         example_inputs,
         loss=loss,
         training=training,

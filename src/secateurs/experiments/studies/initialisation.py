@@ -106,7 +106,7 @@ class _Pair:
         first, second = (scores[criterion] for scores in self.scores)
         groups = [group for group in first if group in second]
         config = self.job.config.replace(criterion=criterion).without_training()
-        early, late = (prune(network, self.data, config).model for network in (self.before, self.after))
+        early, late = (prune(network, self.data, config=config).model for network in (self.before, self.after))
         return ScoreChange(
             correlation={group: correlation(first[group], second[group]) for group in groups},
             overlap={group: overlap(second[group], first[group]) for group in groups},

@@ -9,9 +9,10 @@ from torch import nn
 from torch.optim import Optimizer
 from typing_extensions import Unpack
 
-from secateurs.budgets import Ramp
+from secateurs.budgets import Budget, Ramp
+from secateurs.criteria import Named
 from secateurs.data import Loss, cache_batches
-from secateurs.pruning.config import ROUNDS_AND_TRAINING, PruningConfig, PruningOptions, resolve_config
+from secateurs.pruning.config import ROUNDS_AND_TRAINING, MoreOptions, PruningConfig, resolve_config
 from secateurs.pruning.gradual.pruner import GradualPruner
 
 
@@ -19,14 +20,16 @@ def gradual(
     model: nn.Module,
     optimizer: Optimizer,
     data: Iterable[Any],
-    config: PruningConfig | None = None,
+    criterion: Named | None = None,
+    budget: Budget | str | None = None,
     *,
+    config: PruningConfig | None = None,
     start: int = 0,
     stop: int,
     every: int = 100,
     ramp: str = "cubic",
     loss: Loss | None = None,
-    **options: Unpack[PruningOptions],
+    **options: Unpack[MoreOptions],
 ) -> GradualPruner:
     """Prune a model to a budget while it trains, as NDP does: score and cut it again every few steps.
 
@@ -45,6 +48,7 @@ def gradual(
         data: batches to score on; see `secateurs.data.batches`. They are read once, now, and kept in memory, so that
             the same samples judge every cut. Do not give the loader of the training: reading it may change how it
             shuffles.
+        criterion, budget: what scores the units and what is kept; by default those of `config`.
         config: what is removed; by default `PruningConfig(criterion="ndi")`. The weights are not compensated, since
             training follows. The budget "effective" has no steps on the way and is refused.
         start: the step after which the ramp begins; the first cut is `every` steps later.
@@ -53,7 +57,7 @@ def gradual(
         ramp: how much is left on the way: "cubic" (Zhu & Gupta 2017, arXiv 1710.01878, Eq. 1: most is removed at the
             beginning), "linear" or "geometric".
         loss: for criteria that need gradients; see `score_many`.
-        **options: fields of `PruningConfig` that replace those of `config`: `criterion="l2", budget="macs:0.5"`.
+        **options: fields of `PruningConfig` that replace those of `config`: `scope="global", seed=1`.
 
     Returns:
         The pruner; call its `step` after each step of the optimiser.
@@ -66,7 +70,7 @@ def gradual(
 
     Example:
         >>> optimizer = torch.optim.SGD(model.parameters(), lr=0.01, momentum=0.9)
-        >>> pruner = sc.gradual(model, optimizer, data, criterion="l2", budget="macs:0.5", stop=2, every=1)
+        >>> pruner = sc.gradual(model, optimizer, data, "l2", "macs:0.5", stop=2, every=1)
         >>> for x, y in data[:2]:
         ...     functional.cross_entropy(model(x), y).backward()
         ...     optimizer.step(); optimizer.zero_grad()
@@ -75,7 +79,9 @@ def gradual(
         True
         >>> pruner.save("smaller")
     """
-    chosen = resolve_config(config, {"criterion": "ndi", **options} if config is None else options)
+    if config is None and criterion is None:
+        criterion = "ndi"
+    chosen = resolve_config(config, criterion, budget, options)
     chosen.check_unused(ROUNDS_AND_TRAINING, "gradual")
     steps = Ramp(chosen.budget, start, stop, every, ramp)
     return GradualPruner(model, optimizer, steps, cache_batches(data), chosen, loss)

@@ -11,12 +11,13 @@ from typing import Any
 from torch import Tensor
 from typing_extensions import Unpack
 
-from secateurs.budgets import allocate
+from secateurs.budgets import Budget, allocate
+from secateurs.criteria import Named
 from secateurs.data import Shard
 from secateurs.errors import PersistError, UsageError
 from secateurs.huggingface import Pretrained
 from secateurs.persist import check_free, model_directory
-from secateurs.pruning.config import ROUNDS_AND_TRAINING, PruningConfig, PruningOptions, resolve_config
+from secateurs.pruning.config import ROUNDS_AND_TRAINING, MoreOptions, PruningConfig, resolve_config
 from secateurs.pruning.layerwise.compensate import compensate_by_stages
 from secateurs.pruning.layerwise.config_files import cut_config, write_config_files
 from secateurs.pruning.layerwise.estimate import Estimate, estimate
@@ -41,6 +42,7 @@ class Layerwise:
     Args:
         path: a directory that `save_pretrained` wrote, or a name on the hub where there is a network.
         data: see `secateurs.data.batches`; it is read once, and stays in memory.
+        criterion, budget: what scores the units and what is kept; by default those of `config`.
         config: what is removed; by default `PruningConfig()`. The criterion may use weights and activations; gradients
             need the whole model.
         device: where the layers run; their outputs are kept in the memory of the CPU.
@@ -50,7 +52,7 @@ class Layerwise:
             it has one.
         trust_remote_code: run Python code that came with the model.
         progress: wraps the iteration over the data.
-        **options: fields of `PruningConfig` that replace those of `config`: `criterion="wanda", budget="params:0.7"`.
+        **options: fields of `PruningConfig` that replace those of `config`: `aggregate="max", seed=1`.
 
     Raises:
         UsageError, CriterionError, BudgetError: an argument cannot be used.
@@ -62,7 +64,7 @@ class Layerwise:
         ... )
         >>> transformers.LlamaForCausalLM(config).save_pretrained("dense")
         >>> tokens = [torch.randint(20, (2, 8))]
-        >>> work = sc.Layerwise("dense", tokens, criterion="wanda", budget="params:0.9")
+        >>> work = sc.Layerwise("dense", tokens, "wanda", "params:0.9")
         >>> work.estimate.passes  # with one for the compensation
         2
         >>> work.prune("small").directory.name
@@ -73,16 +75,18 @@ class Layerwise:
         self,
         path: str | Path,
         data: Iterable[Any],
-        config: PruningConfig | None = None,
+        criterion: Named | None = None,
+        budget: Budget | str | None = None,
         *,
+        config: PruningConfig | None = None,
         device: str = "cpu",
         scratch: str | Path | None = None,
         tokenizer: str = "",
         trust_remote_code: bool = False,
         progress: Progress = silent,
-        **options: Unpack[PruningOptions],
+        **options: Unpack[MoreOptions],
     ):
-        self.config = resolve_config(config, options)
+        self.config = resolve_config(config, criterion, budget, options)
         self.path, self.tokenizer, self.progress = path, tokenizer, progress
         self._inputs = LayerwiseInputs(
             Pretrained(str(path), trust_remote_code), data, device, None if scratch is None else Path(scratch)
