@@ -102,7 +102,7 @@ def _measure(
 
     def measure(criterion: str) -> ActivationScores:
         groups = scores[criterion]
-        pruned = prune(net, data, job.config.replace(criterion=criterion).without_training()).model
+        pruned = prune(net, data, config=job.config.replace(criterion=criterion).without_training()).model
         return ActivationScores(
             spread={group: _variation(values) for group, values in groups.items()},
             level={group: max(Counter(values.tolist()).values()) / len(values) for group, values in groups.items()},

@@ -45,7 +45,9 @@ def prune_during_training(
 
     def make_pruner(model: nn.Module, optimizer: Optimizer) -> GradualPruner:
         stop = every * schedule.rounds
-        pruners.append(gradual(model, optimizer, data, options, stop=stop, every=every, ramp=schedule.ramp, loss=loss))
+        pruners.append(
+            gradual(model, optimizer, data, config=options, stop=stop, every=every, ramp=schedule.ramp, loss=loss)
+        )
         return pruners[0]
 
     model = copy.deepcopy(dense)
