@@ -74,6 +74,7 @@ def test_prune_saves_a_model_and_a_page(place, run):
     run("prune", "py:model.py:net", *options, "--overwrite")
 
 
+@pytest.mark.slow
 def test_the_command_runs_in_a_process(place):
     def start(*arguments):
         return subprocess.run([sys.executable, "-m", "secateurs", *arguments], capture_output=True, text=True)

@@ -158,6 +158,7 @@ def squared_outputs(outputs, targets):
     return sum(tensor.float().square().mean() for tensor in outputs_of(outputs))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", FAMILIES)
 def test_every_criterion_scores_every_group_or_says_why_not(name):
     model, inputs = build(name)

@@ -575,6 +575,7 @@ def uses_of(its, group):
     return found
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore::secateurs.errors.FewSamplesWarning")  # for another group
 @pytest.mark.parametrize(
     ("name", "group", "aggregate"),

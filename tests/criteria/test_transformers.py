@@ -249,6 +249,7 @@ def test_the_rows_that_experts_see_are_those_of_their_sentences(texts):
     torch.testing.assert_close(found, expected, rtol=1e-3, atol=1e-5)
 
 
+@pytest.mark.slow
 def test_emp_over_all_heads_gives_one_certificate(texts):
     model, data = transformer("gpt2", n_layer=3), [labelled("gpt2", texts, 12)]
     structure = sc.trace(model, data[0], kinds="head")

@@ -166,6 +166,7 @@ def test_an_unwritable_directory_is_an_error(tmp_path):
         write_report(single(), tmp_path / "file" / "out")
 
 
+@pytest.mark.slow
 def test_the_page_is_well_formed_and_has_no_external_links():
     page = Page(render_page(sweep(("macs:0.5", "macs:0.25"), seeds=1)))
     assert page.open == []

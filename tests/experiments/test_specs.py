@@ -176,6 +176,7 @@ def test_objects_of_a_loaded_file_can_be_pickled(folders):
     assert again.width == 5
 
 
+@pytest.mark.slow
 def test_digits_are_named_without_scikit_learn_being_imported():
     code = "import sys; from secateurs.experiments.specs import DATA_SPECS; assert 'digits' in DATA_SPECS"
     code += "; assert 'sklearn' not in sys.modules"

@@ -23,6 +23,8 @@ from secateurs.experiments.workers import on_ray, on_this_machine
 from secateurs.training.recipe import Recovery
 from secateurs.utils.progress import silent
 
+pytestmark = pytest.mark.slow  # starts processes
+
 SCRIPT = """
 import os, signal
 from pathlib import Path

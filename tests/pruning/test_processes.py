@@ -20,6 +20,8 @@ from secateurs.observe.feature_maps import MapRanks, NuclearDrops
 from secateurs.observe.gradients import curvature
 from secateurs.observe.samples import Pooled, Sampled
 
+pytestmark = pytest.mark.slow  # starts processes
+
 SIZES = (5, 3, 8, 2, 4, 3, 2, 2, 1)
 """Samples per batch: some ranks have more batches, and more samples, than others."""
 HYBRID = "auto*l1+auto*nexp"

@@ -304,6 +304,7 @@ def weights(directory):
     return (directory / "model" / "model.safetensors").read_bytes()
 
 
+@pytest.mark.slow
 def test_killed_at_random_moments_it_ends_with_the_same_bits(place):
     events = [json.loads(line) for line in (place / "whole" / "log.jsonl").read_text().splitlines()]
     duration = sum(event.get("seconds", 0) for event in events)
@@ -337,6 +338,7 @@ def test_killed_at_random_moments_it_ends_with_the_same_bits(place):
     assert reports[0]["rounds"] == reports[1]["rounds"]
 
 
+@pytest.mark.slow
 def test_control_c_stops_with_a_hint(place):
     variables = {"INTERRUPT_WHEN": "stopped/stages/01-round-1"}
     process = secateurs(place, "prune", "py:model.py:net", *OPTIONS.split(), "--out", "stopped", variables=variables)
@@ -351,6 +353,7 @@ def test_control_c_stops_with_a_hint(place):
     assert weights(place / "stopped") == weights(place / "whole")
 
 
+@pytest.mark.slow
 def test_no_space_left_is_said_and_loses_nothing(place):
     def small():
         resource.setrlimit(resource.RLIMIT_FSIZE, (6000, 6000))  # less than the weights
@@ -367,6 +370,7 @@ def test_no_space_left_is_said_and_loses_nothing(place):
     assert weights(place / "full") == weights(place / "whole")
 
 
+@pytest.mark.slow
 def test_resume_takes_nothing_else(place):
     process = secateurs(place, "prune", "--resume", "whole", "--budget", "macs:0.3")
     _, errors = process.communicate(timeout=60)
@@ -378,6 +382,7 @@ def test_resume_takes_nothing_else(place):
     assert "not a run's directory" in errors
 
 
+@pytest.mark.slow
 def test_under_torchrun_all_processes_come_to_one_model(place):
     options = "--data npz:data.npz --test npz:data.npz --criterion taylor --budget macs:0.5 --batch-size 8 --epochs 2"
     command = [

@@ -81,6 +81,7 @@ def check_all(data, pool, drawn, equal):
         assert torch.equal(keep_mask(ax.resolve(a), masks), keep_mask(ax.resolve(b), masks))
 
 
+@pytest.mark.slow
 @settings(max_examples=400)
 @given(st.data())
 def test_unified_axes_lose_the_same_indices(data):

@@ -13,6 +13,8 @@ from torch.testing import assert_close
 
 import secateurs as sc
 
+pytestmark = pytest.mark.slow  # starts processes
+
 SCRIPT = Path(__file__).parents[1] / "support" / "train_together.py"
 
 
