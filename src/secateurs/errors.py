@@ -1,80 +1,80 @@
-"""Every error and warning that Secateurs raises on purpose.
+"""Exceptions and warnings of Secateurs.
 
-A message says what was wrong, where, with which value, and what to do about it.
+A message names what failed, where, the value, and the fix.
 """
 
 
 class SecateursError(Exception):
-    """Base class: catch this to catch everything the library raises on bad input."""
+    """Base class of all exceptions that the library raises on invalid input."""
 
 
 class UsageError(SecateursError):
-    """An argument is not of the kind that the function takes."""
+    """An argument has the wrong type or value, or an optional dependency is missing."""
 
 
 class ModelError(SecateursError):
-    """The model itself cannot be used as asked (not a module, no batch norm, cannot be copied ...)."""
+    """The model does not support the operation, for example because it is not a module or has no batch norm."""
 
 
 class TraceError(SecateursError):
-    """The model could not be run on the example inputs, or its outputs could not be read."""
+    """The model failed on the example inputs, or its outputs could not be interpreted."""
 
 
 class DataError(SecateursError):
-    """The data is empty, of an unknown form, not finite, or refused by the model."""
+    """The data is empty, has an unsupported form, is not finite, or makes the model fail."""
 
 
 class NoMatchError(SecateursError):
-    """A name or pattern matches nothing."""
+    """A name or a pattern matches nothing."""
 
 
 class CriterionError(SecateursError):
-    """A criterion is unknown, lacks what it needs, or gave scores that cannot be used."""
+    """A criterion is unknown, lacks an input that it needs, or computed invalid scores."""
 
 
 class UnscorableError(CriterionError):
-    """A criterion has nothing to go by for the units of one group; where others have scores, these units stay."""
+    """A criterion cannot score the units of one group. If it can score other groups, this group is kept whole."""
 
 
 class BudgetError(SecateursError):
-    """A budget or a limit cannot be understood."""
+    """A budget or a limit cannot be parsed or is out of range."""
 
 
 class InfeasibleBudgetError(BudgetError):
-    """A budget cannot be reached within the limits; the message names the closest that can."""
+    """A budget cannot be reached within the limits. The message names the closest budget that can."""
 
 
 class PlanError(SecateursError):
-    """A plan does not fit the model, or its file cannot be read."""
+    """A plan does not fit the model, or the file of a plan cannot be read."""
 
 
 class VerificationError(SecateursError):
-    """The cut model does not compute what the masked dense model computes."""
+    """The pruned model and the masked dense model compute different outputs."""
 
 
 class PersistError(SecateursError):
-    """A model could not be saved, or a saved one is incomplete, altered or of another model."""
+    """A model could not be saved, or a saved model is incomplete, was altered, or belongs to another model."""
 
 
 class SecateursWarning(UserWarning):
-    """Base class of the library's warnings."""
+    """Base class of all warnings of the library."""
 
 
 class PutBackWarning(SecateursWarning):
-    """Units of some groups were kept after all, because removing them failed verification."""
+    """Some groups were left whole because the removal of their units failed verification."""
 
 
 class DeadUnitsWarning(SecateursWarning):
-    """Every unit of a group has the lowest possible score."""
+    """All units of a group have the lowest possible score."""
 
 
 class AllZeroWarning(SecateursWarning):
-    """All scores are equal, so that they say nothing about how many units are effective."""
+    """All scores are zero (or equal and negative) and do not distinguish the units. All units are kept."""
 
 
 class UnscoredWarning(SecateursWarning):
-    """A criterion has nothing to say about the units of some groups, which stay."""
+    """A criterion cannot score some groups. These groups are kept whole."""
 
 
 class FewSamplesWarning(SecateursWarning):
-    """There are fewer samples than a statistic needs to be trusted."""
+    """There are too few samples for a reliable estimate of a statistic."""

@@ -1,4 +1,4 @@
-"""What is written is there whole, or what was there before is; and nothing else."""
+"""Atomic writes replace a file or directory completely or not at all, and leave no temporary files."""
 
 import os
 
@@ -8,7 +8,7 @@ from secateurs.utils.atomic_write import atomic_path, atomic_write_text
 
 
 def content(path):
-    return {its.name: its.read_text() for its in path.iterdir()} if path.is_dir() else path.read_text()
+    return {file.name: file.read_text() for file in path.iterdir()} if path.is_dir() else path.read_text()
 
 
 def put(path, directory, text, then=lambda: None):
@@ -22,7 +22,7 @@ def put(path, directory, text, then=lambda: None):
 
 
 @pytest.mark.parametrize("directory", [False, True])
-def test_what_is_new_takes_the_place_of_what_is_old(directory, tmp_path):
+def test_a_second_write_replaces_the_first(directory, tmp_path):
     path = tmp_path / "deep" / "path"
     for text in ("one", "two"):
         put(path, directory, text)
@@ -32,7 +32,7 @@ def test_what_is_new_takes_the_place_of_what_is_old(directory, tmp_path):
 
 @pytest.mark.parametrize("directory", [False, True])
 @pytest.mark.parametrize("when", ["written", "renamed"])
-def test_whatever_goes_wrong_the_old_stays(when, directory, tmp_path, monkeypatch):
+def test_a_failed_write_leaves_the_old_content(when, directory, tmp_path, monkeypatch):
     path = tmp_path / "path"
     put(path, directory, "one")
     before = content(path)
@@ -48,7 +48,7 @@ def test_whatever_goes_wrong_the_old_stays(when, directory, tmp_path, monkeypatc
     assert list(tmp_path.iterdir()) == [path]
 
 
-def test_a_file_does_not_take_the_place_of_nothing(tmp_path):
+def test_a_block_that_writes_nothing_fails(tmp_path):
     with pytest.raises(FileNotFoundError), atomic_path(tmp_path / "path"):
         pass
     assert not list(tmp_path.iterdir())

@@ -1,4 +1,4 @@
-"""Quantized models are refused by name, wherever that can be seen."""
+"""Quantized models are refused with an error that names the quantized part."""
 
 import copy
 import warnings
@@ -12,8 +12,8 @@ import secateurs as sc
 from secateurs.errors import ModelError
 
 
-def of(package, name, base):
-    """A class as another package would have it."""
+def class_in(package, name, base):
+    """A subclass of `base` with the name and module of a class of another package."""
     return type(name, (base,), {"__module__": package})
 
 
@@ -29,23 +29,23 @@ LAYERS = [
 
 
 @pytest.mark.parametrize(("package", "name"), LAYERS)
-def test_a_layer_that_packs_weights_is_named(package, name):
-    model = nn.Sequential(nn.Linear(4, 8), nn.ReLU(), of(package, name, nn.Linear)(8, 4))
+def test_a_layer_with_packed_weights_is_refused(package, name):
+    model = nn.Sequential(nn.Linear(4, 8), nn.ReLU(), class_in(package, name, nn.Linear)(8, 4))
     with pytest.raises(
-        ModelError, match=rf"Sequential is quantized \(2 is a {name} of {package}\).*quantize the result"
+        ModelError, match=rf"Sequential is quantized \(2 is a {name} of {package}\).*quantize the pruned model"
     ):
         sc.trace(model, torch.randn(2, 4))
 
 
 @pytest.mark.parametrize("package", ["torchao.quantization", "optimum.quanto.tensor.weights.qbytes"])
-def test_a_parameter_of_a_packing_kind_is_named(package):
+def test_a_parameter_with_packed_values_is_refused(package):
     model = nn.Sequential(nn.Linear(4, 8), nn.ReLU(), nn.Linear(8, 4))
-    model[2].weight.__class__ = of(package, "Int8Tensor", nn.Parameter)
+    model[2].weight.__class__ = class_in(package, "Int8Tensor", nn.Parameter)
     with pytest.raises(ModelError, match=r"2.weight is a Int8Tensor of "):
         sc.prune(model, [torch.randn(2, 4)], criterion="l1")
 
 
-def test_a_model_that_torch_quantized_is_refused():
+def test_a_model_quantized_by_torch_is_refused():
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         model = torch.ao.quantization.quantize_dynamic(nn.Sequential(nn.Linear(4, 8), nn.ReLU(), nn.Linear(8, 4)))
@@ -54,16 +54,16 @@ def test_a_model_that_torch_quantized_is_refused():
 
 
 @pytest.mark.parametrize("settings", [{"quant_method": "gptq", "bits": 4}, SimpleNamespace(quant_method="gptq")])
-def test_a_configuration_of_a_quantized_model_is_enough(net, images, settings):
+def test_a_configuration_with_a_quantization_method_is_refused(net, images, settings):
     quantized = copy.deepcopy(net)
     quantized.config = SimpleNamespace(quantization_config=settings)
-    with pytest.raises(ModelError, match="its configuration names gptq"):
+    with pytest.raises(ModelError, match="quantization method gptq in the configuration"):
         sc.trace(quantized, images)
     quantized.config.quantization_config = None
     assert sc.trace(quantized, images).groups
 
 
-def test_what_only_sounds_alike_is_not_refused():
-    layer = of("torchaological.nn", "Linear4bits", nn.Linear)
+def test_a_package_with_a_similar_name_is_not_refused():
+    layer = class_in("torchaological.nn", "Linear4bits", nn.Linear)
     model = nn.Sequential(layer(4, 8), nn.ReLU(), layer(8, 4))
     assert sc.trace(model, torch.randn(2, 4)).groups

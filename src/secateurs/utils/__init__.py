@@ -1,4 +1,4 @@
-"""What knows nothing of pruning: restoring a model's state, tables, figures, atomic writes, processes."""
+"""Helpers that are independent of pruning: restoring model state, tables, figures, atomic writes, process groups."""
 
 from secateurs.utils.atomic_write import atomic_path, atomic_write_text
 from secateurs.utils.environment import environment

@@ -1,4 +1,4 @@
-"""Files and directories that are written whole or not at all."""
+"""Atomic writes: a file or directory is replaced completely or not at all."""
 
 from __future__ import annotations
 
@@ -12,28 +12,31 @@ from pathlib import Path
 
 @contextmanager
 def atomic_path(path: Path) -> Iterator[Path]:
-    """A temporary path beside `path` for a file or a directory; it takes the place of `path` once it is complete.
+    """Yield a temporary path for a file or directory; on success, rename it to `path` at the end of the block.
 
-    Whatever goes wrong, `path` stays as it was, and nothing is left beside it. Killed in between, at most a hidden
-    directory is left over; where a directory replaces another, it may hold that one.
+    If the block raises, `path` is unchanged and the temporary files are deleted. If the process is killed, a hidden
+    directory may remain beside `path`. If `path` was a directory, the hidden directory may contain the old `path`.
 
     Args:
-        path: where the file or directory is to be; its parents are made.
+        path: the final path of the file or directory. Missing parent directories are created.
+
+    Yields:
+        A path that does not exist yet, in a hidden directory beside `path`.
 
     Raises:
-        OSError: it cannot be written.
+        OSError: the path cannot be written.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    home = Path(tempfile.mkdtemp(prefix=f".{path.name}.", dir=path.parent))
+    hidden = Path(tempfile.mkdtemp(prefix=f".{path.name}.", dir=path.parent))
     try:
-        yield home / path.name
-        _put(home / path.name, path)
+        yield hidden / path.name
+        _replace(hidden / path.name, path)
     finally:
-        shutil.rmtree(home, ignore_errors=True)
+        shutil.rmtree(hidden, ignore_errors=True)
 
 
-def _put(new: Path, path: Path) -> None:
-    """Rename `new` to `path`; a directory that is there is set aside for it, and put back if that fails."""
+def _replace(new: Path, path: Path) -> None:
+    """Rename `new` to `path`. An existing directory is moved aside first and moved back if the rename fails."""
     old = new.with_name(f"{new.name}.old")
     if path.is_dir():
         os.rename(path, old)
@@ -46,10 +49,14 @@ def _put(new: Path, path: Path) -> None:
 
 
 def atomic_write_text(path: Path, text: str) -> None:
-    """Write a text file whole or not at all.
+    """Write a text file (UTF-8) completely or not at all.
+
+    Args:
+        path: the file. Missing parent directories are created.
+        text: the content of the file.
 
     Raises:
-        OSError: it cannot be written.
+        OSError: the file cannot be written.
     """
     with atomic_path(path) as temporary:
         temporary.write_text(text, encoding="utf-8")

@@ -1,4 +1,4 @@
-"""The machine and the versions that a result was made with."""
+"""Description of the machine and of the library versions that produced a result."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from importlib.metadata import version
 
 
 def environment() -> dict[str, str]:
-    """What the figures were measured with."""
+    """Collect versions, platform, number of CPU threads and accelerator of this process, by name."""
     import torch
 
     return {

@@ -1,4 +1,4 @@
-"""What the pictures of a page share: SVG text that takes its ink from the page."""
+"""Shared style and helpers for the SVG figures of the HTML report."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ if TYPE_CHECKING:  # matplotlib is slow to import, and an extra
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-WIDTH = 9  # inches of a picture as wide as the page
-INK = "#010203"  # replaced by currentColor, so that one picture serves a light and a dark page
+WIDTH = 9  # width in inches of a figure that is as wide as the page
+INK = "#010203"  # `svg` replaces this colour by currentColor, which suits light and dark pages
 COLOURS = ("#2a9d8f", "#e9873d", "#5b7fd1", "#c44f7b", "#8a8f3c", "#7a5cc0")
 MARKERS = "osD^vPX"
 STYLE: dict[Any, Any] = {
     "svg.fonttype": "none",
-    "text.parse_math": False,  # names may hold dollar signs
+    "text.parse_math": False,  # names may contain dollar signs
     "font.family": "sans-serif",
     "font.size": 9,
     "text.color": INK,
@@ -34,27 +34,27 @@ STYLE: dict[Any, Any] = {
 
 
 def colour(number: int) -> str:
-    """The colour of the criterion with this number."""
+    """The line colour of series `number` (a criterion, for example). Colours repeat after the last one."""
     return COLOURS[number % len(COLOURS)]
 
 
 def marker(number: int) -> str:
-    """Its marker; together with the colour it stays the only one of its kind for a good while."""
+    """The marker of series `number`. There are 7 markers and 6 colours, so the first 42 series look different."""
     return MARKERS[number % len(MARKERS)]
 
 
 def legend(figure: Figure, handles: Sequence[Any], labels: Sequence[str]) -> None:
-    """A legend above everything else."""
+    """Add a legend above the panels of a figure."""
     figure.legend(handles, labels, loc="outside upper left", ncols=7, frameon=False)
 
 
 def short(name: str, length: int = 24) -> str:
-    """A name with its middle left out if it is too long to stand beside a picture."""
+    """Shorten a name to about `length` characters by replacing the middle with an ellipsis."""
     return name if len(name) <= length else f"{name[: length // 2 - 1]}…{name[-(length // 2) :]}"
 
 
 def panels(figure: Figure, number: int, columns: int, **options: Any) -> list[Axes]:
-    """This many panels, line by line; see `Figure.subplots` for what else there is."""
+    """Add `number` panels in rows of `columns` to a figure. `options` go to `Figure.subplots`."""
     grid = list(figure.subplots(-(-number // columns), columns, squeeze=False, **options).flat)
     for axes in grid[number:]:
         axes.set_visible(False)
@@ -69,18 +69,18 @@ def heat(
     colours: str = "YlGnBu",
     size: float = 7,
 ) -> Any:
-    """Values in [0, 1] as a grid of coloured cells with texts in them; nan stays empty.
+    """Draw a heat map of values in [0, 1] with a text in each cell. Cells with the value nan stay empty.
 
     Args:
-        axes: to draw on.
-        values: [rows, columns].
-        columns: the names of the columns, shown on top.
-        texts: of the cells.
-        colours: name of the colour map.
-        size: of the texts, in points.
+        axes: the axes to draw on.
+        values: array [rows, columns].
+        columns: names of the columns, shown above the heat map.
+        texts: text of each cell, [rows][columns].
+        colours: name of a matplotlib colour map.
+        size: font size of the texts in points.
 
     Returns:
-        What a colour bar is made from.
+        The mesh, from which matplotlib makes a colour bar.
     """
     from matplotlib import colormaps
 
@@ -101,16 +101,17 @@ def heat(
 
 
 def svg(figure: Figure, title: str) -> str:
-    """The figure as an <svg> element that scales with the page and names itself to screen readers."""
+    """Render a figure as an `<svg>` element that scales with the page and has `title` as its accessible name."""
     from matplotlib import rc_context
 
     text = StringIO()
-    with rc_context({"svg.hashsalt": title}):  # makes ids that differ between the pictures of a page, not between runs
+    with rc_context({"svg.hashsalt": title}):  # ids differ between the figures of a page but not between runs
         figure.savefig(text, format="svg", bbox_inches="tight", transparent=True, metadata={"Date": None})
     svg = re.sub(r"<metadata>.*?</metadata>", "", text.getvalue(), flags=re.DOTALL)
     svg = svg[svg.index("<svg") :].replace(INK, "currentColor")
     width = re.search(r'<svg[^>]*? width="([\d.]+)pt"', svg)
-    share = min(1.0, float(width[1]) / (72 * WIDTH)) if width else 1.0  # what is cut off must not make the rest larger
+    # A figure that the tight bounding box made narrower is not scaled up to the width of the page.
+    share = min(1.0, float(width[1]) / (72 * WIDTH)) if width else 1.0
     svg = re.sub(r'(<svg[^>]*?) width="[^"]*"', r"\1", svg, count=1)
     svg = re.sub(r'(<svg[^>]*?) height="[^"]*"', r"\1", svg, count=1)
     style = f"width: {share:.1%}; min-width: {34 * share:.1f}rem"

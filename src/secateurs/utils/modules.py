@@ -1,4 +1,4 @@
-"""What a module holds, and where."""
+"""Queries on a module: tensors, device, and whether weights have values."""
 
 from __future__ import annotations
 
@@ -9,33 +9,37 @@ from secateurs.errors import ModelError
 
 
 def named_tensors(model: nn.Module) -> list[tuple[str, Tensor]]:
-    """Every parameter and buffer, under every name that it has."""
+    """List every parameter and buffer with its name. A shared tensor appears once under each of its names."""
     return [*model.named_parameters(remove_duplicate=False), *model.named_buffers(remove_duplicate=False)]
 
 
 def device_of(model: nn.Module) -> torch.device:
-    """Where the model's first parameter or buffer lives (the CPU if it has none).
+    """The device of the model's first parameter or buffer (the CPU if it has none).
 
     Raises:
-        ModelError: not a module that can be worked on.
+        ModelError: `model` is not a `torch.nn.Module`, or is a TorchScript module.
     """
     if not isinstance(model, nn.Module):
         raise ModelError(f"expected a torch.nn.Module, not {type(model).__name__}")
     if isinstance(model, torch.jit.ScriptModule):
-        raise ModelError("a TorchScript module cannot be pruned; prune the module that it was made from")
+        raise ModelError("a TorchScript module cannot be pruned; prune the module that was scripted or traced")
     tensor = next(model.parameters(), None)
     tensor = next(model.buffers(), None) if tensor is None else tensor
     return torch.device("cpu") if tensor is None else tensor.device
 
 
 def need_values(model: nn.Module, purpose: str) -> None:
-    """See that a model has weights, and not only their sizes.
+    """Check that the weights of a model have values, that is, that the model is not on the meta device.
+
+    Args:
+        model: the model to check.
+        purpose: the operation that needs the values, for the error message.
 
     Raises:
-        ModelError: it is on the meta device, or it is no module.
+        ModelError: the model is on the meta device, or is not a module.
     """
     if device_of(model).type == "meta":
         raise ModelError(
-            f"{type(model).__name__} is on the meta device, where weights have sizes but no values: it can be traced, "
-            f"checked and planned for, but {purpose} needs its weights"
+            f"{type(model).__name__} is on the meta device, where weights have shapes but no values, and {purpose} "
+            "needs its weights: load the model on the CPU or a GPU (tracing, checking and planning work without values)"
         )

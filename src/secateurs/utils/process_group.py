@@ -1,4 +1,4 @@
-"""Several processes, as `torchrun` starts them."""
+"""The processes that `torchrun` or `accelerate launch` started."""
 
 from __future__ import annotations
 
@@ -12,10 +12,12 @@ from torch import distributed
 
 @contextmanager
 def process_group(device: str = "") -> Iterator[None]:
-    """Join the other processes that `torchrun` or `accelerate launch` started, if they did.
+    """Initialise `torch.distributed` inside the block if `torchrun` or `accelerate launch` started several processes.
+
+    Does nothing for a single process, or if `torch.distributed` is initialised already.
 
     Args:
-        device: "cuda" means that of this process, within.
+        device: "cuda" selects the GPU of this process (`LOCAL_RANK`) and the NCCL backend; anything else uses Gloo.
     """
     if is_single_process() or distributed.is_initialized():
         yield
@@ -30,21 +32,21 @@ def process_group(device: str = "") -> Iterator[None]:
 
 
 def is_single_process() -> bool:
-    """Whether `torchrun` started no other process."""
+    """Whether this process was started alone (`WORLD_SIZE` is 1 or not set)."""
     return int(os.environ.get("WORLD_SIZE", "1")) == 1
 
 
 def is_first_process() -> bool:
-    """Whether this process is the first that `torchrun` started, or the only one; also before they have joined."""
+    """Whether this process has rank 0. Reads `RANK`, so that it works before the process group is initialised."""
     return int(os.environ.get("RANK", "0")) == 0
 
 
 def is_writer() -> bool:
-    """Whether this process is the one that writes, of those that have joined."""
+    """Whether this process writes files: rank 0 of the process group, or any process without a process group."""
     return not distributed.is_initialized() or distributed.get_rank() == 0
 
 
 def barrier() -> None:
-    """Until all processes are here."""
+    """Wait until all processes of the process group have reached this call."""
     if distributed.is_initialized():
         distributed.barrier()

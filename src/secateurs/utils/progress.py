@@ -1,4 +1,4 @@
-"""How long work reports where it is: the library itself prints nothing."""
+"""Progress reports of long operations. The library itself prints nothing."""
 
 from __future__ import annotations
 
@@ -6,9 +6,9 @@ from collections.abc import Callable, Iterable
 from typing import Any
 
 Progress = Callable[[Iterable[Any], str], Iterable[Any]]
-"""Wraps an iterable, with a description, in something that shows its progress (such as `rich.progress.track`)."""
+"""A function of (iterable, description) that returns the iterable and shows progress, such as `rich.progress.track`."""
 
 
 def silent(items: Iterable[Any], description: str) -> Iterable[Any]:
-    """The iterable as it is."""
+    """Return the iterable unchanged: shows no progress."""
     return items

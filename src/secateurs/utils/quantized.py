@@ -1,4 +1,4 @@
-"""Quantized models, whose weights are packed so that no unit can be cut out of them."""
+"""Refusal of quantized models: units cannot be cut out of packed weights."""
 
 from __future__ import annotations
 
@@ -11,17 +11,17 @@ from secateurs.errors import ModelError
 PACKAGES = (
     "bitsandbytes", "auto_gptq", "gptqmodel", "awq", "hqq", "optimum.quanto", "torchao", "torch.ao.nn.quantized",
 )  # fmt: skip
-"""Packages whose layers, or kinds of tensors, hold packed weights."""
+"""Packages whose layers or tensor classes store packed weights."""
 
 LAYERS = {"Linear4bit", "Linear8bitLt", "QuantLinear"}
-"""Layers that hold packed weights, in packages that bring copies of their own."""
+"""Names of layers with packed weights that some packages define in modules of their own."""
 
 
 def refuse_quantized(model: nn.Module) -> None:
-    """See that a model is not quantized.
+    """Check that a model is not quantized.
 
     Raises:
-        ModelError: its configuration says that it is, or a layer or parameter is of a kind that packs weights.
+        ModelError: the configuration has a quantization method, or a layer or parameter stores packed weights.
     """
     refuse_quantized_config(getattr(model, "config", None), type(model).__name__)
     for name, part in [*model.named_modules(), *model.named_parameters()]:
@@ -29,25 +29,29 @@ def refuse_quantized(model: nn.Module) -> None:
             if kind.__name__ in LAYERS or f"{kind.__module__}.".startswith(
                 tuple(f"{package}." for package in PACKAGES)
             ):
-                raise _refused(type(model).__name__, f"{name or 'it'} is a {kind.__name__} of {kind.__module__}")
+                raise _error(type(model).__name__, f"{name or 'the model'} is a {kind.__name__} of {kind.__module__}")
 
 
 def refuse_quantized_config(config: Any, name: str) -> None:
-    """See that a configuration is not that of a quantized model.
+    """Check that a configuration has no quantization method.
+
+    Args:
+        config: configuration of a transformers model, or None.
+        name: name of the model, for the error message.
 
     Raises:
-        ModelError: it is.
+        ModelError: the configuration has a quantization method.
     """
     quantization = getattr(config, "quantization_config", None)
     if quantization is None:
         return
     settings = quantization if isinstance(quantization, dict) else vars(quantization)
     method = settings.get("quant_method", type(quantization).__name__)
-    raise _refused(name, f"its configuration names {getattr(method, 'value', method)}")
+    raise _error(name, f"quantization method {getattr(method, 'value', method)} in the configuration")
 
 
-def _refused(name: str, why: str) -> ModelError:
+def _error(name: str, reason: str) -> ModelError:
     return ModelError(
-        f"{name} is quantized ({why}): units cannot be cut out of packed weights; prune the model that it was made "
-        "from, and quantize the result"
+        f"{name} is quantized ({reason}). Units cannot be cut out of packed weights: prune the original model, then "
+        "quantize the pruned model"
     )

@@ -1,4 +1,4 @@
-"""Optional dependencies: a missing one is an error that says what to install."""
+"""Imports of optional dependencies, with an error message that says which package to install."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ def require(module: str, extra: str) -> Any:
     """Import a module of an optional dependency.
 
     Args:
-        module: the full name of the module.
-        extra: the extra of the package `secateurs` that installs it.
+        module: full name of the module, such as "transformers.utils.logging".
+        extra: the extra of `secateurs` that installs the dependency, such as "hf".
 
     Returns:
-        The module.
+        The imported module.
 
     Raises:
-        UsageError: the module cannot be imported; the message says what to install.
+        UsageError: the module cannot be imported. The message contains the command that installs it.
     """
     try:
         return import_module(module)

@@ -1,4 +1,4 @@
-"""Run a model without leaving a trace: modes, random states and gradients come out as they went in."""
+"""Context managers that change the state of a model or of the random generators and restore it on exit."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 
 @contextmanager
 def restoring_modes(model: nn.Module) -> Iterator[None]:
-    """Restore the training flag of every module on leaving."""
+    """Restore the training flag of every module on exit."""
     before = {module: module.training for module in model.modules()}
     try:
         yield
@@ -26,7 +26,7 @@ def restoring_modes(model: nn.Module) -> Iterator[None]:
 
 @contextmanager
 def evaluating(model: nn.Module) -> Iterator[None]:
-    """Evaluation mode without gradients; modes, buffers and all random states are restored on leaving."""
+    """Set evaluation mode and disable gradients. Modes, buffers and all random states are restored on exit."""
     with restoring_modes(model), _buffers(model), rng(), torch.no_grad(), _plain_attention():
         model.eval()
         yield
@@ -34,9 +34,12 @@ def evaluating(model: nn.Module) -> Iterator[None]:
 
 @contextmanager
 def differentiating(model: nn.Module) -> Iterator[dict[str, Tensor]]:
-    """Evaluation mode with gradients of all parameters, which are given by name; restored on leaving.
+    """Set evaluation mode and require gradients of all floating-point parameters. The state is restored on exit.
 
-    Attention takes the form that can be differentiated twice.
+    Attention uses the math backend, because the fused kernels cannot be differentiated twice.
+
+    Yields:
+        The parameters by name.
     """
     parameters = {name: p for name, p in model.named_parameters() if p.is_floating_point()}
     before = {p: p.requires_grad for p in parameters.values()}
@@ -52,7 +55,7 @@ def differentiating(model: nn.Module) -> Iterator[dict[str, Tensor]]:
 
 @contextmanager
 def batch_statistics(model: nn.Module) -> Iterator[None]:
-    """Let batch norm go by each batch's own statistics, in evaluation mode too; restored on leaving."""
+    """Make batch norm layers use the statistics of each batch, also in evaluation mode. Restored on exit."""
     norms = [module for module in model.modules() if isinstance(module, _BatchNorm)]
     before = [(norm.running_mean, norm.running_var) for norm in norms]
     try:
@@ -66,7 +69,7 @@ def batch_statistics(model: nn.Module) -> Iterator[None]:
 
 @contextmanager
 def _buffers(model: nn.Module) -> Iterator[None]:
-    """Restore buffers that the model writes as it runs."""
+    """Restore on exit the buffers that the model overwrites during a forward pass."""
     tables = {module: dict(module._buffers) for module in model.modules()}
     values = {buffer: buffer.clone() for table in tables.values() for buffer in table.values() if buffer is not None}
     versions = {buffer: buffer._version for buffer in values}
@@ -83,7 +86,7 @@ def _buffers(model: nn.Module) -> Iterator[None]:
 
 @contextmanager
 def _plain_attention() -> Iterator[None]:
-    """Keep `nn.MultiheadAttention` from its fused form, which hides the operators that it is made of."""
+    """Disable the fast path of `nn.MultiheadAttention`, which hides the individual operators from the tracer."""
     before = torch.backends.mha.get_fastpath_enabled()
     torch.backends.mha.set_fastpath_enabled(False)
     try:
@@ -94,7 +97,11 @@ def _plain_attention() -> Iterator[None]:
 
 @contextmanager
 def rng(seed: int | None = None) -> Iterator[None]:
-    """Restore the random states of torch (all devices), NumPy and Python on leaving; seed them first if asked."""
+    """Restore the random states of torch (all devices), NumPy and Python on exit.
+
+    Args:
+        seed: if given, all three generators are seeded with it on entry.
+    """
     python, numpy = random.getstate(), np.random.get_state()
     try:
         with torch.random.fork_rng():

@@ -1,4 +1,4 @@
-"""Tables as text: plain, the form that structures, plans and results print in, and Markdown."""
+"""Tables as plain text (the printed form of structures, plans and results) and as Markdown."""
 
 from __future__ import annotations
 
@@ -13,19 +13,26 @@ Table = tuple[list[str], list[list[str]]]  # headers and rows
 
 
 class Number(str):
-    """A number as people read it, which keeps its value so that a table can be sorted by it."""
+    """A formatted number that keeps the numeric value, so that a table can be sorted by it."""
 
     value: float
 
     def __new__(cls, text: str, value: float) -> Number:
-        """The text for the value."""
+        """Make the text `text` with the numeric value `value`."""
         number = super().__new__(cls, text)
         number.value = value
         return number
 
 
 def render(title: str, headers: Sequence[str], rows: Sequence[Sequence[Any]], width: int = 160) -> str:
-    """Lay out a table as plain text; numbers are aligned to the right, and long cells are wrapped to fit `width`."""
+    """Format a table as plain text.
+
+    Args:
+        title: first line of the text; none if empty.
+        headers: names of the columns.
+        rows: cells of each row. Columns of numbers are aligned to the right.
+        width: maximum characters per line; long cells are wrapped to fit.
+    """
     right = [bool(rows) and all(isinstance(row[c], (int, float)) for row in rows) for c in range(len(headers))]
     lines = [list(headers), *([f"{v:.4g}" if isinstance(v, float) else str(v) for v in row] for row in rows)]
     widths = [max(1, *(len(part) for line in lines for part in line[c].split("\n"))) for c in range(len(headers))]
@@ -44,29 +51,33 @@ def render(title: str, headers: Sequence[str], rows: Sequence[Sequence[Any]], wi
 
 
 def _wrap(cell: str, width: int) -> list[str]:
-    """The lines of a cell: words stay whole where they fit."""
+    """Split the text of a cell into lines of at most `width` characters, at spaces where possible."""
     return [line for part in cell.split("\n") for line in textwrap.wrap(part, width, break_on_hyphens=False) or [""]]
 
 
 def markdown(headers: Sequence[str], rows: Iterable[Sequence[Any]]) -> str:
-    """A table in Markdown; cells show as they are, whatever they hold."""
+    """Format a table as Markdown. Special characters in cells are escaped."""
     lines = [map(escape, headers), ["---"] * len(headers), *(map(escape, map(str, row)) for row in rows)]
     return "".join(f"| {' | '.join(line)} |\n" for line in lines)
 
 
 def escape(text: str) -> str:
-    """Text on one line of Markdown that shows as it is."""
+    """Escape Markdown characters and join the text to one line."""
     return re.sub(r"([\\|*`<\[]|(?<!\w)_|_(?!\w))", r"\\\1", " ".join(text.split()))
 
 
 def list_reasons(reasons: Mapping[str, str], most: int = 5) -> str:
-    """Names with what is said of each, on one line; of many only the first."""
+    """Join names and their reasons on one line. Only the first `most` are listed; the rest is counted."""
     more = f"; and {len(reasons) - most} more" if len(reasons) > most else ""
-    return "; ".join(f"{name!r} ({why})" for name, why in list(reasons.items())[:most]) + more
+    return "; ".join(f"{name!r} ({reason})" for name, reason in list(reasons.items())[:most]) + more
 
 
 def spread(values: Sequence[float], digits: int = 2, scale: float = 1.0, unit: str = "") -> str:
-    """Mean and, for several values, standard deviation, both times `scale`; nothing for no values."""
+    """Format mean ± standard deviation, both multiplied by `scale`.
+
+    Returns:
+        The text: without the deviation for a single value, and empty for no values.
+    """
     if not values:
         return ""
     deviation = f" ± {stdev(values) * scale:.{digits}f}" if len(values) > 1 else ""

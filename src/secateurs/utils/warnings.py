@@ -1,4 +1,4 @@
-"""Warnings that point at the line of the user's program which called the library."""
+"""Warnings whose location is the line of the user's program that called the library."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from types import FrameType
 from secateurs.errors import SecateursWarning
 
 INTERNAL = frozenset({"secateurs", "torch", "contextlib"})
-"""Packages whose frames are skipped: the library, and what its decorators and modes put between two of its frames."""
+"""Packages whose stack frames are skipped: the library, and packages whose frames appear between library frames."""
 
 
 def warn_user(message: str, category: type[SecateursWarning] = SecateursWarning) -> None:
-    """Warn at the innermost line outside the library that led here, however deep in the library this is called."""
+    """Issue a warning at the innermost line of the call stack that is outside the library."""
     frame, level = inspect.currentframe(), 1
     while frame is not None and frame.f_back is not None and _is_internal(frame):
         frame, level = frame.f_back, level + 1
@@ -21,4 +21,5 @@ def warn_user(message: str, category: type[SecateursWarning] = SecateursWarning)
 
 
 def _is_internal(frame: FrameType) -> bool:
+    """Whether the frame belongs to the library or to a package that is skipped."""
     return frame.f_globals.get("__name__", "").partition(".")[0] in INTERNAL
