@@ -254,7 +254,7 @@ def test_nan_weights_name_the_group(net, batches):
     [
         ([], DataError, "empty"),
         ([torch.randn(1, 3, 6, 6)], CriterionError, "at least 2"),
-        ([torch.randn(4, 3, 6, 6), torch.randn(4, 5, 6, 6)], DataError, r"refused batch 1 \(float32\[4, 5, 6, 6\]\)"),
+        ([torch.randn(4, 3, 6, 6), torch.randn(4, 5, 6, 6)], DataError, r"failed on batch 1 \(float32\[4, 5, 6, 6\]\)"),
         ([torch.randn(4, 3, 6, 6), torch.randn(4, 3, 8, 8)], DataError, "one size"),
         ([torch.full((4, 3, 6, 6), float("inf"))], DataError, "not finite"),
         ([(torch.randn(4, 3, 6, 6), 1, 2)], DataError, "3 elements"),

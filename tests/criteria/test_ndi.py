@@ -525,7 +525,7 @@ def test_what_cannot_be_reported_is_an_error(net, batches):
         ndi_report(model, plan, iter([z]), structure)
     with pytest.raises(PlanError, match="another model"):
         ndi_report(net, plan.model_copy(update={"groups": {"0": plan.groups["0"]}}), batches)
-    with pytest.raises(DataError, match="refused batch 0"):
+    with pytest.raises(DataError, match="failed on batch 0"):
         ndi_report(model, plan, [z[:, :5]], structure)
 
 

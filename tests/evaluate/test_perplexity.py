@@ -96,7 +96,7 @@ def test_perplexity_refuses_what_it_cannot_measure():
     with pytest.raises(DataError, match="labels \\[samples, tokens\\]"):
         sc.perplexity(model, [{"input_ids": tokens[None, :8]}])
     model.train()
-    with pytest.raises(DataError, match="refused batch 0"):
+    with pytest.raises(DataError, match="failed on batch 0"):
         sc.perplexity(model, tokens, 30)  # more positions than there are
     assert model.training
 

@@ -543,8 +543,8 @@ def test_measuring_synaptic_flow_leaves_the_model_as_it_was(net, images, broken)
     ("data", "loss", "message"),
     [
         ([torch.randn(4, 3, 6, 6)], None, "batch 0 has no targets and the model returns no loss"),
-        ([(torch.randn(4, 3, 6, 6), torch.rand(4, 7))], None, "the loss does not fit the targets of batch 0"),
-        ([(torch.randn(4, 2, 6, 6), torch.zeros(4))], None, r"the model refused batch 0 \(float32\[\d, 2, 6, 6\]\)"),
+        ([(torch.randn(4, 3, 6, 6), torch.rand(4, 7))], None, "the loss function failed on batch 0"),
+        ([(torch.randn(4, 2, 6, 6), torch.zeros(4))], None, r"the model failed on batch 0 \(float32\[\d, 2, 6, 6\]\)"),
         ([(torch.randn(4, 3, 6, 6), torch.zeros(4))], lambda o, t: torch.ones(()), "batch 0 has no gradient"),
         ([(torch.randn(4, 3, 6, 6), torch.zeros(4))], lambda o, t: o[0], "must return a scalar"),
         ([], None, "empty"),

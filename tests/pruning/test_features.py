@@ -215,7 +215,7 @@ def test_it_prints_what_was_kept_and_what_it_cost(net, batches):
         (lambda x, y: [], {}, DataError, "empty"),
         (lambda x, y: [x], {}, DataError, "no targets"),
         (lambda x, y: [(x, y), (x[:, :, :5], y)], {}, DataError, r"batch 1: .*\[3, 5, 6\] and not of \[3, 6, 6\]"),
-        (lambda x, y: [(x[:, :2], y)], {}, DataError, "refused batch 0"),
+        (lambda x, y: [(x[:, :2], y)], {}, DataError, "failed on batch 0"),
         (lambda x, y: [(x / 0, y)], {}, DataError, "the scores of 108 features are not finite"),
         (lambda x, y: [(x, y[:4])], {"method": "variance"}, DataError, "holds the 4 samples"),
         (lambda x, y: [(x, y)], {"loss": lambda o, t: o}, DataError, "scalar"),

@@ -130,7 +130,7 @@ def test_a_failed_ranking_restores_the_mode_and_removes_its_hooks(chain):
     model.train()
     with pytest.raises(DataError, match=r"the input or output of layer 'blocks.0' is not finite"):
         sc.rank_layers(model, [x, x / 0])
-    with pytest.raises(DataError, match="refused batch 1"):
+    with pytest.raises(DataError, match="failed on batch 1"):
         sc.rank_layers(model, [x, x[..., :3]])
     assert model.training
     assert not any(module._forward_hooks or module._forward_pre_hooks for module in model.modules())

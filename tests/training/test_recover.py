@@ -137,7 +137,7 @@ def test_a_model_with_a_loss_of_its_own():
         ([], {}, "empty"),
         ([torch.randn(4, 3, 6, 6)], {}, "no targets"),
         ([(torch.randn(4, 3, 6, 6), torch.tensor([0, 1]))], {}, "batch 0"),
-        ([(torch.randn(4, 5, 6, 6), torch.zeros(4).long())], {}, "refused batch 0"),
+        ([(torch.randn(4, 5, 6, 6), torch.zeros(4).long())], {}, "failed on batch 0"),
         ([(torch.randn(4, 3, 6, 6), torch.zeros(4).long())], {"epochs": 0}, "number of epochs"),
         ([(torch.randn(4, 3, 6, 6), torch.zeros(4).long())], {"epochs": 1.5}, "number of epochs"),
         ([(torch.randn(4, 3, 6, 6), torch.zeros(4).long())], {"lr": -1}, "positive learning rate"),

@@ -1,4 +1,4 @@
-"""Calls and batches, losses, random inputs, image folders, arrays, shards."""
+"""Data: calls and batches, losses, random inputs, image folders, NumPy archives, and shards of several processes."""
 
 from secateurs.data.batch import Batch, batches, first_batch
 from secateurs.data.cache import cache_batches

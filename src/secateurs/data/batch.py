@@ -1,4 +1,4 @@
-"""What models are fed: example inputs, batches, and random inputs."""
+"""Batches: the items of a data set in one form."""
 
 from __future__ import annotations
 
@@ -18,7 +18,13 @@ from secateurs.utils import rng
 
 @dataclass(frozen=True)
 class Batch:
-    """One batch: how the model is called on it, and its targets where it has any."""
+    """One batch of data.
+
+    Attributes:
+        call: the arguments of the model.
+        targets: the targets of (inputs, targets); None for other forms of data.
+        index: number of the batch in the data, from 0.
+    """
 
     call: Call
     targets: Any
@@ -26,45 +32,46 @@ class Batch:
 
     @property
     def size(self) -> int:
-        """Number of samples.
+        """Number of samples: the length of the targets, or else of the inputs.
 
         Raises:
-            DataError: the tensors do not tell; see `Call.samples`.
+            DataError: the inputs have several lengths; see `Call.samples`.
         """
         return len(self.targets) if isinstance(self.targets, Tensor) and self.targets.ndim else self.call.samples()
 
     @property
     def labels(self) -> Any:
-        """The targets, or what a dict holds under `labels`."""
+        """The targets; for a dict of keyword arguments, the value of `labels`; None if there is neither."""
         return self.call.kwargs.get("labels") if self.targets is None else self.targets
 
     def sample(self, count: int = 1) -> Call:
-        """The call on the first samples alone."""
+        """The call on the first `count` samples."""
         size = self.size
         return self.call.map(lambda t: t[:count] if t.ndim and len(t) == size else t)
 
-    def singles(self) -> Iterator[Batch]:
-        """Each sample as a batch of its own."""
+    def split_samples(self) -> Iterator[Batch]:
+        """Yield each sample as a batch of one sample."""
         size = self.size
 
-        def one(number: int) -> Callable[[Tensor], Tensor]:
+        def select(number: int) -> Callable[[Tensor], Tensor]:
             return lambda t: t[number : number + 1] if t.ndim and len(t) == size else t
 
         for number in range(size):
-            yield Batch(self.call.map(one(number)), tree_map_only(Tensor, one(number), self.targets), self.index)
+            targets = tree_map_only(Tensor, select(number), self.targets)
+            yield Batch(self.call.map(select(number)), targets, self.index)
 
     def to(self, device: torch.device) -> Batch:
-        """The batch with every tensor on `device`."""
+        """Copy the batch with every tensor on `device`."""
         targets = tree_map_only(Tensor, lambda t: t.to(device), self.targets)
         return Batch(self.call.to(device), targets, self.index)
 
-    def refused(self, error: Exception) -> DataError:
-        """The error to raise when the model fails on this batch."""
-        return DataError(f"the model refused batch {self.index} ({self.call.describe()}): {error}")
+    def model_error(self, error: Exception) -> DataError:
+        """Make the DataError that is raised when the model fails on this batch with `error`."""
+        return DataError(f"the model failed on batch {self.index} ({self.call.describe()}): {error}")
 
 
 class BatchIterator(Iterator[Batch]):
-    """Batches, one after the other; `operator.length_hint` tells how many, where the data has a length."""
+    """Iterator over batches. `operator.length_hint` gives the number of batches if the data has a length."""
 
     def __init__(self, data: Iterable[Any]):
         self._data = data
@@ -78,13 +85,17 @@ class BatchIterator(Iterator[Batch]):
 
 
 def batches(data: Iterable[Any]) -> BatchIterator:
-    """Each item of `data` as a `Batch`.
+    """Convert each item of `data` to a `Batch`.
 
-    An item is a tensor, a dict of keyword arguments, (inputs, targets), or (inputs,); `inputs` is what
-    `as_call` takes.
+    Args:
+        data: an iterable of batches, such as a DataLoader or a list. Each batch is a tensor, a dict of keyword
+            arguments of the model, (inputs, targets), or (inputs,). `inputs` has any form that `as_call` accepts.
+
+    Returns:
+        An iterator over the batches.
 
     Raises:
-        DataError: `data` is not iterable, holds no batch, or holds an item of another form.
+        DataError: `data` is not iterable, is empty, cannot be read, or contains an item of another form.
     """
     return BatchIterator(data)
 
@@ -92,7 +103,7 @@ def batches(data: Iterable[Any]) -> BatchIterator:
 def _batches(data: Iterable[Any]) -> Iterator[Batch]:
     if isinstance(data, (Tensor, Mapping, str)) or not isinstance(data, Iterable):
         raise DataError(
-            f"data must be an iterable of batches, not a {type(data).__name__}; put a single batch into a list"
+            f"data must be an iterable of batches, not a {type(data).__name__}: put a single batch into a list"
         )
     index = -1
     for index, item in enumerate(_read(data)):
@@ -100,8 +111,8 @@ def _batches(data: Iterable[Any]) -> Iterator[Batch]:
         if isinstance(item, (tuple, list)):
             if len(item) not in (1, 2):
                 raise DataError(
-                    f"batch {index} has {len(item)} elements; give (inputs, targets), with several inputs as a tuple: "
-                    "((a, b), targets)"
+                    f"batch {index} has {len(item)} elements: a batch must be (inputs, targets), or ((a, b), targets) "
+                    "for several inputs"
                 )
             inputs, targets = (*item, None)[:2]
         try:
@@ -109,10 +120,11 @@ def _batches(data: Iterable[Any]) -> Iterator[Batch]:
         except DataError as error:
             raise DataError(f"batch {index}: {error}") from None
     if index < 0:
-        raise DataError("the data set is empty: it yielded no batch (was it an iterator that had been read already?)")
+        raise DataError("the data set is empty: it yielded no batch. If it is an iterator, it was read already")
 
 
 def _read(data: Iterable[Any]) -> Iterator[Any]:
+    """Iterate over the data. Exceptions of the data set are raised as DataError."""
     try:
         yield from data
     except DataError:
@@ -122,15 +134,15 @@ def _read(data: Iterable[Any]) -> Iterator[Any]:
 
 
 def first_batch(data: Iterable[Any]) -> Batch:
-    """The first batch of data that can be read again; of a shard, of all its data, the same on every rank.
+    """Read the first batch of data that can be read repeatedly. All ranks of a shard get the first batch of rank 0.
 
     Raises:
-        DataError: `data` can be read only once, or is not data (see `batches`).
+        DataError: `data` is an iterator, or has an invalid form (see `batches`).
     """
     if isinstance(data, Iterator):
         raise DataError(
-            "the data is an iterator, which can be read only once; give a list or a DataLoader, "
-            "or give example_inputs as well"
+            "the data is an iterator, which can be read only once: give a list or a DataLoader, or give example_inputs "
+            "as well"
         )
-    with rng():  # a loader may draw random numbers to shuffle
+    with rng():  # a loader that shuffles draws random numbers
         return next(batches(first_rank_data(data)))

@@ -1,4 +1,4 @@
-"""Data kept in memory, so that a model is judged by the same samples again and again."""
+"""Data kept in memory, so that every pass reads the same samples."""
 
 from __future__ import annotations
 
@@ -11,6 +11,13 @@ from secateurs.utils import rng
 
 
 def cache_batches(data: Iterable[Any]) -> Any:
-    """All batches, read once and now; of a shard, each rank's own. Random states are as before."""
-    with rng():  # a loader may draw random numbers to shuffle
+    """Read all batches into a list of (call, targets). Random states are restored.
+
+    Args:
+        data: see `batches`. Each rank of a shard reads its own batches, and the result is a shard again.
+
+    Raises:
+        DataError: the data is empty or has an invalid form.
+    """
+    with rng():  # a loader that shuffles draws random numbers
         return map_data(lambda part: [(batch.call, batch.targets) for batch in batches(part)], data)

@@ -1,4 +1,4 @@
-"""How the processes that data is spread over come to the same result; for data that is not spread, nothing changes."""
+"""Collective operations over the ranks of a shard. For data that is not a shard they do nothing."""
 
 from __future__ import annotations
 
@@ -17,44 +17,49 @@ N = TypeVar("N", int, float, Tensor)
 
 
 def errors_on_all_ranks(data: Any) -> AbstractContextManager[None]:
-    """Raise an error of one rank on all ranks, as a DataError; see `Shard.errors_on_all`."""
+    """Context manager that raises an error of one rank on all ranks as a DataError; see `Shard.errors_on_all`."""
     return data.errors_on_all() if isinstance(data, Shard) else nullcontext()
 
 
 def gather_ranks(data: Any, value: T) -> list[T]:
-    """The values of all ranks that the data is spread over, in their order; just this one if it is not spread."""
+    """Collect the values of all ranks in the order of ranks; `[value]` if `data` is not a shard."""
     return data.gather(value) if isinstance(data, Shard) else [value]
 
 
 def sum_over_ranks(data: Any, value: N) -> N:
-    """The sum of all ranks' values, the same bits on each."""
-    return reduce(lambda one, other: one + other, gather_ranks(data, value))
+    """Sum the values of all ranks. The result is bitwise equal on all ranks."""
+    return reduce(lambda total, term: total + term, gather_ranks(data, value))
 
 
 def first_rank_data(data: Any) -> Any:
-    """Data whose first batch is that of all data, on every rank: for a shard, what rank 0 reads first."""
+    """Data whose first batch is the same on all ranks: the first batch of rank 0, or `data` if it is not a shard."""
     if not isinstance(data, Shard):
         return data
     with data.errors_on_all():
-        first = list(islice(data, 1))  # on every rank, lest their generators get out of step
+        first = list(islice(data, 1))  # every rank reads, so that the random generators stay in the same state
     return data.gather(first if data.rank == 0 else [])[0]
 
 
 def check_ranks_agree(data: Any, value: str, what: str) -> None:
-    """See that all ranks that the data is spread over hold the same text, such as a plan's JSON.
+    """Check that all ranks have the same text, such as the JSON of a plan.
+
+    Args:
+        data: the data; nothing is checked unless it is a shard.
+        value: the text of this rank.
+        what: a name of the text, for the error message.
 
     Raises:
-        UsageError: naming `what`, and the ranks whose text differs from that of rank 0.
+        UsageError: a rank has another text than rank 0. The message names `what` and the ranks.
     """
     if isinstance(data, Shard):
         data.check_agreement(value, what)
 
 
 def check_same_weights(data: Any, model: nn.Module) -> None:
-    """See that all ranks that the data is spread over hold the same model, going by the sums of its parameters.
+    """Check that all ranks have the same weights, by comparing the sum of each parameter (6 digits).
 
     Raises:
-        UsageError: they do not.
+        UsageError: a rank has other weights than rank 0.
     """
     if isinstance(data, Shard):
         sums = (float(p.detach().sum(dtype=torch.float64)) for p in model.parameters() if p.is_floating_point())

@@ -1,4 +1,4 @@
-"""Images of folders."""
+"""Image folders as data sets."""
 
 from __future__ import annotations
 
@@ -38,11 +38,22 @@ class ImageOptions:
 
 
 class ImageFolder(Dataset[Any]):
-    """Images of a folder, or of one folder per class, in alphabetical order, as float32 [3, height, width]."""
+    """The images of a folder, or of one subfolder per class, in alphabetical order.
+
+    A sample is (image,) or, with subfolders, (image, class number). An image is float32 [3, height, width].
+
+    Args:
+        root: the folder.
+        options: size and normalisation of the images.
+
+    Raises:
+        DataError: the folder does not exist or has no images, or the options are invalid. Reading a sample raises it
+            for an unreadable image, and for an image of another size than the first if `options.size` is None.
+    """
 
     def __init__(self, root: Path, options: ImageOptions):
         if not root.is_dir():
-            raise DataError(f"there is no folder {root}")
+            raise DataError(f"the image folder {root} does not exist")
         self.classes = sorted(p.name for p in root.iterdir() if p.is_dir() and not p.name.startswith("."))
         folders = [root / name for name in self.classes] or [root]
         self.items = [
@@ -52,11 +63,13 @@ class ImageFolder(Dataset[Any]):
             if path.suffix.lower() in IMAGES
         ]
         if not self.items:
-            raise DataError(f"folder {root} holds no images ({', '.join(sorted(IMAGES))})")
+            raise DataError(f"the image folder {root} contains no images ({', '.join(sorted(IMAGES))})")
         if len(options.mean) not in (1, 3) or len(options.std) not in (1, 3) or 0 in options.std:
-            raise DataError(f"give 1 or 3 values of mean and of std (not 0), not {options.mean} and {options.std}")
+            raise DataError(
+                f"mean and std must have 1 or 3 values each, and std no 0, not mean={options.mean} std={options.std}"
+            )
         if options.size is not None and options.size < 1:
-            raise DataError(f"images cannot be resized to {options.size}")
+            raise DataError(f"the image size must be at least 1 pixel, not {options.size}")
         self.options = options
         self.shape: tuple[int, ...] | None = None
 
@@ -77,7 +90,9 @@ class ImageFolder(Dataset[Any]):
             raise DataError(f"{path} is not a readable image: {error}") from error
         self.shape = self.shape or pixels.shape
         if pixels.shape != self.shape:
-            raise DataError(f"{path} is {pixels.shape[:2]}, others are {self.shape[:2]}: give one size (--image-size)")
+            raise DataError(
+                f"{path} has size {pixels.shape[:2]}, other images have {self.shape[:2]}: set one size (--image-size)"
+            )
         x = torch.tensor(pixels).permute(2, 0, 1).float() / 255
         mean, std = (torch.tensor(values).reshape(-1, 1, 1) for values in (self.options.mean, self.options.std))
         x = (x - mean) / std

@@ -1,4 +1,4 @@
-"""What training and gradients minimise."""
+"""The loss of a batch, and the logits of model outputs."""
 
 from __future__ import annotations
 
@@ -12,32 +12,33 @@ from secateurs.data.batch import Batch
 from secateurs.errors import DataError
 
 Loss = Callable[[Any, Any], Tensor]
-"""Maps (outputs, targets) to a scalar."""
+"""A function of (outputs, targets) that returns a scalar tensor."""
 
 
 def loss_of(outputs: Any, batch: Batch, loss: Loss | None) -> Tensor:
-    """The loss of one batch: `loss(outputs, targets)`; by default cross-entropy, or the model's own loss.
+    """Compute the loss of one batch, a scalar tensor.
 
     Args:
-        outputs: what the model returned for the batch.
-        batch: with its targets; a batch that was a dict (with labels in it) has none of its own.
-        loss: overrides the default.
+        outputs: outputs of the model for the batch.
+        batch: the batch.
+        loss: called with (outputs, targets). By default, cross-entropy if the batch has targets, and otherwise the
+            `loss` in the outputs.
 
     Raises:
-        DataError: there are no targets and the model returns no loss, or the loss does not fit them.
+        DataError: the batch has no targets and the outputs have no loss, or `loss` fails or returns no scalar tensor.
     """
     own = outputs.get("loss") if isinstance(outputs, dict) else getattr(outputs, "loss", None)
     if loss is None and batch.targets is None:
         if own is None:
             raise DataError(
-                f"batch {batch.index} has no targets and the model returns no loss; give batches of (inputs, targets), "
-                "or dicts with labels for a model that returns its own loss"
+                f"batch {batch.index} has no targets and the model returns no loss: give batches of (inputs, targets), "
+                "or dicts with labels for a model that computes a loss"
             )
         return own
     try:
         value = (loss or _cross_entropy)(outputs, batch.targets)
     except Exception as error:
-        raise DataError(f"the loss does not fit the targets of batch {batch.index}: {error}") from error
+        raise DataError(f"the loss function failed on batch {batch.index}: {error}") from error
     if not isinstance(value, Tensor) or value.numel() != 1:
         raise DataError("the loss must return a scalar tensor")
     return value
@@ -48,12 +49,16 @@ def _cross_entropy(outputs: Any, targets: Any) -> Tensor:
 
 
 def logits_of(outputs: Any, purpose: str) -> Tensor:
-    """Outputs that are a tensor, or the logits among them.
+    """The outputs if they are a tensor, or else the `logits` in them.
+
+    Args:
+        outputs: outputs of a model: a tensor, a dict, or an object with attributes.
+        purpose: the operation that needs the logits, for the error message.
 
     Raises:
-        DataError: there are none.
+        DataError: the outputs are not a tensor and have no logits.
     """
     logits = outputs.get("logits") if isinstance(outputs, dict) else getattr(outputs, "logits", outputs)
     if not isinstance(logits, Tensor):
-        raise DataError(f"{purpose} needs outputs that are tensors or have logits, not {type(outputs)}")
+        raise DataError(f"{purpose} needs outputs that are a tensor or have logits, not {type(outputs)}")
     return logits

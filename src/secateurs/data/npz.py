@@ -1,4 +1,4 @@
-"""Arrays of NumPy."""
+"""NumPy archives (`.npz`) as data sets."""
 
 from __future__ import annotations
 
@@ -16,10 +16,18 @@ INPUT_NAMES, TARGET_NAMES = ("x", "inputs", "images", "data"), ("y", "targets", 
 
 
 def read_npz(path: Path) -> TensorDataset:
-    """Arrays x and, if there are targets, y.
+    """Read the inputs and, if present, the targets of a NumPy archive.
+
+    Args:
+        path: an `.npz` file. The array of inputs is called x, inputs, images or data; the array of targets y, targets
+            or labels.
+
+    Returns:
+        A data set of (inputs,) or (inputs, targets). uint8 inputs are scaled to [0, 1]; floating-point arrays become
+        float32; targets of other types become int64.
 
     Raises:
-        DataError: the file cannot be read, or its arrays do not fit each other.
+        DataError: the file cannot be read, has no array of inputs, or inputs and targets differ in length.
     """
     try:
         with np.load(path, allow_pickle=False) as archive:
@@ -29,7 +37,7 @@ def read_npz(path: Path) -> TensorDataset:
     inputs = next((arrays[name] for name in INPUT_NAMES if name in arrays), None)
     targets = next((arrays[name] for name in TARGET_NAMES if name in arrays), None)
     if inputs is None:
-        raise DataError(f"{path} has arrays {sorted(arrays)}; name the inputs {' or '.join(INPUT_NAMES)}")
+        raise DataError(f"{path} has the arrays {sorted(arrays)}: name the inputs {' or '.join(INPUT_NAMES)}")
     if inputs.ndim == 0 or (targets is not None and targets.shape[:1] != inputs.shape[:1]):
         shape = None if targets is None else list(targets.shape)
         raise DataError(f"{path} has inputs of shape {list(inputs.shape)} but targets of shape {shape}")
@@ -39,7 +47,7 @@ def read_npz(path: Path) -> TensorDataset:
 
 
 def _native(array: np.ndarray) -> np.ndarray:
-    """The array in this machine's byte order, which torch wants."""
+    """Convert the array to the byte order of this machine, which torch requires."""
     return array.astype(array.dtype.newbyteorder("="))
 
 

@@ -1,4 +1,4 @@
-"""Random inputs, for criteria that need no real data."""
+"""Random inputs for criteria that need no real data."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from secateurs.errors import DataError
 
 @dataclass(frozen=True)
 class RandomInputs:
-    """Standard normal inputs; the same numbers each time it is iterated. See `random_inputs`."""
+    """Batches of standard normal inputs. Every iteration yields the same numbers. See `random_inputs`."""
 
     shape: tuple[int, ...]
     n: int
@@ -30,13 +30,16 @@ class RandomInputs:
 
 
 def random_inputs(shape: tuple[int, ...], n: int, batch_size: int = 64, seed: int = 0) -> RandomInputs:
-    """Make `n` standard normal inputs in batches, for criteria that need no real data.
+    """Make batches of standard normal inputs for criteria that need no real data.
 
     Args:
-        shape: shape of one input, without the batch dimension, such as (3, 32, 32).
+        shape: shape of one input without the batch dimension, such as (3, 32, 32).
         n: number of inputs.
-        batch_size: inputs per batch.
-        seed: the same seed gives the same inputs.
+        batch_size: inputs per batch; the last batch may be smaller.
+        seed: seed of the random numbers. The same seed gives the same inputs.
+
+    Returns:
+        An iterable of float32 tensors [batch_size, *shape], which can be iterated repeatedly.
 
     Raises:
         DataError: a size is not a positive integer.
@@ -48,5 +51,7 @@ def random_inputs(shape: tuple[int, ...], n: int, batch_size: int = 64, seed: in
     """
     sizes = (n, batch_size, *shape) if isinstance(shape, (tuple, list)) else ()
     if not sizes or any(not isinstance(size, int) or size < 1 for size in sizes):
-        raise DataError(f"random inputs need positive sizes, not n={n}, batch_size={batch_size}, shape={shape}")
+        raise DataError(
+            f"random inputs need positive integer sizes, not n={n}, batch_size={batch_size}, shape={shape}"
+        )
     return RandomInputs(tuple(shape), n, batch_size, seed)

@@ -82,7 +82,7 @@ def _losses(model: nn.Module, batch: Batch, shift: bool) -> Tensor:
     try:
         outputs = batch.call.run(model)
     except Exception as error:
-        raise batch.refused(error) from error
+        raise batch.model_error(error) from error
     logits, labels = logits_of(outputs, "perplexity"), batch.labels
     if not isinstance(labels, Tensor) or logits.shape[:-1] != labels.shape:
         raise DataError(

@@ -38,7 +38,7 @@ def accuracy(model: nn.Module, data: Iterable[Any], progress: Progress = silent)
             try:
                 outputs = batch.call.run(model)
             except Exception as error:
-                raise batch.refused(error) from error
+                raise batch.model_error(error) from error
             targets, scores = batch.labels, logits_of(outputs, "accuracy")
             if not isinstance(targets, Tensor) or targets.shape != scores.shape[:1]:
                 raise DataError(f"batch {batch.index}: accuracy needs outputs [samples, classes] and targets [samples]")
@@ -78,7 +78,7 @@ def mean_loss(
             try:
                 outputs = functional_call(model, dict(parameters or {}), call.args, call.kwargs)
             except Exception as error:
-                raise batch.refused(error) from error
+                raise batch.model_error(error) from error
             value = float(loss_of(outputs, batch, loss))
             if terms := _terms(model, batch) if loss is None else batch.size:
                 total += value * terms

@@ -68,7 +68,7 @@ class Observer(Watcher):
             DataError: the model refuses the batch, an activation is not finite, or a tap is not reached.
         """
         batch = replace(batch, call=add_decoder_inputs(self._model, batch.call))
-        named = batch.call.named(self._model)
+        named = batch.call.named_tensors(self._model)
         arguments = {place.tap.arguments for place in self._places}
         self._frames = {each: each.frame(named, batch.size) for each in arguments}
         self._reached.clear()
@@ -78,7 +78,7 @@ class Observer(Watcher):
             raise
         except Exception as error:
             self._check_finite(batch)  # a statistic may have failed on activations that are not finite
-            raise batch.refused(error) from error
+            raise batch.model_error(error) from error
         finally:
             self._shared, self._unsorted = _SharedWork(), None
         if not finite:

@@ -232,5 +232,5 @@ def _loss(model: nn.Module, batch: Batch, x: Tensor, given: Tensor, loss: Loss |
     try:
         outputs = batch.call.map(lambda t: given if t is x else t.clone()).run(model)
     except Exception as error:
-        raise batch.refused(error) from error
+        raise batch.model_error(error) from error
     return loss_of(outputs, batch, loss)

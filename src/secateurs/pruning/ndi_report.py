@@ -160,7 +160,7 @@ def _outputs(dense: nn.Module, changed: Mapping[str, Tensor], batch: Batch) -> l
     try:
         out = functional_call(dense, dict(changed), call.args, call.kwargs)
     except Exception as error:
-        raise batch.refused(error) from error
+        raise batch.model_error(error) from error
     # A loss that the model returns beside its outputs is none of them.
     return [t for t in outputs_of(out) if t.ndim and (t.is_floating_point() or t.is_complex())]
 

@@ -73,7 +73,7 @@ class DifferentiationLoss:
 
     def _begin(self, model: nn.Module, args: Any, kwargs: Any) -> None:
         call = add_decoder_inputs(model, Call(args, kwargs))
-        self._frame = self._arguments.frame(call.named(model), call.samples())
+        self._frame = self._arguments.frame(call.named_tensors(model), call.samples())
         if self._frame.samples < 2:
             raise DataError("one sample shows no correlation: give batches of more (DataLoader has drop_last=True)")
 

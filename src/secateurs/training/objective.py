@@ -62,7 +62,7 @@ def forward(model: nn.Module, batch: Batch) -> Any:
     try:
         return batch.call.run(model)
     except Exception as error:
-        raise batch.refused(error) from error
+        raise batch.model_error(error) from error
 
 
 def _scalar(value: Any) -> Tensor:

@@ -25,7 +25,7 @@ def loss_gradients(setting: Setting, batch: Batch, differentiable: bool = False)
     try:
         outputs = batch.call.copy().run(setting.model)
     except Exception as error:
-        raise batch.refused(error) from error
+        raise batch.model_error(error) from error
     value, parameters = loss_of(outputs, batch, setting.loss), setting.parameters
     try:
         gradients = torch.autograd.grad(
@@ -47,7 +47,7 @@ def hessian_product(setting: Setting, gradients: Values, vector: Values) -> dict
 def equal_weight_parts(batches: Iterable[Batch], single: bool) -> Iterator[Batch]:
     """Batches whose mean loss is the mean over their samples: single samples where `single`, or where labels differ."""
     for batch in batches:
-        yield from batch.singles() if single or _label_counts_differ(batch.labels) else (batch,)
+        yield from batch.split_samples() if single or _label_counts_differ(batch.labels) else (batch,)
 
 
 def _label_counts_differ(labels: Any) -> bool:

@@ -72,7 +72,7 @@ class _CosineSums:
         except DataError:
             raise
         except Exception as error:
-            raise batch.refused(error) from error
+            raise batch.model_error(error) from error
 
     def before_layer(self, name: str, inputs: list[Tensor]) -> None:
         """Copy a layer's input: the layer may modify it in place."""
