@@ -51,7 +51,5 @@ def random_inputs(shape: tuple[int, ...], n: int, batch_size: int = 64, seed: in
     """
     sizes = (n, batch_size, *shape) if isinstance(shape, (tuple, list)) else ()
     if not sizes or any(not isinstance(size, int) or size < 1 for size in sizes):
-        raise DataError(
-            f"random inputs need positive integer sizes, not n={n}, batch_size={batch_size}, shape={shape}"
-        )
+        raise DataError(f"random inputs need positive integer sizes, not n={n}, batch_size={batch_size}, shape={shape}")
     return RandomInputs(tuple(shape), n, batch_size, seed)

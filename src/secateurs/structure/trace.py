@@ -82,7 +82,9 @@ def _run(model: nn.Module, given: Call, device: Any) -> TraceRecord:
     except DataError:  # only observing needs to know, and asks again
         samples = 1
     tracer.add_inputs(call.tensors(), samples)
-    tracer.record.inputs = {name: tracer.tensors.info(tensor).axes for name, tensor in call.named_tensors(model).items()}
+    tracer.record.inputs = {
+        name: tracer.tensors.info(tensor).axes for name, tensor in call.named_tensors(model).items()
+    }
     with evaluating(model):
         try:
             with tracer:
