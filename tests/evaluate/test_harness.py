@@ -52,5 +52,5 @@ def test_the_harness_finds_what_the_definition_says(folder):
 
 
 def test_tasks_that_the_harness_does_not_know_are_refused(folder):
-    with pytest.raises(UsageError, match="the harness cannot do nothing-of-the-kind"):
+    with pytest.raises(UsageError, match="lm-evaluation-harness cannot run nothing-of-the-kind"):
         sc.harness(languages.model("GPT2LMHeadModel"), languages.tokenizer(), ["nothing-of-the-kind"], folder=folder)

@@ -1,4 +1,4 @@
-"""Transformers by the name of their directory, and what the command line does with them."""
+"""Loading of pretrained models, and the command line on them."""
 
 import json
 import subprocess
@@ -25,12 +25,12 @@ def place(tmp_path_factory):
     return languages.written(tmp_path_factory.mktemp("text"))
 
 
-def changed(to, **settings):
-    """The directory of a model, with other settings in its configuration."""
-    languages.saved(to, "GPT2LMHeadModel")
-    config = json.loads((to / "config.json").read_text()) | settings
-    (to / "config.json").write_text(json.dumps(config))
-    return f"hf:{to}"
+def saved_with_config(directory, **settings):
+    """Save a model with changed settings in the configuration; returns the spec of the directory."""
+    languages.saved(directory, "GPT2LMHeadModel")
+    config = json.loads((directory / "config.json").read_text()) | settings
+    (directory / "config.json").write_text(json.dumps(config))
+    return f"hf:{directory}"
 
 
 REMOTE = {"model_type": "ours", "architectures": ["OurLM"], "auto_map": {"AutoConfig": "ours.OurConfig"}}
@@ -39,26 +39,26 @@ REMOTE = {"model_type": "ours", "architectures": ["OurLM"], "auto_map": {"AutoCo
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        ({"quantization_config": {"quant_method": "gptq", "bits": 4}}, "is quantized .*names gptq"),
+        ({"quantization_config": {"quant_method": "gptq", "bits": 4}}, "is quantized .*method gptq"),
         ({"architectures": ["OurLM"]}, "is a OurLM, which transformers does not have"),
         ({"n_inner": 99}, "no weights of the right shape for transformer.h.0.mlp.c_fc.bias"),
-        (REMOTE, "only where --trust-remote-code says so"),
+        (REMOTE, "only with --trust-remote-code"),
         ({"model_type": "nothing"}, "the configuration of .* cannot be loaded"),
     ],
 )
 def test_models_that_cannot_be_used_are_refused(tmp_path, settings, message):
     with pytest.raises(ModelError, match=message):
-        build_model(changed(tmp_path / "model", **settings))
+        build_model(saved_with_config(tmp_path / "model", **settings))
 
 
 def test_directories_without_a_model_are_refused(tmp_path):
-    with pytest.raises(ModelError, match="there is no directory"):
+    with pytest.raises(ModelError, match="is neither a directory nor a valid name"):
         build_model("hf:./nowhere")
-    with pytest.raises(ModelError, match=r"holds no config.json"):
+    with pytest.raises(ModelError, match=r"contains no config.json"):
         build_model(f"hf:{tmp_path}")
 
 
-def test_missing_weights_are_not_made_up(tmp_path):
+def test_a_model_with_missing_weights_is_refused(tmp_path):
     place = languages.saved(tmp_path / "model", "BertForSequenceClassification")
     weights = safetensors.torch.load_file(place / "model.safetensors")
     del weights["classifier.weight"]
@@ -68,7 +68,7 @@ def test_missing_weights_are_not_made_up(tmp_path):
 
 
 def test_code_that_comes_with_a_model_is_run_only_if_trusted(tmp_path):
-    spec = changed(tmp_path / "model", **REMOTE, n_embd=16)
+    spec = saved_with_config(tmp_path / "model", **REMOTE, n_embd=16)
     config = json.loads((tmp_path / "model" / "config.json").read_text())
     config["auto_map"] = {"AutoConfig": "ours.OurConfig", "AutoModelForCausalLM": "ours.OurLM"}
     (tmp_path / "model" / "config.json").write_text(json.dumps(config))
@@ -77,7 +77,7 @@ def test_code_that_comes_with_a_model_is_run_only_if_trusted(tmp_path):
         "class OurConfig(GPT2Config):\n    model_type = 'ours'\n"
         "class OurLM(GPT2LMHeadModel):\n    config_class = OurConfig\n"
     )
-    with pytest.raises(ModelError, match="only where --trust-remote-code says so"):
+    with pytest.raises(ModelError, match="only with --trust-remote-code"):
         build_model(spec)
     assert type(build_model(spec, trust_remote_code=True)).__name__ == "OurLM"
 
@@ -93,8 +93,8 @@ TRAINING = ["--epochs", "1", "--lr", "0.05"]
 
 
 def prune(monkeypatch, place, out, model, spec, *more, code=0):
-    of = [f"hf:{place / model}", "--data", spec, "--test", spec, "--batch-size", "16", "--out", out]
-    command(monkeypatch, "prune", *of, "--budget", "params:0.9", "--quiet", *more, code=code)
+    arguments = [f"hf:{place / model}", "--data", spec, "--test", spec, "--batch-size", "16", "--out", out]
+    command(monkeypatch, "prune", *arguments, "--budget", "params:0.9", "--quiet", *more, code=code)
 
 
 @pytest.mark.slow
@@ -127,10 +127,10 @@ def test_an_encoder_is_pruned_and_recovered_by_the_command(monkeypatch, place, t
     assert set(report.outcomes[0].quality) == {"cut", "recovered"}
 
 
-def test_the_command_says_what_is_wrong(monkeypatch, place, tmp_path, capsys):
+def test_the_command_reports_invalid_text_options(monkeypatch, place, tmp_path, capsys):
     spec = f"tsv:{place / 'pairs.tsv'}"
     prune(monkeypatch, place, tmp_path / "run", "bert", f"text:{place / 'plain.txt'}", "--length", "99", code=3)
-    assert "sequences of 99 tokens" in capsys.readouterr().err
+    assert "sequences cannot have 99 tokens" in capsys.readouterr().err
     (tmp_path / "net.py").write_text("from torch import nn\n\ndef net():\n    return nn.Linear(2, 2)\n")
     other = f"py:{tmp_path / 'net.py'}:net"
     command(monkeypatch, "prune", other, "--data", spec, "--out", tmp_path / "other", code=3)
@@ -140,27 +140,27 @@ def test_the_command_says_what_is_wrong(monkeypatch, place, tmp_path, capsys):
     assert "needs inputs of one tensor each" in " ".join(capsys.readouterr().err.split())
 
 
-def test_what_is_no_name_of_the_hub_is_refused_before_anyone_is_asked(monkeypatch, tmp_path):
+def test_an_invalid_hub_name_is_refused_without_network_access(monkeypatch, tmp_path):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "weights.bin").touch()
 
     def ask(*_, **__):
-        raise AssertionError("the network was asked")
+        raise AssertionError("the network was accessed")
 
-    monkeypatch.setattr("secateurs.huggingface.pretrained.create_connection", ask)
+    monkeypatch.setattr("secateurs.huggingface.hub.create_connection", ask)
     for path in ("./absent", "/absent", "models/small/absent", "weights.bin", "org/two words", "org/"):
-        with pytest.raises(ModelError, match=r"there is no directory .* no name on the hub"):
+        with pytest.raises(ModelError, match=r"is neither a directory nor a valid name of a model on the hub"):
             Pretrained(path).model()
 
 
-def test_without_a_network_a_name_of_the_hub_fails_soon(monkeypatch):
+def test_a_hub_name_fails_within_ten_seconds_without_a_network(monkeypatch):
     def silent(address, timeout):
         assert address[1] in (80, 443)
         assert timeout <= 5
         raise TimeoutError
 
-    monkeypatch.setattr("secateurs.huggingface.pretrained.create_connection", silent)
-    monkeypatch.setattr("secateurs.huggingface.pretrained.getproxies", dict)
+    monkeypatch.setattr("secateurs.huggingface.hub.create_connection", silent)
+    monkeypatch.setattr("secateurs.huggingface.hub.getproxies", dict)
     begin = time.monotonic()
     with pytest.raises(ModelError, match="the hub, which cannot be reached"):
         Pretrained("nobody/nothing-of-this-name").model()
@@ -168,16 +168,16 @@ def test_without_a_network_a_name_of_the_hub_fails_soon(monkeypatch):
 
 
 @pytest.mark.slow
-def test_a_run_on_text_that_is_killed_goes_on_to_the_same_end(monkeypatch, place, tmp_path):
-    of = [f"hf:{place / 'gpt'}", "--data", f"text:{place / 'plain.txt'}", "--length", "8", "--batch-size", "8"]
-    how = ["--budget", "params:0.9", "--kinds", "neuron", "--epochs", "4", "--validation", "0.2", "--quiet"]
-    command(monkeypatch, "prune", *of, *how, "--out", tmp_path / "whole")
+def test_a_killed_run_on_text_resumes_to_the_same_result(monkeypatch, place, tmp_path):
+    inputs = [f"hf:{place / 'gpt'}", "--data", f"text:{place / 'plain.txt'}", "--length", "8", "--batch-size", "8"]
+    options = ["--budget", "params:0.9", "--kinds", "neuron", "--epochs", "4", "--validation", "0.2", "--quiet"]
+    command(monkeypatch, "prune", *inputs, *options, "--out", tmp_path / "whole")
     start = "import benchmarks.torchvision_ops, sys; from secateurs.cli import main; main()"
-    arguments = [*map(str, ["prune", *of, *how, "--out", tmp_path / "killed"])]
+    arguments = [*map(str, ["prune", *inputs, *options, "--out", tmp_path / "killed"])]
     process = subprocess.Popen([sys.executable, "-c", start, *arguments], stderr=subprocess.DEVNULL)
     begin = time.monotonic()
     while not list(tmp_path.glob("killed/**/checkpoint*")):
-        assert process.poll() is None, "it ended before it could be killed"
+        assert process.poll() is None, "the process ended before it could be killed"
         assert time.monotonic() - begin < 100
         time.sleep(0.01)
     process.kill()

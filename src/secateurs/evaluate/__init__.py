@@ -1,4 +1,4 @@
-"""Measuring how good a model is, and how fast it writes."""
+"""Evaluation: accuracy, loss, perplexity, latency, speed of generation, and lm-evaluation-harness."""
 
 from secateurs.evaluate.generation import tokens_per_second
 from secateurs.evaluate.harness import harness

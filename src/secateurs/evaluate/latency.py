@@ -17,15 +17,18 @@ from secateurs.utils import device_of, evaluating
 
 
 def latencies(models: Sequence[nn.Module], example_inputs: Any, seconds: float = 1.0) -> list[float]:
-    """Median seconds of one forward pass of each model on the same inputs.
+    """Measure the median time of one forward pass of each model on the same inputs.
 
-    The models take turns, so that whatever else the machine does hits them alike: compare the figures of one call
-    with each other, never with those of another.
+    The models are run alternately, so that other load on the machine affects all of them. Compare only values of one
+    call.
 
     Args:
-        models: at least one module.
-        example_inputs: as for `cost`.
-        seconds: time to spend on all of them together, after one warm-up pass each.
+        models: at least one module; evaluated, not changed.
+        example_inputs: a tensor, a tuple of positional arguments, or a dict of keyword arguments.
+        seconds: total time in seconds for all models, after one warm-up pass of each.
+
+    Returns:
+        Seconds per forward pass of each model.
     """
     call = as_call(example_inputs)
     with ExitStack() as stack:
@@ -35,11 +38,14 @@ def latencies(models: Sequence[nn.Module], example_inputs: Any, seconds: float =
 
 
 def median_times(actions: Sequence[Callable[[], Any]], seconds: float) -> list[float]:
-    """Median seconds of each action; they take turns.
+    """Measure the median time of each action. The actions are run alternately, at least 3 times each.
 
     Args:
-        actions: at least one; what they put on an accelerator's queue is waited for.
-        seconds: time to spend on all of them together, after doing each once to warm up.
+        actions: at least one function. The time includes the work that it queues on an accelerator.
+        seconds: total time in seconds for all actions, after one warm-up run of each.
+
+    Returns:
+        Seconds per run of each action.
     """
     times: list[list[float]] = [[] for _ in actions]
     end = float("inf")

@@ -1,4 +1,4 @@
-"""How well a model predicts text."""
+"""Perplexity of a language model."""
 
 from __future__ import annotations
 
@@ -25,39 +25,43 @@ def perplexity(
     batch_size: int = 8,
     progress: Progress = silent,
 ) -> float:
-    """Measure perplexity: exp(−(1/M) Σ log p(t_i | context of i)) over the M predicted tokens t_i.
+    """Measure perplexity: exp(−(1/M) Σ log p(t_i | context of t_i)) over the M predicted tokens t_i.
 
-    Of a text t_0 … t_{N−1}, a causal model predicts all M = N − 1 tokens but the first, each once. It reads windows of
-    `length` L tokens that begin `stride` S apart; t_i is predicted in the first window that holds it, kS to kS + L − 1,
-    from all tokens of that window before it: from all the text before it where i < L, else from L − S tokens or more.
+    A text t_0 … t_{N−1} is cut into windows of L (`length`) tokens that start S (`stride`) tokens apart. A causal model
+    predicts every token except t_0 once, so M = N − 1. Token t_i is predicted in the first window that contains it,
+    from the preceding tokens of that window. Its context is the whole preceding text if i < L, and otherwise at least
+    L − S tokens.
 
     Args:
-        model: gives logits [samples, tokens, vocabulary], as a tensor or as `logits`; evaluated, not changed. What a
-            masked model or an encoder and decoder gives for a token is its prediction of that token, and otherwise of
-            the next.
-        data: the tokens of a text [N]; or batches with labels [samples, tokens], of which −100 is none to predict: each
-            sequence is predicted by itself, and a causal model does not predict its first token. (Windows of a file
-            are such batches: see `secateurs.text_data`.) Of a shard, all ranks' count.
-        length: L, for a text.
-        stride: S, for a text; less than L; by default half of it.
-        batch_size: windows per batch, for a text.
+        model: returns logits [samples, tokens, vocabulary], as a tensor or as `logits` of the outputs. The logits of a
+            position predict the next token; those of a masked or encoder–decoder model predict the token at the
+            position. The model is not changed.
+        data: the tokens of one text, int64 [N]; or batches with labels [samples, tokens], where −100 marks tokens that
+            do not count (see `secateurs.text_data`). Sequences of batches are predicted independently, and a causal
+            model does not predict the first token of a sequence. A shard is evaluated over all ranks.
+        length: L, tokens per window; used if `data` is one text.
+        stride: S, tokens between the starts of two windows, less than L; by default L / 2. Used if `data` is one text.
+        batch_size: windows per batch; used if `data` is one text.
         progress: wraps the iteration over the data.
 
+    Returns:
+        The perplexity, from 1 to infinity. A uniform distribution over V tokens has perplexity V.
+
     Raises:
-        DataError: the data is empty, nothing in it is to be predicted, the stride is not less than the length, or the
-            model fails on a batch.
+        DataError: the data is empty, has no token to predict, the stride is not less than the length, or the model
+            fails on a batch.
 
     Example:
         >>> class Uniform(nn.Module):
-        ...     "Every one of ten tokens has the same probability."
-        ...     def forward(self, input_ids, **others):
+        ...     "Predicts each of ten tokens with the same probability."
+        ...     def forward(self, input_ids, **options):
         ...         return torch.zeros(*input_ids.shape, 10)
         >>> round(sc.perplexity(Uniform(), torch.arange(100) % 10, length=16), 3)
         10.0
     """
     if isinstance(data, Tensor):
         data = loader(Windows(data, length, stride or length // 2), batch_size)
-    shift = _predicts_the_next(model)
+    shift = _predicts_next_token(model)
     total, count = 0.0, 0
     with errors_on_all_ranks(data), evaluating(model):
         for batch in progress(batches(data), "evaluating"):
@@ -67,18 +71,18 @@ def perplexity(
             count += len(losses)
     total, count = sum_over_ranks(data, total), sum_over_ranks(data, count)
     if not count:
-        raise DataError("nothing in the data is to be predicted: all labels are −100, or sequences have one token")
+        raise DataError("the data has no token to predict: all labels are −100, or all sequences have one token")
     return float(torch.tensor(total / count, dtype=torch.float64).exp())
 
 
 def predicts_tokens(data: Iterable[Any]) -> bool:
-    """Whether the labels of these batches are tokens [samples, tokens] rather than a class for each sample."""
+    """Whether the labels of the data are tokens [samples, tokens] rather than classes [samples]."""
     labels = first_batch(data).labels
     return isinstance(labels, Tensor) and labels.ndim == 2 and not labels.is_floating_point()
 
 
 def _losses(model: nn.Module, batch: Batch, shift: bool) -> Tensor:
-    """−log p of each token that is predicted [tokens], in 32 bits or more."""
+    """−log p of each predicted token, [tokens], computed in float32 or wider."""
     try:
         outputs = batch.call.run(model)
     except Exception as error:
@@ -96,6 +100,7 @@ def _losses(model: nn.Module, batch: Batch, shift: bool) -> Tensor:
     return functional.cross_entropy(wide, labels[predicted], reduction="none")
 
 
-def _predicts_the_next(model: nn.Module) -> bool:
+def _predicts_next_token(model: nn.Module) -> bool:
+    """Whether the logits of a position predict the next token rather than the token at the position."""
     encoder_decoder = bool(getattr(getattr(model, "config", None), "is_encoder_decoder", False))
     return task_of(type(model).__name__, encoder_decoder) not in ("masked", "seq2seq")

@@ -1,4 +1,4 @@
-"""Accuracy and loss."""
+"""Accuracy and mean loss."""
 
 from __future__ import annotations
 
@@ -16,16 +16,19 @@ from secateurs.utils import Progress, device_of, evaluating, silent
 
 
 def accuracy(model: nn.Module, data: Iterable[Any], progress: Progress = silent) -> float:
-    """Measure top-1 accuracy: the share of samples whose largest output is at the target, in [0, 1].
+    """Measure top-1 accuracy: the fraction of samples whose largest class score is that of the target.
 
     Args:
-        model: gives class scores [samples, classes], as a tensor or as `logits`; evaluated, not changed.
-        data: batches of (inputs, targets), or dicts with labels, which are class numbers [samples]; of a shard, all
-            ranks' count.
+        model: returns class scores [samples, classes], as a tensor or as `logits` of the outputs. It is not changed.
+        data: batches of (inputs, targets), or dicts with `labels`. The targets are class numbers [samples]. A shard is
+            evaluated over all ranks.
         progress: wraps the iteration over the data.
 
+    Returns:
+        The accuracy in [0, 1].
+
     Raises:
-        DataError: the data is empty or has no such targets, or the model fails on a batch.
+        DataError: the data is empty, the shapes of outputs and targets do not fit, or the model fails on a batch.
 
     Example:
         >>> 0 <= sc.accuracy(model, data) <= 1
@@ -54,17 +57,21 @@ def mean_loss(
     parameters: Mapping[str, Tensor] | None = None,
     progress: Progress = silent,
 ) -> float:
-    """Measure the mean loss over all samples; where a sample has several labels, over all labels except −100.
+    """Measure the mean loss over all samples. If samples have several labels, the mean is over all labels except −100.
 
     Args:
-        model: evaluated, not changed.
-        data: batches with targets, or dicts with labels; of a shard, all ranks' count.
-        loss: maps (outputs, targets) to a mean over samples; by default cross-entropy, or the model's own loss.
-        parameters: replace parameters of the model, by name.
+        model: the model; it is not changed.
+        data: batches of (inputs, targets), or dicts with `labels`. A shard is evaluated over all ranks.
+        loss: a function of (outputs, targets) that returns the mean over the samples of a batch; by default
+            cross-entropy, or the loss that the model returns.
+        parameters: values that replace parameters of the model during the evaluation, by name.
         progress: wraps the iteration over the data.
 
+    Returns:
+        The mean loss.
+
     Raises:
-        DataError: the data is empty or has no targets, or all of them are −100, or the model fails on a batch.
+        DataError: the data is empty, has no targets or only targets −100, or the model fails on a batch.
 
     Example:
         >>> sc.mean_loss(model, data) > 0
@@ -85,12 +92,12 @@ def mean_loss(
                 count += terms
     total, count = sum_over_ranks(data, total), sum_over_ranks(data, count)
     if not count:
-        raise DataError("nothing in the data is to be predicted: all labels are −100")
+        raise DataError("the data has no label that counts in the loss: all labels are −100")
     return total / count
 
 
 def _terms(model: nn.Module, batch: Batch) -> int:
-    """Of how many terms the loss of a batch is the mean; a causal model of transformers leaves out first tokens."""
+    """Number of terms in the mean loss of a batch. A causal model of transformers skips the first token of a sample."""
     labels = batch.labels
     if not isinstance(labels, Tensor) or labels.is_floating_point():
         return batch.size

@@ -1,4 +1,4 @@
-"""What the decoder of an encoder–decoder is fed where only labels are given: the model makes it of those itself."""
+"""Inputs of the decoder of an encoder–decoder model that is called with labels only."""
 
 from __future__ import annotations
 
@@ -11,20 +11,23 @@ DECODER_INPUTS = ("decoder_input_ids", "decoder_inputs_embeds")
 
 
 def add_decoder_inputs(model: nn.Module, call: Call) -> Call:
-    """The same call with the decoder's inputs, made as the model makes them, and with a mask of what is padding there.
+    """Add the decoder's input tokens and attention mask to a call that has labels but no decoder inputs.
 
-    What follows the last label that counts is padding. The model computes the same at all other positions, since a
-    decoder looks only back.
+    The model would derive the same input tokens from the labels. The mask is 0 after the last label that is not −100.
+    It does not change the outputs at other positions, because a decoder attends to earlier positions only.
 
     Args:
-        model: of transformers; calls of other models, and those that say what the decoder is fed, stay as they are.
-        call: of the model.
+        model: any model. Only calls of an encoder–decoder model of transformers are changed.
+        call: the arguments of the model. A call with decoder inputs is returned unchanged.
+
+    Returns:
+        The call with `decoder_input_ids` and `decoder_attention_mask` [samples, tokens].
     """
-    shifted = getattr(model, "prepare_decoder_input_ids_from_labels", None)
+    shift_labels = getattr(model, "prepare_decoder_input_ids_from_labels", None)
     labels = call.kwargs.get("labels")
     given = any(call.kwargs.get(name) is not None for name in DECODER_INPUTS)
-    if shifted is None or given or not isinstance(labels, Tensor) or labels.ndim != 2:
+    if shift_labels is None or given or not isinstance(labels, Tensor) or labels.ndim != 2:
         return call
-    counted = labels.ne(IGNORE_INDEX).long().flip(1).cummax(1).values.flip(1)
-    made = {"decoder_input_ids": shifted(labels), "decoder_attention_mask": counted}
-    return Call(call.args, {**made, **{name: value for name, value in call.kwargs.items() if value is not None}})
+    mask = labels.ne(IGNORE_INDEX).long().flip(1).cummax(1).values.flip(1)
+    added = {"decoder_input_ids": shift_labels(labels), "decoder_attention_mask": mask}
+    return Call(call.args, {**added, **{name: value for name, value in call.kwargs.items() if value is not None}})

@@ -1,12 +1,12 @@
-"""What a transformer was made to do, as the name of its class says."""
+"""The task of a transformers model, derived from the name of the model's class."""
 
 from __future__ import annotations
 
 from typing import Literal
 
 Task = Literal["causal", "masked", "seq2seq", "classification", "features"]
-"""A causal model predicts the next token, a masked one those that are hidden, seq2seq a second text from the first,
-classification a class from a text; "features" is whatever has no such head."""
+"""What a model predicts: the next token (causal), masked tokens (masked), a second text from a first one (seq2seq), or
+the class of a text (classification). A model with any other head, or with none, has the task "features"."""
 
 ENDINGS: dict[str, Task] = {
     "ForSequenceClassification": "classification",
@@ -17,11 +17,11 @@ ENDINGS: dict[str, Task] = {
 
 
 def task_of(architecture: str, encoder_decoder: bool = False) -> Task:
-    """The task of a class of the transformers library, or of one that is named as they are.
+    """Determine the task of a model from the name of the model's class.
 
     Args:
-        architecture: the name of the class, such as "LlamaForCausalLM".
-        encoder_decoder: what the configuration says under `is_encoder_decoder`.
+        architecture: name of a class that follows the conventions of transformers, such as "LlamaForCausalLM".
+        encoder_decoder: value of `is_encoder_decoder` in the configuration.
     """
     if encoder_decoder and architecture.endswith(("ForConditionalGeneration", "MTModel")):
         return "seq2seq"

@@ -1,4 +1,4 @@
-"""Text as data: files or lists of it, tokenised, in sequences of one length or padded batch by batch."""
+"""Text data: files or lists of texts, tokenised into sequences of one length or padded batch by batch."""
 
 from secateurs.huggingface.text.data import TextOptions, read_text_dataset, text_data
 from secateurs.huggingface.text.files import FORMATS

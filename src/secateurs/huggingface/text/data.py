@@ -1,4 +1,4 @@
-"""Text for a model, from files or from Python."""
+"""Text data sets and batches for a model, from files or from Python objects."""
 
 from __future__ import annotations
 
@@ -46,16 +46,19 @@ class TextOptions:
     ] = False
 
     def encoder(self, labelled: bool) -> Encoder:
-        """What tokenises; for a model of another kind, text with labels is to be classified, other text continued.
+        """Make the encoder. If no transformers model is named, the task is classification or causal.
+
+        Args:
+            labelled: whether the texts have labels; without a transformers model, these are classified.
 
         Raises:
             UsageError: no tokenizer is named.
-            ModelError: model or tokenizer cannot be loaded.
+            ModelError: the model or the tokenizer cannot be loaded.
         """
-        place = self.tokenizer or self.model
-        if not place:
-            raise UsageError("text needs a tokenizer: name the directory of one (--tokenizer)")
-        tokenizer = Pretrained(place, self.trust_remote_code).tokenizer()
+        path = self.tokenizer or self.model
+        if not path:
+            raise UsageError("text needs a tokenizer: give the directory or hub name of one (--tokenizer)")
+        tokenizer = Pretrained(path, self.trust_remote_code).tokenizer()
         if not self.model:
             return Encoder(tokenizer, "classification" if labelled else "causal", None, self.length)
         model = Pretrained(self.model, self.trust_remote_code)
@@ -63,12 +66,12 @@ class TextOptions:
 
 
 def read_text_dataset(kind: str, path: Path, options: TextOptions, overlap: bool = False) -> Dataset[Any]:
-    """The text of a file as sequences of tokens.
+    """Read a text file as a data set of token sequences.
 
     Args:
-        kind: one of `FORMATS`.
-        path: of the file.
-        options: how it becomes sequences.
+        kind: format of the file, a key of `FORMATS`.
+        path: the file.
+        options: tokenizer and length of the sequences.
         overlap: see `Encoder.dataset`.
 
     Raises:
@@ -91,34 +94,39 @@ def text_data(
     shuffle: bool = False,
     seed: int = 0,
 ) -> DataLoader[Any]:
-    """Batches for a model of the transformers library: dicts of `input_ids`, `labels` and, if padded, `attention_mask`.
+    """Make batches of tokenised text for a model of the transformers library.
 
-    A causal model gets the texts joined (with the end-of-sequence token between them) and cut into sequences of one
-    length, and the tokens themselves as labels. A masked model gets the same with 15 % of the tokens hidden, always the
-    same ones; an encoder and decoder gets pairs of a text and its label, or without labels the first half of each
-    sequence to predict the second from. A classifier gets each text by itself, padded batch by batch, and its class.
+    A batch is a dict of `input_ids` [samples, tokens], `labels` and, if sequences are padded, `attention_mask`
+    [samples, tokens]. The task of the model determines the form of the samples:
+
+    - A causal model gets sequences of one length, with the tokens as labels. The texts are joined with the
+      end-of-sequence token and cut.
+    - A masked model gets the same sequences. In each, 15 % of the tokens are masked, the same tokens in every epoch.
+    - An encoder–decoder model gets pairs of a text and a label. Without labels, it predicts the second half of each
+      sequence from the first half.
+    - A classifier gets one text per sample, padded batch by batch, and the class number as label.
 
     Args:
-        model: the model; its class and configuration determine the task, the vocabulary and the classes.
+        model: the model. The class and the configuration determine the task, the vocabulary and the classes.
         tokenizer: the tokenizer of the model.
         texts: a list of texts, or one split of a `datasets` object.
         labels: one label per text: a class number, a class name, or a text. For a `datasets` object, the name of the
             column of labels; by default "label" if there is such a column.
         column: the column of texts of a `datasets` object.
         length: tokens per sequence; by default the maximum of the model, at most 1024.
-        overlap: for causal models: whether sequences overlap by half, and each token is predicted once, as
-            `secateurs.perplexity` needs it.
+        overlap: for causal models: whether sequences overlap by half and each token is predicted once, as
+            `secateurs.perplexity` requires.
         batch_size: sequences per batch.
-        shuffle: whether the order is drawn by the seed.
-        seed: the seed of the order.
+        shuffle: whether the sequences are shuffled.
+        seed: seed of the shuffled order.
 
     Returns:
         A loader of batches.
 
     Raises:
-        ModelError: this is no model of the transformers library.
-        DataError: there is no text or less than one sequence of text, the model has no such token or label, or there
-            is no such column.
+        ModelError: `model` is not a model of the transformers library.
+        DataError: there are fewer tokens than one sequence, a token or label is unknown to the model, the tokenizer
+            lacks a special token, or a column does not exist.
         UsageError: the model does not accept this length.
 
     Example:
@@ -127,17 +135,20 @@ def text_data(
     """
     config = getattr(model, "config", None)
     if not hasattr(config, "get_text_config"):
-        raise ModelError(f"a {type(model).__name__} is no model of the transformers library; make batches of your own")
+        raise ModelError(
+            f"{type(model).__name__} is not a model of the transformers library: make batches with a tokenizer yourself"
+        )
     task = task_of(type(model).__name__, bool(getattr(config, "is_encoder_decoder", False)))
     dataset = Encoder(tokenizer, task, config, length).dataset(_texts(texts, labels, column), overlap)
     return loader(dataset, batch_size, torch.Generator().manual_seed(seed) if shuffle else None)
 
 
 def _texts(texts: Any, labels: Any, column: str) -> Texts:
+    """Convert the texts and labels of `text_data` to `Texts`."""
     if has_columns(texts):
         if labels is not None and not isinstance(labels, str):
-            raise DataError("name the column of the labels: those of a datasets object lie in one")
+            raise DataError("for a datasets object, labels must be the name of the column of labels, not a list")
         return read_rows(texts, column, labels)
     if isinstance(texts, str) or isinstance(labels, str):
-        raise DataError("give a list of texts, even of one, and a list of labels")
+        raise DataError("texts and labels must be lists, not single strings: give [text] for a single text")
     return Texts("texts", list(texts), None if labels is None else list(labels))

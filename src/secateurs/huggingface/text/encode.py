@@ -1,4 +1,4 @@
-"""From texts to sequences of tokens, as a model takes them."""
+"""Tokenisation: converts texts to sequences of tokens in the form that a model needs."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from secateurs.huggingface.text.sequences import (
 )
 
 LONGEST = 1024
-"""Tokens per sequence, unless more are asked for."""
+"""Upper limit of the default length of a sequence, in tokens."""
 
 
 @dataclass(frozen=True)
@@ -32,31 +32,31 @@ class Encoder:
     """Tokenises texts for one model.
 
     Attributes:
-        tokenizer: one of the transformers library.
-        task: what the model does.
-        config: of the model, which tells how many tokens and classes there are; None where that is not known.
-        wanted: tokens per sequence; None for the most that the model takes, at most 1024.
+        tokenizer: a tokenizer of the transformers library.
+        task: the task of the model.
+        config: configuration of the model, with the number of tokens and classes; None if unknown.
+        requested_length: tokens per sequence; None means the maximum of the model, at most 1024.
     """
 
     tokenizer: Any
     task: Task
     config: Any = None
-    wanted: int | None = None
+    requested_length: int | None = None
 
     def dataset(self, texts: Texts, overlap: bool = False) -> Dataset[Any]:
-        """Sequences of tokens.
+        """Tokenise the texts into a data set of samples.
 
-        Texts for a classifier, and pairs of texts for an encoder and decoder, stay each by itself, cut off at the
-        length; other texts are joined, with the end-of-sequence token between them, and cut into sequences.
+        Texts for a classifier and pairs of texts for an encoder–decoder stay separate and are truncated to the length.
+        Other texts are joined with the end-of-sequence token and cut into sequences.
 
         Args:
-            texts: without labels, a classifier takes each line as a text.
-            overlap: for causal models: sequences overlap by half, and each token is to be predicted once.
+            texts: the texts. Without labels, each line is one text for a classifier.
+            overlap: for causal models: whether sequences overlap by half and each token is predicted once.
 
         Raises:
-            DataError: the texts are shorter than a sequence, a token or a label is none of the model's, or the
-                tokenizer lacks a token that is needed.
-            UsageError: the length is none that the model takes.
+            DataError: there are fewer tokens than one sequence, a token or label is unknown to the model, or the
+                tokenizer lacks a special token.
+            UsageError: the model does not accept this length.
         """
         if self.task == "classification" or (self.task == "seq2seq" and texts.labels is not None):
             return self._padded(texts.lines())
@@ -65,39 +65,46 @@ class Encoder:
             return Windows(tokens, self.length, self.length // 2)
         if self.task == "masked":
             return Blocks(tokens, self.length, Masking(self._special("mask")))
-        form = {"causal": causal_sample, "seq2seq": seq2seq_sample, "features": unlabelled_sample}[self.task]
-        return Blocks(tokens, self.length, form)
+        make_sample = {"causal": causal_sample, "seq2seq": seq2seq_sample, "features": unlabelled_sample}[self.task]
+        return Blocks(tokens, self.length, make_sample)
 
     @property
     def length(self) -> int:
         """Tokens per sequence.
 
         Raises:
-            UsageError: the model takes fewer, or it is less than 2.
+            UsageError: the requested length is less than 2 or above the maximum of the model.
         """
         most = getattr(self.config, "max_position_embeddings", None)
-        if self.wanted is None:
-            return min(length for length in (most, self.tokenizer.model_max_length, LONGEST) if length)
-        if self.wanted < 2 or (most and self.wanted > most):
-            raise UsageError(f"sequences of {self.wanted} tokens: give 2 or more{f', at most {most}' if most else ''}")
-        return self.wanted
+        length = self.requested_length
+        if length is None:
+            return min(limit for limit in (most, self.tokenizer.model_max_length, LONGEST) if limit)
+        if length < 2 or (most and length > most):
+            limits = f"from 2 to {most}" if most else "at least 2"
+            raise UsageError(f"sequences cannot have {length} tokens: the length must be {limits} (--length)")
+        return length
 
     def _padded(self, texts: Texts) -> Padded:
+        """Tokenise each text separately."""
         pad = self.tokenizer.pad_token_id
         pad = getattr(self.config, "pad_token_id", None) if pad is None else pad
         return Padded(
-            self._each(texts.documents, texts.name),
+            self._tokenise_each(texts.documents, texts.name),
             None if texts.labels is None else self._labels(texts.labels, texts.name),
             0 if pad is None else pad,
             self.tokenizer.padding_side,
         )
 
     def _labels(self, labels: Sequence[Any], name: str) -> list[Tensor]:
+        """Convert labels to tensors: tokens [tokens] for seq2seq, otherwise class numbers [] (scalars)."""
         if self.task == "seq2seq":
-            return self._each([str(label) for label in labels], name)
-        return [torch.tensor(self._class(label, f"{name}: text {number}")) for number, label in enumerate(labels, 1)]
+            return self._tokenise_each([str(label) for label in labels], name)
+        return [
+            torch.tensor(self._class_number(label, f"{name}: text {number}")) for number, label in enumerate(labels, 1)
+        ]
 
-    def _class(self, label: Any, where: str) -> int:
+    def _class_number(self, label: Any, where: str) -> int:
+        """Convert a class name or number to a class number of the model."""
         numbers = getattr(self.config, "label2id", None) or {}
         classes = getattr(self.config, "num_labels", None)
         if isinstance(label, str):
@@ -105,25 +112,26 @@ class Encoder:
         try:
             number = int(label)
         except (TypeError, ValueError):
-            raise DataError(
-                f"{where} has the label {label!r}, which is neither a number nor one of {', '.join(numbers) or 'none'}"
-            ) from None
+            names = f"a class name of the model ({', '.join(numbers)})" if numbers else "a class name of the model"
+            raise DataError(f"{where} has the label {label!r}, which is neither a number nor {names}") from None
         if number != float(label) or number < 0 or (classes is not None and number >= classes):
-            known = "of 0, 1, ..." if classes is None else f"of the model's, 0 to {classes - 1}"
-            raise DataError(f"{where} has the label {label!r}, which is none {known}")
+            valid = "0, 1, ..." if classes is None else f"0 to {classes - 1}"
+            raise DataError(f"{where} has the label {label!r}; the model has the classes {valid}")
         return number
 
-    def _each(self, documents: Sequence[str], name: str) -> list[Tensor]:
+    def _tokenise_each(self, documents: Sequence[str], name: str) -> list[Tensor]:
+        """Tokenise each text separately, truncated to the length: int64 [tokens] each."""
         sequences = self.tokenizer(list(documents), truncation=True, max_length=self.length)["input_ids"]
         for number, tokens in enumerate(sequences, 1):
             if not tokens:
                 raise DataError(
-                    f"{name}: the tokenizer finds no token in text {number}: {documents[number - 1][:60]!r}"
+                    f"{name}: the tokenizer returns no tokens for text {number}: {documents[number - 1][:60]!r}"
                 )
-        self._check(max(map(max, sequences)))
+        self._check_token(max(map(max, sequences)))
         return [torch.tensor(tokens) for tokens in sequences]
 
     def _joined(self, texts: Texts) -> Tensor:
+        """Tokenise all texts and join them with the end-of-sequence token: int64 [tokens]."""
         documents = [document for document in texts.documents if document.strip()]
         sequences = self.tokenizer(documents, add_special_tokens=False, verbose=False)["input_ids"]
         end = [self._special("eos", "sep")] if len(sequences) > 1 else []
@@ -132,23 +140,26 @@ class Encoder:
         )
         if len(tokens) < self.length:
             raise DataError(
-                f"{texts.name} has {len(tokens)} tokens, fewer than one sequence of {self.length}: give more text, or "
-                "shorter sequences (--length)"
+                f"{texts.name} has {len(tokens)} tokens, fewer than one sequence of {self.length}: give more text or "
+                "a smaller length (--length)"
             )
-        self._check(int(tokens.max()))
+        self._check_token(int(tokens.max()))
         return tokens
 
     def _special(self, *names: str) -> int:
+        """The first special token of these names that the tokenizer has."""
         candidates = (getattr(self.tokenizer, f"{name}_token_id") for name in names)
         token = next((candidate for candidate in candidates if candidate is not None), None)
         if token is None:
-            raise DataError(f"the tokenizer has no {names[0]} token, which is needed: set tokenizer.{names[0]}_token")
+            raise DataError(f"the tokenizer has no {names[0]} token: set tokenizer.{names[0]}_token")
         return token
 
-    def _check(self, largest: int) -> None:
+    def _check_token(self, largest: int) -> None:
+        """Check that the model has an embedding for the largest token number."""
         rows = None if self.config is None else getattr(self.config.get_text_config(), "vocab_size", None)
         if rows is not None and largest >= rows:
             raise DataError(
-                f"the tokenizer does not fit the model: it gives token {largest} "
-                f"({self.tokenizer.convert_ids_to_tokens(largest)!r}), and the model has {rows} (--tokenizer)"
+                f"the tokenizer does not fit the model: it returns token {largest} "
+                f"({self.tokenizer.convert_ids_to_tokens(largest)!r}), but the model has {rows} tokens; give the "
+                "tokenizer of the model (--tokenizer)"
             )

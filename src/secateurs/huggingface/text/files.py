@@ -1,4 +1,4 @@
-"""Texts, with labels where there are any, and the files that hold them."""
+"""Text files: formats and validation of texts and labels."""
 
 from __future__ import annotations
 
@@ -15,12 +15,16 @@ TEXT, LABEL = "text", "label"
 
 @dataclass(frozen=True)
 class Texts:
-    """Some texts; those that are empty count only if they have labels, and are then refused.
+    """Texts with optional labels.
 
     Attributes:
-        name: of where they are from, for messages.
-        documents: the texts.
-        labels: one for each, if there are any: a number or a name of a class, or a second text.
+        name: the source of the texts, for error messages.
+        documents: the texts. Empty texts are allowed only without labels.
+        labels: one label per text: a class number, a class name, or a second text; None without labels.
+
+    Raises:
+        DataError: a text is not a string, is empty but has a label, all texts are empty, or the numbers of texts and
+            labels differ.
     """
 
     name: str
@@ -30,66 +34,72 @@ class Texts:
     def __post_init__(self):
         for number, document in enumerate(self.documents, 1):
             if not isinstance(document, str):
-                raise DataError(f"{self.name}: text {number} is a {type(document).__name__}: {repr(document)[:60]}")
+                raise DataError(
+                    f"{self.name}: text {number} must be a string, not a {type(document).__name__}: "
+                    f"{repr(document)[:60]}"
+                )
             if self.labels is not None and not document.strip():
                 raise DataError(f"{self.name}: text {number} is empty")
         if not any(document.strip() for document in self.documents):
-            raise DataError(f"{self.name} holds no text")
+            raise DataError(f"{self.name} contains no text")
         if self.labels is not None and len(self.labels) != len(self.documents):
             raise DataError(f"{self.name} has {len(self.documents)} texts but {len(self.labels)} labels")
 
     def lines(self) -> Texts:
-        """Texts without labels line by line, leaving out empty lines; others as they are."""
+        """Split texts without labels into one text per non-empty line. Texts with labels are returned unchanged."""
         if self.labels is not None:
             return self
         return Texts(self.name, [line for text in self.documents for line in text.splitlines() if line.strip()])
 
 
 def read_plain(path: Path) -> Texts:
-    """A file of plain text, which is one document.
+    """Read a file of plain text as one document.
 
     Raises:
-        DataError: it cannot be read, is no UTF-8, or is empty.
+        DataError: the file cannot be read, is not UTF-8, or is empty.
     """
     return Texts(str(path), [_content(path)])
 
 
 def read_json_lines(path: Path) -> Texts:
-    """A file with a JSON object in each line: a field `text`, and `label` in every line or in none.
+    """Read a file with one JSON object per line: with the field `text`, and the field `label` in all lines or in none.
 
     Raises:
-        DataError: it cannot be read, is empty, or a line is not of this form.
+        DataError: the file cannot be read, is empty, or a line has another form.
     """
-    rows = [_object(line, f"line {number} of {path}") for number, line in enumerate(_lines(path), 1)]
-    wanted = [TEXT, LABEL] if any(LABEL in row for row in rows) else [TEXT]
+    rows = [_parse_object(line, f"line {number} of {path}") for number, line in enumerate(_lines(path), 1)]
+    fields = [TEXT, LABEL] if any(LABEL in row for row in rows) else [TEXT]
     for number, row in enumerate(rows, 1):
-        if lacking := [name for name in wanted if name not in row]:
-            raise DataError(f"line {number} of {path} has no field {lacking[0]!r}, only {', '.join(row) or 'none'}")
-    return Texts(str(path), [row[TEXT] for row in rows], [row[LABEL] for row in rows] if LABEL in wanted else None)
+        if missing := [name for name in fields if name not in row]:
+            raise DataError(f"line {number} of {path} has no field {missing[0]!r}, only {', '.join(row) or 'none'}")
+    return Texts(str(path), [row[TEXT] for row in rows], [row[LABEL] for row in rows] if LABEL in fields else None)
 
 
 def read_columns(path: Path) -> Texts:
-    """A file with a text, a tab and a label in each line, and nothing else.
+    """Read a file with a text, a tab and a label in each line.
 
     Raises:
-        DataError: it cannot be read, is empty, or a line is not of this form.
+        DataError: the file cannot be read, is empty, or a line has another form.
     """
     rows = [line.split("\t") for line in _lines(path)]
     for number, row in enumerate(rows, 1):
         if len(row) != 2:
-            raise DataError(f"line {number} of {path} has {len(row)} columns: give two, a text and its label")
+            raise DataError(f"line {number} of {path} has {len(row)} columns: it must have two, a text and a label")
     return Texts(str(path), [row[0] for row in rows], [row[1] for row in rows])
 
 
 FORMATS = {"text": read_plain, "jsonl": read_json_lines, "tsv": read_columns}
-"""What reads a file, by the name of its format."""
+"""The function that reads a file, by format."""
 
 
 def _content(path: Path) -> str:
+    """Read the text of a UTF-8 file."""
     try:
         return path.read_text(encoding="utf-8-sig")
     except UnicodeDecodeError as error:
-        raise DataError(f"{path} is not UTF-8 text: byte {error.start} ({error.reason}); convert it first") from error
+        raise DataError(
+            f"{path} is not UTF-8 text: byte {error.start} ({error.reason}). Convert the file to UTF-8"
+        ) from error
     except OSError as error:
         raise DataError(f"{path} cannot be read: {error}") from error
 
@@ -99,7 +109,8 @@ def _lines(path: Path) -> list[str]:
     return lines if lines[-1] else lines[:-1]
 
 
-def _object(line: str, where: str) -> dict[str, Any]:
+def _parse_object(line: str, where: str) -> dict[str, Any]:
+    """Parse one line as a JSON object. `where` names the line in error messages."""
     try:
         row = json.loads(line)
     except ValueError as error:

@@ -1,4 +1,4 @@
-"""Sequences of tokens as data sets, and how they become batches: dicts of what a transformer is called with."""
+"""Data sets of token sequences. A sample or batch is a dict of keyword arguments of a transformers model."""
 
 from __future__ import annotations
 
@@ -14,27 +14,27 @@ from torch.utils.data import DataLoader, Dataset, Subset
 from secateurs.errors import DataError
 
 IGNORE_INDEX = -100
-"""The label of a token that is not to be predicted."""
+"""Label of a token that does not count in the loss."""
 
 MASKED = 0.15
-"""The share of tokens that a masked model predicts (Devlin et al. 2019)."""
+"""Fraction of the tokens that a masked model predicts (Devlin et al. 2019, arXiv 1810.04805)."""
 
 Sample = dict[str, Tensor]
 
 
 @dataclass(frozen=True)
 class Blocks(Dataset[Sample]):
-    """A long text cut into sequences of one length; what is left over at its end is not used.
+    """A long text cut into sequences of one length. Remaining tokens at the end are dropped.
 
     Attributes:
-        tokens: the text [tokens].
+        tokens: the text, int64 [tokens].
         length: tokens per sequence.
-        form: makes a sample of a sequence and its number.
+        make_sample: a function of (sequence [length], number of the sequence) that returns a sample.
     """
 
     tokens: Tensor
     length: int
-    form: Callable[[Tensor, int], Sample]
+    make_sample: Callable[[Tensor, int], Sample]
 
     def __len__(self) -> int:
         return len(self.tokens) // self.length
@@ -42,33 +42,40 @@ class Blocks(Dataset[Sample]):
     def __getitem__(self, index: int) -> Sample:
         if not 0 <= index < len(self):
             raise IndexError(index)
-        return self.form(self.tokens[index * self.length : (index + 1) * self.length], index)
+        return self.make_sample(self.tokens[index * self.length : (index + 1) * self.length], index)
 
 
 def causal_sample(tokens: Tensor, _: int) -> Sample:
-    """For a causal model: it predicts the tokens themselves, each from those before it."""
+    """Make a sample for a causal model: the labels are the tokens, and the model shifts them."""
     return {"input_ids": tokens, "labels": tokens}
 
 
 def seq2seq_sample(tokens: Tensor, _: int) -> Sample:
-    """For an encoder and decoder: the second half is predicted from the first (Raffel et al. 2020, section 3.2.3)."""
+    """Make a sample for an encoder–decoder model, which predicts the second half of the tokens from the first half.
+
+    This is the prefix language modelling of Raffel et al. 2020 (arXiv 1910.10683, section 3.2.3).
+    """
     middle = len(tokens) // 2
     return {"input_ids": tokens[:middle], "labels": tokens[middle:]}
 
 
 def unlabelled_sample(tokens: Tensor, _: int) -> Sample:
-    """For a model that predicts nothing."""
+    """Make a sample for a model that predicts no tokens: it has no labels."""
     return {"input_ids": tokens}
 
 
 @dataclass(frozen=True)
 class Masking:
-    """For a masked model: some tokens are hidden and predicted. Which, depends on the number of the sequence alone."""
+    """Makes samples for a masked model. The number of a sequence determines which tokens are masked.
+
+    Attributes:
+        mask: number of the mask token.
+    """
 
     mask: int
 
     def __call__(self, tokens: Tensor, index: int) -> Sample:
-        """A sample of a sequence and its number."""
+        """Make a sample of the sequence with number `index`. Only masked tokens have a label."""
         order = torch.randperm(len(tokens), generator=torch.Generator().manual_seed(index))
         hidden = order[: max(1, round(MASKED * len(tokens)))]
         return {
@@ -77,18 +84,19 @@ class Masking:
         }
 
 
-class _Padded(Dataset[Sample]):
-    """Sequences of several lengths, which are padded batch by batch."""
+class _PaddedDataset(Dataset[Sample]):
+    """Base class of data sets whose sequences differ in length and are padded batch by batch."""
 
     pad = 0
     side = "right"
 
     def collate(self, samples: Sequence[Sample]) -> Sample:
-        """A batch [samples, longest length], with an `attention_mask` that is 0 where it is padded."""
+        """Join samples to a batch [samples, longest length]. The `attention_mask` is 0 at padded positions."""
         masked = [{**sample, "attention_mask": torch.ones_like(sample["input_ids"])} for sample in samples]
-        return {name: self._together(name, [sample[name] for sample in masked]) for name in masked[0]}
+        return {name: self._stack(name, [sample[name] for sample in masked]) for name in masked[0]}
 
-    def _together(self, name: str, values: list[Tensor]) -> Tensor:
+    def _stack(self, name: str, values: list[Tensor]) -> Tensor:
+        """Stack scalars [samples], or pad and stack sequences [samples, longest length]."""
         if not values[0].ndim:
             return torch.stack(values)
         filler = {"input_ids": self.pad, "labels": IGNORE_INDEX}.get(name, 0)
@@ -96,14 +104,14 @@ class _Padded(Dataset[Sample]):
 
 
 @dataclass(frozen=True)
-class Padded(_Padded):
-    """Each text by itself.
+class Padded(_PaddedDataset):
+    """Separate texts, padded batch by batch.
 
     Attributes:
-        inputs: the tokens of each.
-        labels: a class, or the tokens of a second text, for each; if there are any.
-        pad: the token that stands for none.
-        side: of a text that is padded: "left" or "right".
+        inputs: tokens of each text, int64 [tokens].
+        labels: class number [] (a scalar) or tokens of a second text [tokens], per text; None without labels.
+        pad: number of the padding token.
+        side: the side on which a text is padded, "left" or "right".
     """
 
     inputs: Sequence[Tensor]
@@ -120,17 +128,20 @@ class Padded(_Padded):
 
 
 @dataclass(frozen=True)
-class Windows(_Padded):
-    """A long text in sequences that overlap, for a causal model to predict each token but the first exactly once.
+class Windows(_PaddedDataset):
+    """A long text cut into overlapping windows. A causal model predicts each token except the first exactly once.
 
-    Window k = 0, 1, ... holds the tokens kS to kS + L − 1 (of N, numbered from 0), up to the first that reaches the
-    end of the text. The first window predicts all of its tokens but the first, any other its last S; these have
-    L − S tokens or more before them. The labels of others are −100.
+    Of N tokens numbered from 0, window k contains the tokens kS to kS + L − 1. The last window is the first that
+    reaches the end of the text. Window 0 predicts all tokens but the first. Every other window predicts only the last
+    S tokens, which have at least L − S tokens of context. All other labels are −100.
 
     Attributes:
-        tokens: the text [N].
-        length: L, tokens per sequence.
-        stride: S, less than L.
+        tokens: the text, int64 [N].
+        length: L, tokens per window.
+        stride: S, distance between the starts of two windows, less than L.
+
+    Raises:
+        DataError: the stride or the tokens are invalid.
     """
 
     tokens: Tensor
@@ -139,11 +150,12 @@ class Windows(_Padded):
 
     def __post_init__(self):
         if not 0 < self.stride < self.length:
-            raise DataError(
-                f"the stride lies between 1 and the length less 1, not at {self.stride} for a length of {self.length}"
-            )
+            raise DataError(f"the stride must be at least 1 and less than the length {self.length}, not {self.stride}")
         if self.tokens.ndim != 1 or len(self.tokens) < 2 or self.tokens.is_floating_point():
-            raise DataError(f"give the tokens of one text, two or more, not {self.tokens.dtype}{[*self.tokens.shape]}")
+            raise DataError(
+                "the tokens must be an integer tensor of one dimension with at least 2 tokens, not "
+                f"{self.tokens.dtype}{[*self.tokens.shape]}"
+            )
 
     def __len__(self) -> int:
         return 1 + -(-max(0, len(self.tokens) - self.length) // self.stride)
@@ -158,9 +170,15 @@ class Windows(_Padded):
 
 
 def loader(dataset: Dataset[Any], batch_size: int, generator: torch.Generator | None = None) -> DataLoader[Any]:
-    """Batches of a data set, padded where it has to be; shuffled where there is a generator."""
-    whole: Any = dataset
-    while isinstance(whole, Subset):
-        whole = whole.dataset
-    collate = getattr(whole, "collate", None)
+    """Make a loader of batches. Sequences are padded if the data set, or the data set of a `Subset`, needs it.
+
+    Args:
+        dataset: a data set of samples.
+        batch_size: samples per batch.
+        generator: if given, the loader shuffles with it.
+    """
+    base: Any = dataset
+    while isinstance(base, Subset):
+        base = base.dataset
+    collate = getattr(base, "collate", None)
     return DataLoader(dataset, batch_size, generator is not None, generator=generator, collate_fn=collate)
