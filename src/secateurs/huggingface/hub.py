@@ -65,7 +65,7 @@ def _is_hub_name(path: str) -> bool:
 
 
 def _hub_is_reachable() -> bool:
-    """Whether the hub accepts connections or a proxy is configured. Without this check transformers retries for 30 s."""
+    """Whether the hub accepts connections or a proxy is set. (transformers itself would retry for 30 seconds.)"""
     hub = urlsplit(require("huggingface_hub.constants", extra="hf").ENDPOINT)
     if hub.scheme in getproxies():
         return True
