@@ -1,4 +1,4 @@
-"""lm-evaluation-harness on a task and data of one's own, without a network."""
+"""lm-evaluation-harness on a local task, without a network."""
 
 import json
 import math
@@ -36,21 +36,21 @@ def folder(tmp_path, monkeypatch):
     return tmp_path / "tasks"
 
 
-def test_the_harness_finds_what_the_definition_says(folder):
+def test_word_perplexity_of_the_harness_equals_the_definition(folder):
     model, tokenizer = languages.model("GPT2LMHeadModel").train(), languages.tokenizer()
     total = words = 0
     for text in languages.sentences(6):
-        tokens = torch.tensor([[2, *languages.ids(text)]])  # it puts the end of another text before each
+        tokens = torch.tensor([[2, *languages.ids(text)]])  # the harness puts an end-of-text token before each text
         with torch.no_grad():
             logs = model.eval()(tokens).logits.log_softmax(-1)
         total += float(logs[0, :-1].gather(1, tokens[0, 1:, None]).sum())
         words += len(text.split())
     model.train()
-    found = sc.harness(model, tokenizer, ["ours"], folder=folder, length=16)
-    assert found["ours"]["word_perplexity"] == pytest.approx(math.exp(-total / words), rel=1e-4)
+    results = sc.harness(model, tokenizer, ["ours"], folder=folder, length=16)
+    assert results["ours"]["word_perplexity"] == pytest.approx(math.exp(-total / words), rel=1e-4)
     assert model.training
 
 
-def test_tasks_that_the_harness_does_not_know_are_refused(folder):
+def test_an_unknown_task_is_refused(folder):
     with pytest.raises(UsageError, match="lm-evaluation-harness cannot run nothing-of-the-kind"):
         sc.harness(languages.model("GPT2LMHeadModel"), languages.tokenizer(), ["nothing-of-the-kind"], folder=folder)

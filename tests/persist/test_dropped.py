@@ -1,4 +1,4 @@
-"""Models without some of their layers are saved and loaded exactly, whether or not a configuration can say it."""
+"""Models with dropped layers are saved and loaded exactly, with and without a configuration field for the depth."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ def pruned(model, directory, data=X, **options):
     return result.model
 
 
-def test_layers_dropped_and_units_pruned_after_that_come_back(tmp_path):
+def test_dropped_layers_and_pruned_units_are_saved_and_loaded(tmp_path):
     small = sc.drop_layers(small_chain("blocks.0"), ["blocks.1"], X)
     assert dropped(small) == (Dropped(("blocks.0",), {}), Dropped(("blocks.1",), {}))
     model = pruned(small, tmp_path / "m", compensate=False)
@@ -63,12 +63,12 @@ def test_layers_dropped_and_units_pruned_after_that_come_back(tmp_path):
     assert torch.equal(loaded(X), model(X))
     assert str(loaded) == str(model)
     assert dropped(loaded) == dropped(model) == dropped(small)
-    for gone in (lambda: small, lambda: small_chain("blocks.0")):  # some or all of it may be done already
-        assert torch.equal(sc.load(tmp_path / "m", model=gone)(X), model(X))
+    for factory in (lambda: small, lambda: small_chain("blocks.0")):  # all or some layers are dropped already
+        assert torch.equal(sc.load(tmp_path / "m", model=factory)(X), model(X))
     assert len(small.blocks) == 2
 
 
-def test_a_run_that_goes_on_knows_what_was_dropped(tmp_path):
+def test_a_resumed_run_knows_the_dropped_layers(tmp_path):
     small = small_chain("blocks.2")
     first = sc.prune(small, [X], criterion="l2", budget="keep:0.5", directory=tmp_path / "run")
     again = sc.prune(small, [X], criterion="l2", budget="keep:0.5", directory=tmp_path / "run")
@@ -76,22 +76,22 @@ def test_a_run_that_goes_on_knows_what_was_dropped(tmp_path):
     assert dropped(again.model) == dropped(small)
 
 
-@pytest.mark.parametrize("told", [True, False])
-def test_a_configuration_comes_back_as_far_as_it_can_say_it(told, tmp_path):
+@pytest.mark.parametrize("has_field", [True, False])
+def test_the_configuration_is_loaded_with_the_depth_if_it_describes_the_model(has_field, tmp_path):
     model, inputs = tiny("GPT2LMHeadModel")
-    model.config.scale_attn_by_inverse_layer_idx = not told  # by the number that a layer had when it was built
+    model.config.scale_attn_by_inverse_layer_idx = not has_field  # scales by the original number of a layer
     dense = type(model)(model.config).double().eval()
     small = sc.drop_layers(dense, ["transformer.h.1"], inputs)
-    assert dropped(small) == (Dropped(("transformer.h.1",), {"config.n_layer": 3} if told else {}),)
+    assert dropped(small) == (Dropped(("transformer.h.1",), {"config.n_layer": 3} if has_field else {}),)
     model = pruned(small, tmp_path / "m", inputs, kinds="neuron", compensate=False)
     loaded = sc.load(tmp_path / "m", lambda: type(dense)(dense.config))
-    assert loaded.config.n_layer == (3 if told else 4)
+    assert loaded.config.n_layer == (3 if has_field else 4)
     assert loaded.config.to_dict() == model.config.to_dict()
     assert torch.equal(logits(loaded, inputs), logits(model, inputs))
     assert dense.config.n_layer == 4
 
 
-def test_another_model_is_refused_with_the_layer_that_it_lacks(tmp_path):
+def test_another_model_is_refused_with_the_missing_layer(tmp_path):
     pruned(small_chain("blocks.3"), tmp_path / "m")
     with pytest.raises(PersistError, match=r"another model than `model` builds: Chain has no layer 'blocks\.3'"):
         sc.load(tmp_path / "m", lambda: chain(3))
@@ -104,13 +104,13 @@ def test_another_model_is_refused_with_the_layer_that_it_lacks(tmp_path):
         sc.load(tmp_path / "m", chain)
 
 
-def test_the_command_saves_what_no_configuration_tells(tmp_path, monkeypatch):
+def test_the_command_saves_a_model_without_a_configuration(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "net.py").write_text("from persist.test_dropped import chain\n")
     np.savez("x.npz", x=X.numpy())
-    asked = ["layers", "py:net.py:chain", "--data", "npz:x.npz", "--out", "small"]
-    told = CliRunner().invoke(app, asked)
-    assert "Model: small, for sc.load" in told.stdout
+    arguments = ["layers", "py:net.py:chain", "--data", "npz:x.npz", "--out", "small"]
+    result = CliRunner().invoke(app, arguments)
+    assert "Model: small, for sc.load" in result.stdout
     loaded = sc.load("small", chain)
     (step,) = dropped(loaded)
     assert torch.equal(loaded(X), small_chain(*step.layers)(X))

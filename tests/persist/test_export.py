@@ -1,4 +1,4 @@
-"""Exported models compute what the model computes; a format is one function, from outside the package too."""
+"""Exported models compute the same outputs, and formats can be registered from outside the package."""
 
 import copy
 
@@ -68,26 +68,26 @@ def test_a_format_is_added_from_outside(net, images, formats, tmp_path):
     assert formats["state"].summary == "The state dict alone."
 
 
-def test_registration_of_a_format_is_undone():
+def test_registered_formats_are_restored():
     before = dict(EXPORT_FORMATS)
     with temporary_export_formats():
         EXPORT_FORMATS.pop("pt2")
     assert before == EXPORT_FORMATS
 
 
-def test_an_export_that_computes_something_else_is_refused_and_leaves_no_file(net, images, formats, tmp_path):
+def test_an_export_with_other_outputs_is_refused_and_leaves_no_file(net, images, formats, tmp_path):
     @sc.export_format("wrong")
     def wrong(model, call, path):
         """Negated outputs."""
         path.write_text("wrong")
         return lambda x: -model(x)
 
-    with pytest.raises(PersistError, match="the exported Sequential computes something else"):
+    with pytest.raises(PersistError, match="the outputs of the exported Sequential differ"):
         sc.export(net, images, tmp_path / "wrong", format="wrong")
     assert not list(tmp_path.iterdir())
 
 
-def test_a_model_that_cannot_be_exported_is_named(images, tmp_path):
+def test_a_model_that_cannot_be_exported_is_an_error(images, tmp_path):
     model = nn.Sequential(nn.Conv2d(3, 4, 1), Branching())
     with pytest.raises(PersistError, match=r"Sequential cannot be exported to .* as pt2"):
         sc.export(model, images, tmp_path / "model.pt2")
@@ -95,14 +95,14 @@ def test_a_model_that_cannot_be_exported_is_named(images, tmp_path):
 
 
 def test_an_existing_path_and_an_unknown_format_are_refused(net, images, tmp_path):
-    (tmp_path / "there").write_text("")
+    (tmp_path / "existing").write_text("")
     with pytest.raises(PersistError, match="exists already"):
-        sc.export(net, images, tmp_path / "there")
-    with pytest.raises(UsageError, match="no export format 'tflite'; choose among huggingface, pt2"):
+        sc.export(net, images, tmp_path / "existing")
+    with pytest.raises(UsageError, match="unknown export format 'tflite': choose one of huggingface, pt2"):
         sc.export(net, images, tmp_path / "new", format="tflite")
 
 
-def test_a_name_is_registered_once_and_with_a_summary(formats):
+def test_a_format_needs_a_new_name_and_a_docstring(formats):
     with pytest.raises(UsageError, match="'pt2' exists already"):
         sc.export_format("pt2")
     with pytest.raises(UsageError, match="needs a docstring"):

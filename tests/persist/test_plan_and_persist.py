@@ -55,7 +55,7 @@ def test_a_file_that_is_no_plan_is_refused(plan, tmp_path, change):
         sc.Plan.load(path)
 
 
-def test_plans_that_cannot_be_read_or_written(plan, tmp_path):
+def test_unreadable_and_unwritable_plans_are_errors(plan, tmp_path):
     with pytest.raises(PlanError, match="cannot be read"):
         sc.Plan.load(tmp_path / "absent.json")
     with pytest.raises(PlanError, match="cannot be written"):
@@ -143,13 +143,13 @@ def damage(name, change):
 @pytest.mark.parametrize(
     ("harm", "message"),
     [
-        (damage("model.safetensors", lambda b: b[:-7]), "cut short or altered"),
-        (damage("model.safetensors", lambda b: b[:-1] + bytes([b[-1] ^ 1])), "cut short or altered"),
-        (damage("plan.json", lambda b: b.replace(b"keep:0.5", b"keep:0.6")), "cut short or altered"),
+        (damage("model.safetensors", lambda b: b[:-7]), "truncated or altered"),
+        (damage("model.safetensors", lambda b: b[:-1] + bytes([b[-1] ^ 1])), "truncated or altered"),
+        (damage("plan.json", lambda b: b.replace(b"keep:0.5", b"keep:0.6")), "truncated or altered"),
         (damage("manifest.json", lambda b: b[:50]), "not a manifest"),
         (
             damage("manifest.json", lambda b: b.replace(b'"out_features": 3', b'"out_features": 4')),
-            "cut short or altered",
+            "truncated or altered",
         ),
         (damage("manifest.json", lambda b: b.replace(b'"format"', b'"more": 1, "format"')), "not a manifest"),
         (lambda d: (d / "manifest.json").unlink(), "not a complete saved model"),
@@ -181,7 +181,7 @@ def test_another_model_is_refused(saved, factory, message):
         sc.load(saved[0], model=factory)
 
 
-def test_nothing_is_overwritten_by_accident(saved):
+def test_only_a_saved_model_is_overwritten_and_only_on_request(saved):
     directory, result = saved
     with pytest.raises(PersistError, match="exists already"):
         result.save(directory)
@@ -199,7 +199,7 @@ def test_nothing_is_overwritten_by_accident(saved):
         assert (other / "precious.txt").read_text() == "mine"
 
 
-def test_links_are_followed(saved, tmp_path):
+def test_symbolic_links_are_followed(saved, tmp_path):
     directory, result = saved
     (tmp_path / "link").symlink_to(directory)
     result.save(tmp_path / "link", overwrite=True)
@@ -217,13 +217,13 @@ def test_modes_and_fixed_parameters_survive(tmp_path):
     assert [n for n, p in loaded.named_parameters() if not p.requires_grad] == ["0.bias"]
 
 
-def test_a_model_handed_out_by_the_factory_is_left_alone(saved):
+def test_a_model_that_the_factory_returns_is_not_changed(saved):
     dense = build_net()
     assert sc.load(saved[0], model=lambda: dense) is not dense
     assert dense[0].out_features == 6 == len(dense[0].weight)
 
 
-def test_tensors_held_in_lists_are_built_for_real(tmp_path):
+def test_tensors_in_lists_keep_their_values(tmp_path):
     class Listed(nn.Module):
         def __init__(self):
             super().__init__()
@@ -239,7 +239,7 @@ def test_tensors_held_in_lists_are_built_for_real(tmp_path):
     assert torch.equal(sc.load(tmp_path / "m", model=Listed)(x), result.model(x))
 
 
-def test_a_directory_that_cannot_be_written(saved, tmp_path):
+def test_a_directory_that_cannot_be_written_is_an_error(saved, tmp_path):
     _, result = saved
     (tmp_path / "file").write_text("")
     with pytest.raises(PersistError, match="cannot be saved"):
@@ -252,7 +252,7 @@ def test_a_directory_that_cannot_be_written(saved, tmp_path):
             result.save(locked / "m")
 
 
-def test_a_save_that_fails_midway_leaves_the_old_one(saved, monkeypatch):
+def test_a_failed_save_leaves_the_previous_one(saved, monkeypatch):
     directory, result = saved
     before = {p.name: p.read_bytes() for p in directory.iterdir()}
     module = sys.modules["secateurs.persist.save"]  # the package exports a function of the same name

@@ -1,4 +1,4 @@
-"""`save_pretrained`: what plain `from_pretrained` loads computes the same, or a clear word on why it cannot be."""
+"""`save_pretrained`: `from_pretrained` loads an equal model, or saving is refused with a reason."""
 
 from __future__ import annotations
 
@@ -65,8 +65,8 @@ CASES = [
 ]  # fmt: skip
 
 
-@pytest.mark.parametrize(("name", "kinds", "options", "fields"), CASES, ids=[its[0] for its in CASES])
-def test_what_from_pretrained_loads_is_the_same_model(name, kinds, options, fields, tmp_path, capfd):
+@pytest.mark.parametrize(("name", "kinds", "options", "fields"), CASES, ids=[case[0] for case in CASES])
+def test_from_pretrained_loads_the_same_model(name, kinds, options, fields, tmp_path, capfd):
     result, inputs = pruned(name, kinds, **options)
     assert not result.structure.frozen.keys() & result.plan.keep.keys()
     state = torch.get_rng_state()
@@ -78,18 +78,18 @@ def test_what_from_pretrained_loads_is_the_same_model(name, kinds, options, fiel
     assert capfd.readouterr() == ("", "")
     loaded = type(result.model).from_pretrained(tmp_path / "small")
     assert sum(p.numel() for p in loaded.parameters()) == result.plan.pruned.params < result.dense_cost.params
-    for found, expected in zip(outputs(loaded, inputs), outputs(result.model, inputs), strict=True):
-        assert (found - expected).abs().max() <= 1e-5 * expected.abs().max()
+    for actual, expected in zip(outputs(loaded, inputs), outputs(result.model, inputs), strict=True):
+        assert (actual - expected).abs().max() <= 1e-5 * expected.abs().max()
     if loaded.can_generate():
-        inputs = {name: its for name, its in inputs.items() if not name.startswith("decoder")}
-        how = {"max_new_tokens": 5, "do_sample": False, "pad_token_id": 0, "use_cache": True}
-        assert torch.equal(loaded.generate(**inputs, **how), result.model.generate(**inputs, **how))
+        inputs = {name: tensor for name, tensor in inputs.items() if not name.startswith("decoder")}
+        generation = {"max_new_tokens": 5, "do_sample": False, "pad_token_id": 0, "use_cache": True}
+        assert torch.equal(loaded.generate(**inputs, **generation), result.model.generate(**inputs, **generation))
 
 
-def test_tokenizer_and_generation_configuration_travel_along(tmp_path):
+def test_tokenizer_and_generation_configuration_are_saved(tmp_path):
     result, _ = pruned("LlamaForCausalLM", ("neuron",), **BODY)
     result.model.generation_config.max_new_tokens = 7
-    with pytest.raises(UsageError, match="which a str has not"):
+    with pytest.raises(UsageError, match="a str, has no method save_pretrained"):
         result.save_pretrained(tmp_path / "small", "tokenizer")
     assert not (tmp_path / "small").exists()
     result.save_pretrained(tmp_path / "small", tokenizer())
@@ -110,7 +110,7 @@ def refusal(result, directory):
     return str(caught.value)
 
 
-def test_widths_that_differ_are_refused_by_name_with_the_cure(tmp_path):
+def test_unequal_widths_are_refused_with_a_fix(tmp_path):
     model, inputs = build("LlamaForCausalLM", **BODY)
     model.model.layers[0].mlp.down_proj.weight.data *= 0.5
     limits = sc.Limits(uniform=False)
@@ -124,7 +124,7 @@ def test_widths_that_differ_are_refused_by_name_with_the_cure(tmp_path):
     assert torch.equal(loaded(**inputs).logits, result.model(**inputs).logits)
 
 
-def test_heads_that_do_not_divide_the_hidden_size_are_refused_in_the_words_of_the_class(tmp_path):
+def test_heads_that_do_not_divide_the_hidden_size_are_refused_with_the_reason(tmp_path):
     uneven = sc.Limits(uniform=False)  # with uniform widths these are never chosen
     result, _ = pruned("LlamaForCausalLM", HEADS, budget="keep:0.75", limits=uneven, **EIGHT)
     message = refusal(result, tmp_path)
@@ -135,7 +135,7 @@ def test_heads_that_do_not_divide_the_hidden_size_are_refused_in_the_words_of_th
 
 
 @pytest.mark.slow
-def test_what_no_field_tells_is_refused_with_what_to_keep_and_the_rest_is_not_blamed(tmp_path):
+def test_widths_without_a_configuration_field_are_refused_with_the_groups_to_keep(tmp_path):
     result, _ = pruned("BertForSequenceClassification", None)
     message = refusal(result, tmp_path)
     assert "kind 'head'" in message
@@ -145,26 +145,26 @@ def test_what_no_field_tells_is_refused_with_what_to_keep_and_the_rest_is_not_bl
     assert "uniform" not in message
 
 
-def test_after_the_cure_in_the_message_it_works(tmp_path):
+def test_the_fix_in_the_message_works(tmp_path):
     keep = ["bert.pooler.dense", "bert.encoder.layer.*.attention.self.query"]
     pruned("BertForSequenceClassification", None, keep)[0].save_pretrained(tmp_path / "small")
 
 
-def test_a_change_that_shapes_do_not_show_is_noticed(tmp_path):
+def test_a_change_of_behaviour_with_equal_shapes_is_refused(tmp_path):
     result, _ = pruned("LlamaForCausalLM", ("neuron",), **BODY)
     result.model.model.layers[0].self_attn.scaling *= 2
-    with pytest.raises(PersistError, match="computes something else"):
+    with pytest.raises(PersistError, match="computes other outputs"):
         result.save_pretrained(tmp_path / "small")
     assert list(tmp_path.iterdir()) == []
 
 
-def test_other_models_are_not_saved_so(net, batches, tmp_path):
-    with pytest.raises(PersistError, match=r"Sequential is no model of transformers.*result.save"):
+def test_a_model_of_another_library_is_refused(net, batches, tmp_path):
+    with pytest.raises(PersistError, match=r"Sequential is not a model of transformers.*result.save"):
         sc.prune(net, batches, criterion="l1").save_pretrained(tmp_path / "small")
 
 
 @pytest.mark.parametrize("rounds", [1, 2])
-def test_a_decoder_is_cut_uniformly_by_default_and_can_be_saved(rounds, tmp_path):
+def test_a_decoder_is_pruned_uniformly_by_default_and_can_be_saved(rounds, tmp_path):
     model, inputs = build("LlamaForCausalLM", **BODY)
     result = sc.prune(
         model, [inputs], criterion="l2", budget="params:0.8", kinds="neuron", schedule=sc.Schedule(rounds)
@@ -176,7 +176,7 @@ def test_a_decoder_is_cut_uniformly_by_default_and_can_be_saved(rounds, tmp_path
 
 @pytest.mark.slow
 @pytest.mark.parametrize("options", [[], ["--no-uniform"]], ids=["uniform", "not uniform"])
-def test_the_command_line_saves_for_from_pretrained_where_it_can_and_says_so(options, tmp_path):
+def test_the_command_line_saves_for_from_pretrained_if_possible(options, tmp_path):
     model, _ = build("LlamaForCausalLM", **BODY)
     for parameter in model.model.layers[0].mlp.parameters():
         parameter.data *= 0.5

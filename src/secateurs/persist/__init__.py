@@ -1,7 +1,8 @@
-"""Saving pruned models, and loading them back exactly, without pickle.
+"""Saving, loading and exporting of pruned models, without pickle.
 
-A saved model is a directory: `manifest.json` (what it is, and a digest of every file), `plan.json`, and
-`model.safetensors`.  A model of transformers whose class can express the widths is also saved as that library does.
+A saved model is a directory with three files: `manifest.json` (a description of the model and a digest of every file),
+`plan.json` and `model.safetensors`. A transformers model can also be saved for `from_pretrained` if the configuration of
+its class can describe all widths.
 """
 
 from secateurs.persist.export import ExportFormat, export, export_format, temporary_export_formats

@@ -18,10 +18,10 @@ from secateurs.surgery import difference, run_model
 from secateurs.utils import atomic_path, device_of, evaluating, need_values, rng
 
 Runner = Callable[..., Any]
-"""Runs what was exported, on the arguments of the model."""
+"""A function that runs the exported model. It takes the same arguments as the model."""
 
 Write = Callable[[nn.Module, Call, Path], Runner | None]
-"""Writes a model to a path. Returns what runs the result, or None if the function has verified it already."""
+"""A function of (model, call, path) that writes the model to the path. See `export_format`."""
 
 
 @dataclass(frozen=True)
@@ -30,8 +30,8 @@ class ExportFormat:
 
     Attributes:
         name: the value of `export(format=...)`.
-        summary: one line on what is written.
-        write: the function that writes it.
+        summary: one line that describes the output.
+        write: the function that writes the model.
     """
 
     name: str
@@ -43,12 +43,12 @@ EXPORT_FORMATS: dict[str, ExportFormat] = {}
 
 
 def export_format(name: str) -> Callable[[Write], Write]:
-    """Register a function as an export format of `export`, by name.
+    """Register a function as an export format of `export`.
 
     The function takes the model (in evaluation mode), the example inputs as a `Call`, and the path to write to, which
-    does not exist yet. It returns a callable that loads and runs the result on the arguments of the model, so that
-    `export` can compare outputs; or None if it has verified the result itself. The first line of its docstring is the
-    summary of the format.
+    does not exist yet. It returns a callable that runs the exported model on the arguments of the model, so that
+    `export` can compare outputs. It returns None if it has verified the exported model itself. The first line of the
+    docstring becomes the summary of the format.
 
     Args:
         name: the value of `export(format=...)`.
@@ -57,24 +57,24 @@ def export_format(name: str) -> Callable[[Write], Write]:
         A decorator, which returns the function unchanged.
 
     Raises:
-        UsageError: the name is taken, or the function has no docstring.
+        UsageError: a format of this name exists, or the function has no docstring.
 
     Example:
         >>> from secateurs.persist import temporary_export_formats
-        >>> with temporary_export_formats():  # undone at the end of the block
+        >>> with temporary_export_formats():  # removes the format at the end of the block
         ...     @sc.export_format("state")
         ...     def state(model, call, path):
-        ...         "The state dict alone."
+        ...         "A file with the state dict."
         ...         torch.save(model.state_dict(), path)
         ...     sc.export(model, example_inputs, "weights.pt", format="state").name
         'weights.pt'
     """
     if name in EXPORT_FORMATS:
-        raise UsageError(f"the export format {name!r} exists already; give another name")
+        raise UsageError(f"the export format {name!r} exists already: choose another name")
 
     def register(write: Write) -> Write:
         if not write.__doc__:
-            raise UsageError(f"export format {name!r}: the function needs a docstring, whose first line is the summary")
+            raise UsageError(f"export format {name!r}: the function needs a docstring; the first line is the summary")
         EXPORT_FORMATS[name] = ExportFormat(name, write.__doc__.strip().splitlines()[0], write)
         return write
 
@@ -83,7 +83,7 @@ def export_format(name: str) -> Callable[[Write], Write]:
 
 @contextmanager
 def temporary_export_formats() -> Iterator[None]:
-    """Undo every registration of an export format made inside the block when it ends."""
+    """Restore the registered export formats at the end of the block."""
     before = dict(EXPORT_FORMATS)
     try:
         yield
@@ -93,15 +93,15 @@ def temporary_export_formats() -> Iterator[None]:
 
 
 def export(model: nn.Module, example_inputs: Any, path: str | Path, format: str = "pt2") -> Path:
-    """Write a model in the format of another tool, and verify that the result computes the same.
+    """Export a model to the format of another tool, and verify that the exported model computes the same outputs.
 
-    The path is written whole or not at all. The result is loaded again and run on the example inputs; its outputs may
-    differ from those of the model by rounding only.
+    The exported model is loaded and run on the example inputs. The outputs must equal those of `model` up to rounding.
+    If anything fails, no file is written.
 
     Args:
-        model: any module, pruned or not; exported in evaluation mode, and not changed.
+        model: any module, pruned or not. It is exported in evaluation mode and not changed.
         example_inputs: a tensor, a tuple of positional arguments, or a dict of keyword arguments.
-        path: of the new file or directory; its parents are made.
+        path: the new file or directory. Missing parent directories are created.
         format: "pt2" (a program of `torch.export`), "huggingface" (a directory for `from_pretrained`), or the name of
             a format that was registered by `export_format`.
 
@@ -109,11 +109,11 @@ def export(model: nn.Module, example_inputs: Any, path: str | Path, format: str 
         The path.
 
     Raises:
-        UsageError: there is no such format.
-        PersistError: the path exists already or cannot be written, the model cannot be exported, or the result
-            computes something else.
+        UsageError: the format does not exist.
+        PersistError: the path exists already or cannot be written, the model cannot be exported, or the exported model
+            computes other outputs.
         ModelError: the model is on the meta device.
-        DataError: the example inputs hold no tensor.
+        DataError: the example inputs contain no tensor.
 
     Example:
         >>> path = sc.export(model, example_inputs, "small.pt2")
@@ -122,11 +122,11 @@ def export(model: nn.Module, example_inputs: Any, path: str | Path, format: str 
         True
     """
     if format not in EXPORT_FORMATS:
-        raise UsageError(f"there is no export format {format!r}; choose among {', '.join(sorted(EXPORT_FORMATS))}")
+        raise UsageError(f"unknown export format {format!r}: choose one of {', '.join(sorted(EXPORT_FORMATS))}")
     need_values(model, "export")
     path, call = Path(path), as_call(example_inputs).to(device_of(model))
     if path.exists():
-        raise PersistError(f"{path} exists already; choose another path")
+        raise PersistError(f"{path} exists already: choose another path")
     try:
         with atomic_path(path) as temporary:
             with evaluating(model):
@@ -135,7 +135,7 @@ def export(model: nn.Module, example_inputs: Any, path: str | Path, format: str 
                 _verify(runner, model, call)
     except PersistError:
         raise
-    except Exception as error:  # exporters raise whatever the operators of a model bring up
+    except Exception as error:  # exporters raise exceptions of many classes
         raise PersistError(
             f"{type(model).__name__} cannot be exported to {path} as {format}: {type(error).__name__}: {error}"
         ) from error
@@ -143,13 +143,13 @@ def export(model: nn.Module, example_inputs: Any, path: str | Path, format: str 
 
 
 def _verify(runner: Runner, model: nn.Module, call: Call) -> None:
-    """Compare outputs.
+    """Compare the outputs of the exported model and the model.
 
     Raises:
-        PersistError: they differ.
+        PersistError: the outputs differ by more than rounding.
     """
     inputs = call.copy()
     with rng(seed=0), torch.no_grad():
         exported = list(outputs_of(runner(*inputs.args, **inputs.kwargs)))
     if reason := difference(exported, run_model(model, call)):
-        raise PersistError(f"the exported {type(model).__name__} computes something else than the model: {reason}")
+        raise PersistError(f"the outputs of the exported {type(model).__name__} differ from the model: {reason}")

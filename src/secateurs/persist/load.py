@@ -1,4 +1,4 @@
-"""Loading a pruned model: the dense class builds the skeleton, the directory says how it differs."""
+"""Loading of a saved pruned model: a dense skeleton receives the saved tensors and attributes."""
 
 from __future__ import annotations
 
@@ -23,11 +23,11 @@ def load(directory: str | Path, model: Callable[[], nn.Module]) -> nn.Module:
 
     Args:
         directory: the directory that `Result.save` wrote.
-        model: builds the dense model, with any weights; called with nothing. Layers that were dropped before may be
-            gone already.
+        model: a function without arguments that builds the dense model. The weights do not matter. The model may have
+            all layers, or lack layers that were dropped before pruning.
 
     Returns:
-        The pruned model, on the CPU, its modules in the modes they were saved in.
+        The pruned model on the CPU. Every module is in the mode (training or evaluation) in which it was saved.
 
     Raises:
         PersistError: the directory is incomplete or was altered, or `model` builds another model.
@@ -46,13 +46,15 @@ def load(directory: str | Path, model: Callable[[], nn.Module]) -> nn.Module:
     try:
         skeleton = drop_again(_skeleton(model), manifest.dropped)
     except PlanError as error:
-        raise PersistError(f"{directory} is of another model than `model` builds: {error}") from error
+        raise PersistError(f"{directory} contains another model than `model` builds: {error}") from error
     _fill(skeleton, tensors, directory)
     adapt_attention(skeleton)
     try:
         assign(skeleton, manifest.attributes)
     except AttributeError as error:
-        raise PersistError(f"{directory} is of a {manifest.model}, not of what `model` builds: {error}") from error
+        raise PersistError(
+            f"{directory} contains a {manifest.model}, which differs from the model that `model` builds: {error}"
+        ) from error
     for name, module in skeleton.named_modules():
         module.training = name in manifest.training
     for name, parameter in skeleton.named_parameters():
@@ -61,23 +63,23 @@ def load(directory: str | Path, model: Callable[[], nn.Module]) -> nn.Module:
 
 
 def _skeleton(model: Callable[[], nn.Module]) -> nn.Module:
-    """The dense model without weights where possible, with them where it holds tensors that are not saved.
+    """Build the dense model on the meta device, or on the CPU if it has tensors that are not saved.
 
-    It is a copy: the model may be handed out rather than built, and its configuration may be somebody else's too.
+    The skeleton is a copy, because `model` may return an existing object or share the configuration with one.
     """
     with rng():
         try:
             with torch.device("meta"):
                 skeleton = model()
-            if isinstance(skeleton, nn.Module) and not _holds_others(skeleton):
+            if isinstance(skeleton, nn.Module) and not _has_unsaved_tensors(skeleton):
                 return copy.deepcopy(skeleton)
-        except Exception:  # some models compute with their weights while they are built; the next lines tell
+        except Exception:  # some constructors compute with weights; real errors are raised by the second attempt
             pass
         try:
             skeleton = model()
         except Exception as error:
             raise PersistError(
-                "`model` must be a function without arguments that builds the dense model: "
+                "`model` must be a function without arguments that builds the dense model, but it failed: "
                 f"{type(error).__name__}: {error}"
             ) from error
     if not isinstance(skeleton, nn.Module):
@@ -85,28 +87,28 @@ def _skeleton(model: Callable[[], nn.Module]) -> nn.Module:
     return copy.deepcopy(skeleton)
 
 
-def _holds_others(model: nn.Module) -> bool:
-    """Whether modules hold tensors anywhere but among their parameters and buffers, or tensors that were not built."""
-    others = [
+def _has_unsaved_tensors(model: nn.Module) -> bool:
+    """Whether a model has tensors that are neither parameters nor buffers, or parameters off the meta device."""
+    attributes = [
         value
         for module in model.modules()
         for name, value in vars(module).items()
         if name not in ("_parameters", "_buffers", "_modules")
     ]
-    built = all(tensor.is_meta for _, tensor in named_tensors(model))
-    return not built or any(isinstance(leaf, Tensor) for leaf in tree_leaves(others))
+    on_meta = all(tensor.is_meta for _, tensor in named_tensors(model))
+    return not on_meta or any(isinstance(leaf, Tensor) for leaf in tree_leaves(attributes))
 
 
 def _fill(skeleton: nn.Module, tensors: dict[str, Tensor], directory: Path) -> None:
-    """Put the saved tensors in the place of the skeleton's; both must have the same names."""
+    """Replace the parameters and buffers of the skeleton by the saved tensors. Both must have the same names."""
     names = {name for name, _ in named_tensors(skeleton)}
     if names != set(tensors):
         missing, extra = sorted(names - set(tensors))[:5], sorted(set(tensors) - names)[:5]
         raise PersistError(
-            f"{directory} is of another model: `model` builds one with {missing or 'nothing'} that was not saved, "
-            f"and without {extra or 'nothing'} that was"
+            f"{directory} contains another model than `model` builds. Tensors that were not saved: "
+            f"{missing or 'none'}. Saved tensors that the model lacks: {extra or 'none'}"
         )
-    made: dict[int, Any] = {}
+    assigned: dict[int, Any] = {}
     for prefix, module in skeleton.named_modules():
         for table in (module._parameters, module._buffers):
             for key, old in table.items():
@@ -115,9 +117,9 @@ def _fill(skeleton: nn.Module, tensors: dict[str, Tensor], directory: Path) -> N
                 new = tensors[f"{prefix}.{key}" if prefix else key]
                 if old.ndim != new.ndim or any(n > o for n, o in zip(new.shape, old.shape, strict=True)):
                     raise PersistError(
-                        f"{directory} is of another model: {prefix}.{key} has shape {list(new.shape)}, which cannot "
-                        f"be cut from {list(old.shape)}"
+                        f"{directory} contains another model than `model` builds: {prefix}.{key} has shape "
+                        f"{list(new.shape)}, which cannot be cut from {list(old.shape)}"
                     )
-                if id(new) not in made:
-                    made[id(new)] = nn.Parameter(new, old.requires_grad) if isinstance(old, nn.Parameter) else new
-                table[key] = made[id(new)]
+                if id(new) not in assigned:
+                    assigned[id(new)] = nn.Parameter(new, old.requires_grad) if isinstance(old, nn.Parameter) else new
+                table[key] = assigned[id(new)]

@@ -1,4 +1,4 @@
-"""The manifest of a saved model: what it is, and a digest of everything in its directory."""
+"""The manifest of a saved model: a description of the model and a digest of every file in the directory."""
 
 from __future__ import annotations
 
@@ -15,19 +15,20 @@ WEIGHTS, PLAN, MANIFEST, PAGE = "model.safetensors", "plan.json", "manifest.json
 
 
 class Manifest(BaseModel):
-    """What a saved model is.
+    """Description of a saved model.
 
     Attributes:
-        format: version of the layout.
-        secateurs, torch: versions that wrote it.
-        model: the class of the model, for messages.
-        criterion: what scored the units.
-        dropped: whole layers that were dropped before, see `secateurs.drop_layers`.
-        attributes: attributes of modules that differ from the dense model's, per module name.
-        aliases: tensors that are another one under a second name, and that one's name.
-        training: the modules in training mode.
-        fixed: the parameters that require no gradient.
-        sha256: digest of every file; that of the manifest itself is over its other content.
+        format: version of the directory's layout.
+        secateurs: version of secateurs that wrote the directory.
+        torch: version of torch that wrote the directory.
+        model: class name of the model, for messages.
+        criterion: name of the criterion that scored the units.
+        dropped: layers that were dropped before pruning, see `secateurs.drop_layers`.
+        attributes: by module name, the attributes whose values differ from the dense model.
+        aliases: for each shared tensor, the second name and the name under which the tensor is saved.
+        training: names of the modules in training mode.
+        fixed: names of the parameters that require no gradient.
+        sha256: digest of every file. The digest of the manifest covers all of the manifest except this digest.
     """
 
     model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
@@ -46,40 +47,40 @@ class Manifest(BaseModel):
 
 
 def read_manifest(directory: str | Path) -> Manifest:
-    """Read a saved model's manifest and check every file against it.
+    """Read the manifest of a saved model and check the digest of every file.
 
     Raises:
-        PersistError: something is missing, unreadable or altered.
+        PersistError: a file is missing, unreadable or altered, or the format is not supported.
     """
     if not isinstance(directory, (str, Path)):
-        raise PersistError(f"a directory is named by text or a path, not by {directory!r}")
+        raise PersistError(f"the directory must be a string or a path, not {directory!r}")
     directory = Path(directory)
     try:
         manifest = Manifest.model_validate_json((directory / MANIFEST).read_text(encoding="utf-8"))
         digests = {MANIFEST: seal(manifest), **{name: digest(directory / name) for name in (WEIGHTS, PLAN)}}
         for name, actual in digests.items():
             if manifest.sha256.get(name) != actual:
-                raise PersistError(f"{directory / name} is not the file that was saved: it was cut short or altered")
+                raise PersistError(f"{directory / name} was truncated or altered after it was saved")
     except ValidationError as error:
         raise PersistError(f"{directory / MANIFEST} is not a manifest of this version: {error}") from error
     except (OSError, UnicodeDecodeError) as error:
         raise PersistError(f"{directory} is not a complete saved model: {error}") from error
     if manifest.format != FORMAT:
-        raise PersistError(f"{directory} has format {manifest.format}; this version of secateurs reads {FORMAT}")
+        raise PersistError(f"{directory} has format {manifest.format}; this version of secateurs reads format {FORMAT}")
     return manifest
 
 
 def seal(manifest: Manifest) -> str:
-    """The digest of the manifest's own content."""
-    others = {name: sha for name, sha in manifest.sha256.items() if name != MANIFEST}
-    return hashlib.sha256(manifest.model_copy(update={"sha256": others}).model_dump_json().encode()).hexdigest()
+    """Compute the digest of the manifest without the entry of this digest."""
+    digests = {name: sha for name, sha in manifest.sha256.items() if name != MANIFEST}
+    return hashlib.sha256(manifest.model_copy(update={"sha256": digests}).model_dump_json().encode()).hexdigest()
 
 
 def digest(path: Path) -> str:
-    """The SHA-256 of a file.
+    """Compute the SHA-256 digest of a file, as hexadecimal text.
 
     Raises:
-        OSError: it cannot be read.
+        OSError: the file cannot be read.
     """
     with path.open("rb") as file:
         sha = hashlib.sha256()

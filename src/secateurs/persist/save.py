@@ -1,4 +1,4 @@
-"""Saving a pruned model: a directory that is written whole or not at all."""
+"""Saving of a pruned model to a directory, which is written completely or not at all."""
 
 from __future__ import annotations
 
@@ -23,18 +23,19 @@ from secateurs.utils import atomic_path, named_tensors
 def save(
     directory: str | Path, model: nn.Module, plan: Plan, attributes: Attributes, criterion: str, overwrite: bool = False
 ) -> None:
-    """Write a pruned model to a new directory, whole or not at all.
+    """Write a pruned model to a new directory, completely or not at all.
 
     Args:
-        directory: where to; its parents are made.
-        model: the pruned model, trained on or not.
-        plan: what was removed.
-        attributes: see `secateurs.surgery.Cut`.
-        criterion: what scored the units.
-        overwrite: replace a model that was saved there before.
+        directory: the directory. Missing parent directories are created.
+        model: the pruned model. It may have been trained after pruning.
+        plan: the plan by which the model was pruned.
+        attributes: by module name, the attributes whose values differ from the dense model (`Cut.attributes`).
+        criterion: name of the criterion that scored the units.
+        overwrite: replace a saved model in the directory.
 
     Raises:
-        PersistError: the directory exists (and is not a saved model that may be overwritten), or cannot be written.
+        PersistError: the directory exists, and is not a saved model or `overwrite` is not set; or it cannot be
+            written.
     """
     tensors, aliases = _tensors(model)
     with model_directory(check_free(directory, overwrite)) as work:
@@ -59,10 +60,10 @@ def save(
 
 @contextmanager
 def model_directory(directory: Path) -> Iterator[Path]:
-    """A directory to write into, which takes its place when everything is written, or vanishes.
+    """Yield a temporary directory that becomes `directory` at the end of the block, or is deleted if the block fails.
 
     Raises:
-        PersistError: something cannot be written.
+        PersistError: a file cannot be written.
     """
     try:
         with atomic_path(directory) as work:
@@ -73,24 +74,35 @@ def model_directory(directory: Path) -> Iterator[Path]:
 
 
 def check_free(directory: str | Path, overwrite: bool = False) -> Path:
-    """The directory, links followed, if a model may be saved there.
+    """Check that a model may be saved to a directory.
+
+    Args:
+        directory: the directory.
+        overwrite: whether a saved model in the directory may be replaced.
+
+    Returns:
+        The absolute path with symbolic links resolved.
 
     Raises:
-        PersistError: something is there that is not a saved model, or is one and `overwrite` is not set.
+        PersistError: the directory exists, and is not a saved model or `overwrite` is not set.
     """
     directory = Path(directory).resolve()
     if not directory.exists():
         return directory
     if not overwrite:
-        raise PersistError(f"{directory} exists already; choose another, or overwrite=True to replace a saved model")
+        raise PersistError(
+            f"{directory} exists already: choose another directory, or set overwrite=True to replace a saved model"
+        )
     if not directory.is_dir() or {path.name for path in directory.iterdir()} - {WEIGHTS, PLAN, MANIFEST, PAGE}:
-        raise PersistError(f"{directory} exists already; it is not a saved model, or holds more than one")
+        raise PersistError(
+            f"{directory} exists already and is not a saved model, or contains other files: choose another directory"
+        )
     read_manifest(directory)
     return directory
 
 
 def _tensors(model: nn.Module) -> tuple[dict[str, Tensor], dict[str, str]]:
-    """Every parameter and buffer once, and second names."""
+    """Collect every parameter and buffer once, by the first name; and the first name of every other name."""
     tensors: dict[str, Tensor] = {}
     aliases: dict[str, str] = {}
     first: dict[int, str] = {}
@@ -104,4 +116,5 @@ def _tensors(model: nn.Module) -> tuple[dict[str, Tensor], dict[str, str]]:
 
 
 def _plain(value: Any) -> Any:
+    """Convert a tuple to a list, as JSON does."""
     return list(value) if isinstance(value, tuple) else value

@@ -1,4 +1,4 @@
-"""The built-in export formats, one file each. A new file is imported here without another edit."""
+"""The built-in export formats, one file per format. All files of this directory are imported."""
 
 from importlib import import_module
 from pkgutil import iter_modules

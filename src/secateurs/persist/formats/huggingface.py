@@ -1,4 +1,4 @@
-"""Directories of the transformers library."""
+"""Export to a directory of the transformers library."""
 
 from __future__ import annotations
 
@@ -13,5 +13,5 @@ from secateurs.persist.save_pretrained import write_pretrained
 
 @export_format("huggingface")
 def write_huggingface(model: nn.Module, call: Call, path: Path) -> None:
-    """A directory that `from_pretrained` of the model's class loads; its configuration must express all widths."""
-    write_pretrained(path, model, call)  # which verifies weights and outputs
+    """A directory for `from_pretrained` of the model's class. The configuration must describe all widths."""
+    write_pretrained(path, model, call)  # also verifies weights and outputs

@@ -1,4 +1,4 @@
-"""Programs of `torch.export`."""
+"""Export to a program of `torch.export`."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ from secateurs.persist.export import Runner, export_format
 
 @export_format("pt2")
 def write_pt2(model: nn.Module, call: Call, path: Path) -> Runner:
-    """A `.pt2` file of `torch.export`: the graph and the weights, run without the Python code of the model.
+    """A `.pt2` file of `torch.export` with graph and weights, which runs without the Python code of the model.
 
-    The number of samples may vary where the model allows it; all other sizes are those of the example inputs.
+    The number of samples is dynamic if the model allows it. All other sizes are fixed to those of the example inputs.
     """
     sizes = torch.export.ShapesCollection()
     for tensor in call.tensors():
