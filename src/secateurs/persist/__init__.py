@@ -1,8 +1,8 @@
 """Saving, loading and exporting of pruned models, without pickle.
 
 A saved model is a directory with three files: `manifest.json` (a description of the model and a digest of every file),
-`plan.json` and `model.safetensors`. A transformers model can also be saved for `from_pretrained` if the configuration of
-its class can describe all widths.
+`plan.json` and `model.safetensors`. A transformers model can also be saved for `from_pretrained` if the configuration
+can describe all widths.
 """
 
 from secateurs.persist.export import ExportFormat, export, export_format, temporary_export_formats
