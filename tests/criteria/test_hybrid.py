@@ -5,7 +5,7 @@ import torch
 from torch import nn
 
 import secateurs as sc
-from secateurs.criteria.hybrid import NORMALIZERS
+from secateurs.criteria.normalizers import NORMALIZERS
 from secateurs.criteria.tune import ALPHAS, EverySecond
 from secateurs.errors import CriterionError, DataError
 from secateurs.evaluate.quality import mean_loss

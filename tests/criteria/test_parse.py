@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 import secateurs as sc
 from secateurs.criteria import CRITERIA, parse_criterion
-from secateurs.criteria.hybrid import NORMALIZERS
+from secateurs.criteria.normalizers import NORMALIZERS
 from secateurs.errors import CriterionError
 
 WEIGHTS = st.floats(0, 1e30, allow_nan=False) | st.integers(0, 10**6)
@@ -72,8 +72,8 @@ def test_a_text_scores_as_the_hybrid_does(net, batches):
         ("x*nexp+1*l1", "not a sum"),
         ("rank(0.7*nexp+0.3*l1", "not a sum"),
         ("0.7*nexp+0.3*l1@{", "not a sum"),
-        ("max(0.7*nexp+0.3*l1)", "normaliser 'max' is none of mean, rank, robust-z"),
-        ("0.7*nexp+0.3*l9", "cannot be made of 'l9'"),
+        ("max(0.7*nexp+0.3*l1)", "unknown normaliser 'max'; choose one of mean, rank, robust-z"),
+        ("0.7*nexp+0.3*l9", "unknown criterion 'l9' in a hybrid"),
         ("nxep", "unknown criterion 'nxep'"),
         ("reversed-nxep", "unknown criterion 'nxep'"),
     ],

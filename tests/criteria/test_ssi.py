@@ -10,7 +10,8 @@ from scipy.stats import spearmanr
 from torch import nn
 
 import secateurs as sc
-from secateurs.criteria import graphs
+from secateurs.criteria import distortion
+from secateurs.criteria.neighbour_graphs import neighbour_graphs
 from secateurs.errors import CriterionError, FewSamplesWarning, UnscoredWarning
 
 FORMS = {"ssi": (True, None), "ssi-literal": (False, 2)}
@@ -135,8 +136,8 @@ def vectors(units, samples=64, seed=0):
 
 
 def test_the_closed_form_is_the_sum_over_all_eigenpairs():
-    pair = graphs.two_graphs(*vectors(30), 10, gaussian=True)
-    closed, summed = graphs.participation(*pair, None), graphs.participation(*pair, 29)
+    pair = neighbour_graphs(*vectors(30), 10, gaussian=True)
+    closed, summed = distortion.mean_edge_distortion(*pair, None), distortion.mean_edge_distortion(*pair, 29)
     np.testing.assert_allclose(closed, summed, rtol=1e-8)
 
 
@@ -148,9 +149,9 @@ def test_neighbours_are_added_until_both_graphs_hold_together(far):
     pair[far] = pair[far] + 100 * (np.arange(30) < 15)[:, None]
     assert not is_connected(edges_of(pair[far], 10), 30)
     for gaussian in (True, False):
-        for graph in graphs.two_graphs(*pair, 10, gaussian):
+        for graph in neighbour_graphs(*pair, 10, gaussian):
             assert connected_components(graph)[0] == 1
-    literal = graphs.participation(*graphs.two_graphs(*pair, 10, gaussian=False), 2)
+    literal = distortion.mean_edge_distortion(*neighbour_graphs(*pair, 10, gaussian=False), 2)
     np.testing.assert_allclose(literal, reference(*pair, gaussian=False, pairs=2), rtol=1e-7)
 
 
@@ -160,12 +161,12 @@ def test_many_duplicates_are_joined_to_the_rest(gaussian, others):
     before, after = vectors(others + 1)
     before, after = (np.concatenate([its, np.repeat(its[:1], 25, 0)]) for its in (before, after))
     before, after = (its * (1 + 1e-9 * np.random.default_rng(0).standard_normal(its.shape)) for its in (before, after))
-    pair = graphs.two_graphs(before, after, 10, gaussian)
+    pair = neighbour_graphs(before, after, 10, gaussian)
     for graph in pair:
         assert connected_components(graph)[0] == 1
         between = graph.toarray()[-25:, -25:]
         assert between[between > 0].min() == 1  # they are no distance apart, whatever rounding says
-    scores = graphs.participation(*pair, None if gaussian else 2)
+    scores = distortion.mean_edge_distortion(*pair, None if gaussian else 2)
     assert np.isfinite(scores).all()
     assert scores.max() == 1
 
@@ -241,7 +242,7 @@ def test_the_largest_eigenvalue_of_disconnected_graphs_is_an_artefact_of_epsilon
     before, after = vectors(30)
     apart = after + 100 * (np.arange(30) < 15)[:, None]
     inward, outward = laplacian(before, 10, gaussian=False), laplacian(apart, 10, gaussian=False)
-    joined = -graphs.two_graphs(before, apart, 10, gaussian=False)[1].toarray()
+    joined = -neighbour_graphs(before, apart, 10, gaussian=False)[1].toarray()
     np.fill_diagonal(joined, -joined.sum(1))
 
     def largest(matrix, epsilon):
@@ -254,10 +255,10 @@ def test_the_largest_eigenvalue_of_disconnected_graphs_is_an_artefact_of_epsilon
 def test_with_no_more_units_than_neighbours_the_literal_form_says_nothing():
     """Both graphs hold all pairs then, and all eigenvalues are 1."""
     before, after = vectors(11)
-    pair = graphs.two_graphs(before, after, 10, gaussian=False)
-    np.testing.assert_allclose(graphs.participation(*pair, 2), 1)
-    distant = graphs.two_graphs(before, after, 10, gaussian=True)
-    assert graphs.participation(*distant, None).min() < 0.9
+    pair = neighbour_graphs(before, after, 10, gaussian=False)
+    np.testing.assert_allclose(distortion.mean_edge_distortion(*pair, 2), 1)
+    distant = neighbour_graphs(before, after, 10, gaussian=True)
+    assert distortion.mean_edge_distortion(*distant, None).min() < 0.9
 
 
 @pytest.fixture(scope="module")
@@ -292,47 +293,47 @@ def test_the_default_agrees_more_from_sample_to_sample_than_the_literal_form(dig
 
 
 def test_the_leading_eigenpairs_of_many_units_are_those_of_dense_matrices(monkeypatch):
-    pair = graphs.two_graphs(*vectors(400), 10, gaussian=False)
-    exact = graphs.participation(*pair, 2)
-    monkeypatch.setattr(graphs, "DENSE", 0)
-    np.testing.assert_allclose(graphs.participation(*pair, 2), exact, rtol=1e-4, atol=1e-6)
+    pair = neighbour_graphs(*vectors(400), 10, gaussian=False)
+    exact = distortion.mean_edge_distortion(*pair, 2)
+    monkeypatch.setattr(distortion, "DENSE", 0)
+    np.testing.assert_allclose(distortion.mean_edge_distortion(*pair, 2), exact, rtol=1e-4, atol=1e-6)
 
 
 def test_projections_are_off_by_as_much_as_they_say(monkeypatch):
     """√(2 / m) per edge, and less for a unit, which has ten or more; divided by a maximum that is off, too."""
-    pair = graphs.two_graphs(*vectors(400), 10, gaussian=True)
-    exact = graphs.participation(*pair, None)
-    monkeypatch.setattr(graphs, "DENSE", 0)
-    ratio = graphs.participation(*pair, None) / exact
-    assert (ratio / np.median(ratio)).std() < np.sqrt(2 / graphs.PROJECTIONS)
-    assert abs(np.median(ratio) - 1) < 4 * np.sqrt(2 / graphs.PROJECTIONS)
+    pair = neighbour_graphs(*vectors(400), 10, gaussian=True)
+    exact = distortion.mean_edge_distortion(*pair, None)
+    monkeypatch.setattr(distortion, "DENSE", 0)
+    ratio = distortion.mean_edge_distortion(*pair, None) / exact
+    assert (ratio / np.median(ratio)).std() < np.sqrt(2 / distortion.PROJECTIONS)
+    assert abs(np.median(ratio) - 1) < 4 * np.sqrt(2 / distortion.PROJECTIONS)
 
 
 def test_conjugate_gradients_solve_what_hangs_together_by_weak_links():
     """Two clusters, linked by weights of e⁻²⁵."""
     before, after = vectors(60)
     after = after + 1000 * (np.arange(60) < 30)[:, None]
-    _, graph = graphs.two_graphs(before, after, 10, gaussian=True)
-    outward = graphs._laplacian(graph)
+    _, graph = neighbour_graphs(before, after, 10, gaussian=True)
+    outward = distortion._laplacian(graph)
     right = np.random.default_rng(0).standard_normal((60, 5))
     right -= right.mean(0)
-    found = graphs._solve(outward, right)
-    expected = np.linalg.solve(graphs._definite(outward), right)
+    found = distortion._solve(outward, right)
+    expected = np.linalg.solve(distortion._positive_definite(outward), right)
     assert expected.std() > 1e6 * right.std()
     np.testing.assert_allclose(found - found.mean(0), expected, rtol=1e-4)
 
 
 def test_what_does_not_converge_is_an_error(monkeypatch):
-    pair = graphs.two_graphs(*vectors(60), 10, gaussian=True)
-    monkeypatch.setattr(graphs, "DENSE", 0)
-    monkeypatch.setattr(graphs, "STEPS", 2)
+    pair = neighbour_graphs(*vectors(60), 10, gaussian=True)
+    monkeypatch.setattr(distortion, "DENSE", 0)
+    monkeypatch.setattr(distortion, "STEPS", 2)
     with pytest.raises(CriterionError, match="60 units did not converge"):
-        graphs.participation(*pair, None)
+        distortion.mean_edge_distortion(*pair, None)
 
 
 def test_more_units_than_dense_matrices_are_made_for(monkeypatch):
-    units = graphs.DENSE + 4
-    monkeypatch.setattr(graphs, "PROJECTIONS", graphs.BLOCK)
+    units = distortion.DENSE + 4
+    monkeypatch.setattr(distortion, "PROJECTIONS", distortion.BLOCK)
     model = nn.Sequential(nn.Linear(8, units), nn.ReLU(), nn.Linear(units, 2))
     with torch.no_grad():
         model[0].bias[:3] = -100
@@ -352,7 +353,9 @@ def test_one_sample_is_an_error_and_too_few_are_a_warning(layer, criterion):
     structure = sc.trace(model, x[:2])
     with pytest.raises(CriterionError, match="at least 2 samples"):
         sc.score(model, [x[:1]], criterion, structure)
-    with pytest.warns(FewSamplesWarning, match=r"12 samples for the 30 units of group '0'.*other samples would give"):
+    with pytest.warns(
+        FewSamplesWarning, match=r"12 samples for the 30 units of group '0'.*depend strongly on the samples"
+    ):
         sc.score(model, [x[:12]], criterion, structure)
     with warnings.catch_warnings():
         warnings.simplefilter("error")
@@ -361,6 +364,6 @@ def test_one_sample_is_an_error_and_too_few_are_a_warning(layer, criterion):
 
 def test_groups_without_a_non_linearity_are_left_unscored_with_the_reason():
     model = nn.Sequential(nn.Linear(6, 12), nn.Linear(12, 14), nn.ReLU(), nn.Linear(14, 3))
-    with pytest.warns(UnscoredWarning, match=r"'0' \(its units pass no non-linearity\)"):
+    with pytest.warns(UnscoredWarning, match=r"'0' \(the units pass no non-linearity\)"):
         scores = sc.score(model, [torch.randn(20, 6)], "ssi")
     assert list(scores) == ["1"]

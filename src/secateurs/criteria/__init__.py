@@ -1,4 +1,4 @@
-"""Criteria: what makes a unit worth keeping. One file per family of criteria, one decorator per criterion."""
+"""Criteria: score the units of a model, higher = keep. `families` has one file per family of criteria."""
 
 from secateurs.criteria.collect import collect, memory_of, norms_of, progress_text, requested_statistics
 from secateurs.criteria.correlation import sampling_error, spectral_gap, varies

@@ -1,4 +1,4 @@
-"""Collect what criteria need: one pass over the data for all activations, one for all gradients."""
+"""Collect the statistics and gradients that criteria need: one pass over the data for each of the two."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def collect_for(
     progress: Progress = silent,
     observed: Observations | None = None,
 ) -> Sources:
-    """Collect everything that these criteria need; statistics in `observed` are not collected again."""
+    """Collect the statistics and gradients that these criteria need; see `collect` for the arguments."""
     wanted = requested_statistics(criteria, structure)
     return collect(model, data, wanted, requested_gradients(criteria), structure, loss, seed, progress, observed)
 
@@ -42,7 +42,22 @@ def collect(
     progress: Progress,
     observed: Observations | None = None,
 ) -> Sources:
-    """Collect these statistics and gradients; data may be None where neither needs any."""
+    """Collect statistics of activations, and gradients.
+
+    Args:
+        model: the model; evaluated, not changed.
+        data: batches; None if no statistic and no gradient needs data.
+        wanted: the statistics to collect at each tap.
+        gradients: the gradients to compute.
+        structure: of the model.
+        loss: see `score_many`.
+        seed: for gradients that draw random numbers.
+        progress: wraps the iteration over the data.
+        observed: statistics that exist already and are not collected again.
+
+    Returns:
+        The tensors of the model, the statistics and the gradients.
+    """
     data = () if data is None else data
     return Sources(
         structure=structure,
@@ -54,12 +69,12 @@ def collect(
 
 
 def progress_text(wanted: Wanted) -> str:
-    """The text for the progress of a pass that collects these statistics."""
+    """The label of the progress bar of a pass that collects these statistics."""
     return f"observing (keeps up to {memory(wanted, Pooled.LARGEST) / 2**20:,.0f} MB)"
 
 
 def norms_of(model: nn.Module) -> frozenset[str]:
-    """The names of the normalisations of a model: the modules with "Norm" in the name of their class."""
+    """The names of the normalisations of a model: all modules with "Norm" in the name of the class."""
     return frozenset(name for name, module in model.named_modules() if "Norm" in type(module).__name__)
 
 
@@ -80,9 +95,15 @@ def requested_gradients(criteria: Sequence[Criterion]) -> list[Gradient]:
 
 
 def memory_of(criteria: Sequence[Criterion], structure: Structure, samples: int) -> int:
-    """The bytes that scoring by these criteria keeps in memory, in addition to the model and its activations.
+    """Estimate the bytes that scoring keeps in memory, in addition to the model and its activations.
 
-    For inputs of the size that the structure was traced on.
+    Args:
+        criteria: the criteria that score together.
+        structure: of the model. Inputs are assumed to have the size that the model was traced on.
+        samples: the number of samples in the data.
+
+    Returns:
+        The number of bytes.
     """
     parameters = sum(map(structure.size, structure.parameters))
     statistics = memory(requested_statistics(criteria, structure), samples)

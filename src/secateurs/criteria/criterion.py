@@ -1,4 +1,4 @@
-"""What a criterion is: a function that scores the units of one group, or a composition of such functions."""
+"""Criteria: functions that score the units of one group, and combinations of several criteria."""
 
 from __future__ import annotations
 
@@ -18,9 +18,10 @@ from secateurs.structure import Structure
 from secateurs.utils import Progress
 
 Score = Callable[[Evidence], Tensor]
+"""Maps the evidence of one group to one score per unit, [units], higher = keep."""
 
 GroupScores = Mapping[str, Tensor]
-"""Group name to one score per unit."""
+"""Group name to one score per unit, [units]."""
 
 
 @dataclass(frozen=True)
@@ -29,17 +30,17 @@ class Criterion:
 
     Attributes:
         name: the name for users.
-        score: gives one score per unit, [units], higher = keep.
+        score: maps the evidence of one group to one score per unit, [units], higher = keep.
         source: paper and equation.
-        scope: how units compete by default; see `Scope`.
-        requests: the statistics of activations that it needs.
-        gradients: the gradients that it needs.
-        entries: scores the single entries of a weight; None for criteria that cannot.
-        entry_requests: the statistics that `entries` needs; None for those in `requests` at a weight's operand.
-        entry_gradients: the gradients that `entries` needs; None for `gradients`.
+        scope: the default set of units that compete with each other; see `Scope`.
+        requests: the statistics of activations that `score` needs.
+        gradients: the gradients that `score` needs.
+        entries: scores each entry of a weight; None if the criterion scores whole units only.
+        entry_requests: the statistics that `entries` needs; None means all `requests` at `OPERAND_PLACES`.
+        entry_gradients: the gradients that `entries` needs; None means `gradients`.
         entry_rounds: the number of rounds in which `mask` removes entries by default.
-        summary: one line about it.
-        limits: what it cannot see or do, in a few words.
+        summary: one line that describes the criterion.
+        limits: the limitations of the criterion, in a few words.
     """
 
     name: str
@@ -57,7 +58,7 @@ class Criterion:
 
     @property
     def for_entries(self) -> Criterion:
-        """The same criterion with only the needs of `entries`."""
+        """The criterion with the requests and gradients that `entries` needs in place of those of `score`."""
         requests, gradients = self.entry_requests, self.entry_gradients
         if requests is None:
             requests = tuple(request for request in self.requests if request.place in OPERAND_PLACES)
@@ -65,37 +66,37 @@ class Criterion:
 
     @property
     def needs(self) -> str:
-        """What it uses: weights, activations, gradients, curvature."""
+        """The inputs of the criterion as text: "weights", "activations", "gradients", "activations and curvature"."""
         uses = {
             "activations": bool(self.requests),
             "gradients": any(gradient.needs_data for gradient in self.gradients),
             "curvature": any(gradient.needs_curvature for gradient in self.gradients),
         }
-        return " and ".join(what for what, used in uses.items() if used) or "weights"
+        return " and ".join(name for name, used in uses.items() if used) or "weights"
 
     @property
     def leaves(self) -> tuple[Criterion, ...]:
-        """Itself."""
+        """The criterion alone; see `Composite.leaves`."""
         return (self,)
 
     @property
     def scores_entries(self) -> bool:
-        """Whether it can score single weights."""
+        """Whether the criterion can score single entries of weights."""
         return self.entries is not None
 
     @property
     def needs_data(self) -> bool:
-        """Whether it uses data."""
+        """Whether the criterion needs data."""
         return bool(self.requests) or any(gradient.needs_data for gradient in self.gradients)
 
     @property
     def needs_loss(self) -> bool:
-        """Whether it uses a loss, and so labelled data."""
+        """Whether the criterion needs a loss, and therefore labelled data."""
         return any(gradient.needs_loss for gradient in self.gradients)
 
 
 class Untuned(Protocol):
-    """A composition whose weights are still to be chosen, by the loss on data that its parts are not scored on."""
+    """A combination of criteria with weights that are still to be chosen by the loss on held-out data."""
 
     def tuned_criterion(
         self,
@@ -106,29 +107,35 @@ class Untuned(Protocol):
         loss: Loss | None,
         progress: Progress,
     ) -> Composite:
-        """The composition with its weights chosen.
+        """Choose the weights.
 
         Args:
-            parts: the scores of each part.
+            parts: criterion name to the scores of all groups.
             model: evaluated, not changed.
             structure: of the model.
-            held_out: labelled batches, other than those that the parts were scored on.
+            held_out: labelled batches that the parts were not scored on.
             loss: see `secateurs.score_many`.
             progress: wraps the iteration over the groups.
+
+        Returns:
+            The combination with the chosen weights.
         """
         ...
 
 
 @dataclass(frozen=True)
 class Composite:
-    """A criterion that combines the scores of others, for all groups at once.
+    """A criterion that combines the scores of several criteria, for all groups at once.
 
     Attributes:
-        name: the name for users. Composites of the same name, parts and descriptions are equal.
-        parts: the criteria that it combines.
-        join: makes the scores of all groups from those of each part, given by name.
-        source, scope, summary, limits: as for `Criterion`.
-        untuned: chooses the weights of the parts, if that is still to be done.
+        name: the name for users. Composites are equal if all attributes except `join` are equal.
+        parts: the combined criteria.
+        join: maps the name of each part and the scores of all groups by that part to the combined scores.
+        source: see `Criterion`.
+        scope: see `Criterion`.
+        summary: see `Criterion`.
+        limits: see `Criterion`.
+        untuned: chooses the weights of the parts; None if the weights are fixed.
     """
 
     name: str
@@ -142,24 +149,24 @@ class Composite:
 
     @property
     def needs(self) -> str:
-        """What its parts use."""
-        return " and ".join(dict.fromkeys(what for part in self.parts for what in part.needs.split(" and ")))
+        """The inputs of all parts as text; see `Criterion.needs`."""
+        return " and ".join(dict.fromkeys(name for part in self.parts for name in part.needs.split(" and ")))
 
     scores_entries = False
 
     @property
     def leaves(self) -> tuple[Criterion, ...]:
-        """The criteria that it combines in the end."""
+        """The criteria at the ends of the tree of parts."""
         return tuple(leaf for part in self.parts for leaf in part.leaves)
 
     @property
     def needs_data(self) -> bool:
-        """Whether a part uses data, or the weights are chosen by data."""
+        """Whether a part or the choice of the weights needs data."""
         return self.untuned is not None or any(part.needs_data for part in self.parts)
 
     @property
     def needs_loss(self) -> bool:
-        """Whether a part uses a loss, or the weights are chosen by one."""
+        """Whether a part or the choice of the weights needs a loss."""
         return self.untuned is not None or any(part.needs_loss for part in self.parts)
 
 
@@ -167,14 +174,14 @@ AnyCriterion = Criterion | Composite
 
 
 def scoring_passes(criteria: Sequence[AnyCriterion]) -> int:
-    """How often the data is read to score once by these criteria together."""
+    """Count the passes over the data that one scoring by these criteria together takes."""
     leaves = [leaf for criterion in criteria for leaf in criterion.leaves]
     passes = any(leaf.requests for leaf in leaves) + gradient_passes(g for leaf in leaves for g in leaf.gradients)
     return passes + sum(isinstance(criterion, Composite) and criterion.untuned is not None for criterion in criteria)
 
 
 def described(criterion: AnyCriterion) -> dict[str, Any]:
-    """The description of a criterion, as plain data."""
+    """Describe a criterion as plain data, for lists and reports."""
     names = ("needs", "scope", "scores_entries", "summary", "limits", "source")
     description = {name: getattr(criterion, name) for name in names}
     return {**description, "scope": str(criterion.scope)}

@@ -2,57 +2,33 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor
 
+from secateurs.criteria.aggregate import AGGREGATES
+from secateurs.criteria.operand import Operand
 from secateurs.criteria.request import Request
+from secateurs.criteria.unit_weights import entries_of_units, scales_of_units
 from secateurs.criteria.weight_view import Entries, Sources, Weight
 from secateurs.errors import UnscorableError
 from secateurs.observe import Gradient, Statistic, find_gradient
-from secateurs.structure import Contraction, Group, Member, take_units
-
-AGGREGATES: dict[str, Callable[[Tensor], Tensor]] = {
-    "mean": lambda scores: scores.mean(0),
-    "max": lambda scores: scores.amax(0),
-    "sum": lambda scores: scores.sum(0),
-}
-"""The ways to combine the scores of a unit in several layers, or at several places."""
+from secateurs.structure import Contraction, Group
 
 S = TypeVar("S", bound=Statistic)
 
 
-class Operand(NamedTuple):
-    """A weight that sums over the units of a group, and a statistic of its inputs.
-
-    Attributes:
-        weight: float64 [features, outputs].
-        units: the features of each unit, int64 [units, features per unit].
-        statistic: of the weight's inputs, per feature.
-        contraction: where the weight is multiplied with its inputs.
-        bias: whether the layer has a bias.
-        value: the weight in its own shape.
-    """
-
-    weight: Tensor
-    units: Tensor
-    statistic: Any
-    contraction: Contraction
-    bias: bool
-    value: Tensor
-
-
 @dataclass(frozen=True)
 class Evidence:
-    """What a criterion may use to score the units of one group.
+    """The weights, statistics and gradients that a criterion may use to score the units of one group.
 
     Attributes:
         group: the group to score.
-        generator: a seeded source of random numbers.
-        sources: everything that was collected from the model.
+        generator: a seeded random number generator.
+        sources: the tensors, statistics and gradients of the whole model.
         aggregate: "mean", "max" or "sum"; see `combine`.
 
     Example:
@@ -74,100 +50,126 @@ class Evidence:
     aggregate: str = "mean"
 
     def combine(self, scores: Sequence[Tensor]) -> Tensor:
-        """One score per unit [units] from one per unit and layer, or per unit and place."""
+        """Combine the scores of each unit in several layers, or at several places.
+
+        Args:
+            scores: one tensor [units] for each layer or place.
+
+        Returns:
+            One score per unit, float64 [units]: the mean, maximum or sum, as `aggregate` says.
+        """
         return AGGREGATES[self.aggregate](torch.stack([layer.double() for layer in scores]))
 
     def sums(self, score: Entries, vectors: bool = False) -> Tensor:
-        """One score per unit [units] from scores of single entries, added up over each weight; see `entries`."""
+        """Sum the scores of a unit's entries in each weight, then combine the weights.
+
+        Args:
+            score: maps a `Weight` to one score per entry.
+            vectors: whether to include one-dimensional parameters; see `entries`.
+
+        Returns:
+            One score per unit, float64 [units].
+
+        Raises:
+            UnscorableError: no weight produces or uses the units.
+        """
         return self.combine([layer.sum(1) for layer in self.entries(score, vectors=vectors)])
 
     def weights(self, consumed: bool | None = None) -> list[Tensor]:
-        """The weights that make or use the units, each as [units, everything else], in float32 or better.
+        """List the weights that produce or use the units.
 
         Args:
-            consumed: only the weights that use the units (True), or only those that make and transform them (False).
+            consumed: True for the weights that use the units only, False for the weights that produce or transform
+                the units only, None for both.
+
+        Returns:
+            One tensor [units, entries per unit] for each weight, float32 or better.
 
         Raises:
-            UnscorableError: there are none.
+            UnscorableError: the group has no such weight.
         """
         return self.entries(lambda weight: weight.value, consumed)
 
     def entries(self, score: Entries, consumed: bool | None = None, vectors: bool = False) -> list[Tensor]:
-        """As `weights`, with a score of every entry in place of its value.
+        """Score every entry of the weights that produce or use the units.
 
         Args:
-            score: gives a number per entry.
+            score: maps a `Weight` to one score per entry.
             consumed: as for `weights`.
-            vectors: include biases, the parameters of norms and all others that have one dimension, as further columns
-                of the weight that they follow.
+            vectors: whether to include one-dimensional parameters, such as biases and the scales of normalisations.
+                They become further columns of the last weight before them that produces the units.
+
+        Returns:
+            One tensor [units, entries per unit] for each weight.
 
         Raises:
-            UnscorableError: there are no such weights.
+            UnscorableError: the group has no such weight.
         """
-        members = [
-            member
-            for member in self.group.members
-            if member.tensor in self.sources.structure.parameters
-            and (vectors or self.sources.tensors[member.tensor].ndim > 1)
-            and (consumed is None or member.consumed == consumed)
-        ]
-        if not members:
-            roles = {None: "make or use", True: "use", False: "make"}
-            raise UnscorableError(f"there are no weights that {roles[consumed]} its units")
-        layers: list[list[Tensor]] = []
-        last: list[Tensor] = []  # the latest weight that makes the units, with its vectors
-        for member in members:
-            slices = self._slices(member, score(self._weight(member.tensor)))
-            if self.sources.tensors[member.tensor].ndim == 1 and last:
-                last.append(slices)
-            else:
-                layers.append([slices])
-                last = last if member.consumed else layers[-1]
-        return [torch.cat(parts, 1) for parts in layers]
+        return entries_of_units(self.group, self.sources, self._weight, score, consumed, vectors)
 
     def scales(self) -> list[Tensor]:
-        """The factors [units] of each normalisation (a module with "Norm" in the name of its class).
+        """List the scales of each normalisation of the units.
+
+        A normalisation is a module with "Norm" in the name of its class.
+
+        Returns:
+            One tensor [units] for each normalisation.
 
         Raises:
-            UnscorableError: there are none.
+            UnscorableError: no normalisation scales the units.
         """
-        members = [m for m in self.group.members if m.tensor.rpartition(".")[0] in self.sources.norms]
-        members = [m for m in members if m.tensor.endswith("weight")]
-        if not members:
-            raise UnscorableError("no normalisation scales its units")
-        return [self._slices(member, self._weight(member.tensor).value).mean(1) for member in members]
+        return scales_of_units(self.group, self.sources, self._weight)
 
     def gradient(self, gradient: str | Gradient) -> Tensor:
-        """A gradient per unit [units] that the criterion asked for.
+        """Get a gradient per unit that the criterion requested.
+
+        Args:
+            gradient: a `Gradient`, or its name in `secateurs.observe.GRADIENTS`; one of the `gradients` of the
+                criterion.
+
+        Returns:
+            One value per unit, [units].
 
         Raises:
-            UnscorableError: the gradient has no values for this group, as where no weight uses its units.
+            UnscorableError: the gradient has no values for this group, for example because no weight uses the units.
         """
         gradient = find_gradient(gradient)
         values = self.sources.gradients[gradient]
         if self.group.name not in values:
-            raise UnscorableError(f"its units have no {gradient}: there are no weights that use them")
+            raise UnscorableError(f"the units have no {gradient}, because no weight uses them")
         return values[self.group.name]
 
     def statistics(self, request: Request) -> list[Any]:
-        """The statistics that the criterion asked for at "after" or "fired", one per place of the units.
+        """Get the statistics of the units that the criterion requested at "after" or "fired".
+
+        Args:
+            request: one of the `requests` of the criterion.
+
+        Returns:
+            One statistic for each place in the model where the units are observed.
 
         Raises:
-            UnscorableError: the units are observed nowhere.
+            UnscorableError: the units cannot be observed.
         """
         taps = self.group.fired if request.place == "fired" else self.group.after
         if not taps:
-            raise UnscorableError("its units cannot be observed after a non-linearity")
+            raise UnscorableError("the units cannot be observed after a non-linearity")
         return [self.sources.observations[tap, request.statistic] for tap in taps]
 
     def around(self, statistic: type[S]) -> list[tuple[S, S]]:
-        """The statistics that the criterion asked for at "around": before and after each non-linearity of the units.
+        """Get the statistics that the criterion requested at "around".
+
+        Args:
+            statistic: the class of the requested statistic.
+
+        Returns:
+            The statistics before and after each non-linearity that the units pass.
 
         Raises:
             UnscorableError: the units pass no non-linearity.
         """
         if not self.group.activations:
-            raise UnscorableError("its units pass no non-linearity")
+            raise UnscorableError("the units pass no non-linearity")
         observations = self.sources.observations
         return [
             (observations[before, statistic], observations[after, statistic])
@@ -175,10 +177,16 @@ class Evidence:
         ]
 
     def operands(self, request: Request) -> list[Operand]:
-        """The weights that sum over the units, with the statistics that the criterion asked for at "operand" or "maps".
+        """List the weights that sum over the units, with the statistics requested at "operand" or "maps".
+
+        Args:
+            request: one of the `requests` of the criterion.
+
+        Returns:
+            One operand for each operator call that multiplies such a weight.
 
         Raises:
-            UnscorableError: there are none.
+            UnscorableError: no weight sums over observable values of the units.
         """
         operands = [
             Operand(
@@ -193,11 +201,20 @@ class Evidence:
             for value in [self._weight(contraction.weight).value]
         ]
         if not operands:
-            raise UnscorableError("no linear layer or convolution uses its units where their values can be seen")
+            raise UnscorableError("no linear layer or convolution uses the units at a place where they can be observed")
         return operands
 
     def arrival(self, contraction: Contraction, statistic: type[S]) -> tuple[S, S] | None:
-        """The statistics at "arrival": of a layer's outputs where they are added to other data, and of the sum."""
+        """Get the statistics that the criterion requested at "arrival".
+
+        Args:
+            contraction: the operator call of a layer that uses the units.
+            statistic: the class of the requested statistic.
+
+        Returns:
+            The statistic of the layer's outputs where they are added to other data or enter a non-linearity, and the
+            statistic of the sum. None if the outputs do neither.
+        """
         if contraction.arrival is None:
             return None
         part, whole = contraction.arrival
@@ -205,7 +222,3 @@ class Evidence:
 
     def _weight(self, name: str) -> Weight:
         return Weight.named(name, self.sources, self.generator)
-
-    def _slices(self, member: Member, tensor: Tensor) -> Tensor:
-        axis = self.sources.structure.axes[member.tensor][member.dim]
-        return take_units(tensor, member.dim, axis, self.group.var).movedim(member.dim, 0).flatten(1)

@@ -1,11 +1,11 @@
-"""Hybrids: weighted sums of criteria, whose scores are normalised first."""
+"""Hybrids: weighted sums of the normalised scores of several criteria."""
 
 from __future__ import annotations
 
 import json
 import math
 import re
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from secateurs.budgets import Scope
 from secateurs.criteria.criterion import Composite, GroupScores
+from secateurs.criteria.normalizers import MEAN, NORMALIZERS
 from secateurs.criteria.registry import CRITERIA
 from secateurs.criteria.tune import ALPHAS, choose_alphas
 from secateurs.data import Loss
@@ -22,48 +23,26 @@ from secateurs.structure import Structure
 from secateurs.utils import Progress, silent
 
 AUTO = "auto"
-MEAN = "mean"
-
-
-def _rank(scores: Tensor) -> Tensor:
-    """The share of the group that a unit stands above, in (0, 1); equal scores share their ranks."""
-    _, position, counts = scores.unique(return_inverse=True, return_counts=True)
-    return ((counts.cumsum(0) - counts / 2) / len(scores))[position].to(scores)
-
-
-def _relative(scores: Tensor) -> Tensor:
-    mean = scores.abs().mean()
-    return scores / mean if mean > 0 else scores
-
-
-def robust_z(scores: Tensor, floor: float = 1e-12) -> Tensor:
-    """Distance from the median in units of 1.4826 × the median absolute deviation (NDI, Eq. 12-13)."""
-    median = scores.quantile(0.5)
-    deviation = (scores - median).abs().quantile(0.5)
-    return (scores - median) / (1.4826 * deviation + floor)
-
-
-NORMALIZERS: dict[str, Callable[[Tensor], Tensor]] = {MEAN: _relative, "rank": _rank, "robust-z": robust_z}
-"""The ways to make the scores of one group comparable with those of another criterion."""
+"""The `alpha` and weight that stand for weights chosen by the loss."""
 
 
 @dataclass(frozen=True, eq=False)
 class Hybrid:
-    """A weighted sum of criteria, each normalised within every group.
+    """A weighted sum of criteria. The scores of each criterion are normalised within each group first.
 
-    NEXP (arXiv 2512.06440) mixes α·NEXP + (1 − α)·importance, each divided by the mean of its layer. Two hybrids are
-    equal if their names are.
+    Source: NEXP (arXiv 2512.06440) uses α·NEXP + (1 − α)·importance and divides both terms by the mean of the layer.
+    Two hybrids are equal if they have the same name.
 
     Attributes:
-        weights: criterion name to weight, all ≥ 0 and not all zero; or two names, with `alpha`.
-        normalize: "mean" divides by the group's mean magnitude, as the paper does; "rank" takes ranks; "robust-z"
-            takes distances from the median in median absolute deviations.
-        alpha: the weight of the second of two criteria, in [0, 1]; that of the first is 1 − α. "auto" chooses an α
-            for every group by the loss on every second batch of the data.
-        of_group: the weights of single groups, by group name, where they differ from `weights`.
+        weights: criterion name to weight; weights are ≥ 0 and not all zero. Or two names, if `alpha` is given.
+        normalize: "mean" divides scores by the mean magnitude of the group, as the paper does; "rank" replaces scores
+            by relative ranks; "robust-z" replaces scores by distances from the median in median absolute deviations.
+        alpha: the weight of the second of two criteria, in [0, 1]; the first has the weight 1 − α. "auto" chooses an α
+            for each group by the loss on every second batch of the data.
+        of_group: group name to weights, for groups whose weights differ from `weights`.
 
     Raises:
-        CriterionError: a criterion is unknown, or a weight or the normaliser cannot be used.
+        CriterionError: a criterion or the normaliser is unknown, or a weight is invalid.
 
     Example:
         >>> hybrid = sc.Hybrid({"nexp": 0.7, "l1": 0.3}, normalize="rank")
@@ -79,10 +58,12 @@ class Hybrid:
 
     def __post_init__(self):
         if self.normalize not in NORMALIZERS:
-            raise CriterionError(f"normaliser {self.normalize!r} is none of {', '.join(NORMALIZERS)}")
+            raise CriterionError(f"unknown normaliser {self.normalize!r}; choose one of {', '.join(NORMALIZERS)}")
         for name in self.mix:
             if name not in CRITERIA:
-                raise CriterionError(f"a hybrid cannot be made of {name!r}; there are: {', '.join(sorted(CRITERIA))}")
+                raise CriterionError(
+                    f"unknown criterion {name!r} in a hybrid; choose from {', '.join(sorted(CRITERIA))}"
+                )
         for weights in (self.mix, *(self.of_group or {}).values()):
             numbers = isinstance(weights, Mapping) and set(weights) == set(self.mix)
             numbers = numbers and all(isinstance(w, (int, float)) and 0 <= w < math.inf for w in weights.values())
@@ -97,7 +78,11 @@ class Hybrid:
 
     @property
     def mix(self) -> Mapping[str, float]:
-        """Criterion name to weight, for all groups that have no weights of their own."""
+        """Criterion name to weight, for all groups that are not in `of_group`.
+
+        Raises:
+            CriterionError: `weights` and `alpha` do not fit together.
+        """
         names = list(self.weights) if isinstance(self.weights, (Mapping, list, tuple)) else []
         if self.alpha is None and isinstance(self.weights, Mapping) and len(names) > 1:
             return self.weights
@@ -107,16 +92,20 @@ class Hybrid:
         if len(names) == 2 and 0 <= share <= 1:
             return dict(zip(names, (1 - share, float(share)), strict=True))
         raise CriterionError(
-            'a hybrid is several criteria with weights, as in Hybrid({"nexp": 0.7, "l1": 0.3}), or two and an alpha in '
-            f'[0, 1] or "auto", as in Hybrid(("l1", "nexp"), alpha="auto"); not {self.weights!r} and {self.alpha!r}'
+            'a hybrid needs several criteria with weights, as in Hybrid({"nexp": 0.7, "l1": 0.3}), or two criteria and '
+            'an alpha in [0, 1] or "auto", as in Hybrid(("l1", "nexp"), alpha="auto"); '
+            f"not weights {self.weights!r} and alpha {self.alpha!r}"
         )
 
     @classmethod
     def parse(cls, text: str) -> Hybrid:
-        """Read the `name` of a hybrid: "0.7*nexp+0.3*l1", "rank(0.7*nexp+0.3*l1)" or "auto*l1+auto*nexp".
+        """Read the `name` of a hybrid.
+
+        Args:
+            text: such as "0.7*nexp+0.3*l1", "rank(0.7*nexp+0.3*l1)" or "auto*l1+auto*nexp".
 
         Raises:
-            CriterionError: the text is no such sum.
+            CriterionError: the text is not a weighted sum of criteria.
         """
         whole, _, groups = text.partition("@")
         match = re.fullmatch(r"\s*([a-z-]+)\s*\((.*)\)\s*", whole)
@@ -133,7 +122,7 @@ class Hybrid:
 
     @property
     def name(self) -> str:
-        """The hybrid as text, which `parse` reads."""
+        """The hybrid as a text that `parse` can read."""
         auto = self.alpha == AUTO
         total = "+".join(f"{AUTO if auto else _number(weight)}*{name}" for name, weight in self.mix.items())
         text = total if self.normalize == MEAN else f"{self.normalize}({total})"
@@ -152,12 +141,20 @@ class Hybrid:
         )
 
     def join(self, parts: Mapping[str, GroupScores]) -> dict[str, Tensor]:
-        """The weighted sums, from the scores of each criterion."""
-        normal = NORMALIZERS[self.normalize]
+        """Add the weighted, normalised scores of the criteria.
+
+        Args:
+            parts: criterion name to the scores of all groups.
+
+        Returns:
+            Group name to scores [units].
+        """
+        normalized = NORMALIZERS[self.normalize]
         scores = {}
         for group in next(iter(parts.values())):
-            weights = self._of(group)
-            terms = [weights[name] * normal(parts[name][group]) for name in self.mix]  # one order: sums round alike
+            weights = self._weights_of(group)
+            # `mix` fixes the order of the terms, and so the rounding of the sum.
+            terms = [weights[name] * normalized(parts[name][group]) for name in self.mix]
             scores[group] = torch.stack(terms).sum(0)
         return scores
 
@@ -170,16 +167,23 @@ class Hybrid:
         loss: Loss | None = None,
         progress: Progress = silent,
     ) -> Hybrid:
-        """The hybrid with weights of its two criteria for every group; see `choose_alphas`.
+        """Choose the weights of two criteria for each group by the loss; see `choose_alphas`.
 
         Args:
-            parts: the scores of the two criteria.
-            model, structure, held_out, loss, progress: see `choose_alphas`.
+            parts: criterion name to the scores of all groups, for two criteria.
+            model: see `choose_alphas`.
+            structure: see `choose_alphas`.
+            held_out: see `choose_alphas`.
+            loss: see `choose_alphas`.
+            progress: see `choose_alphas`.
+
+        Returns:
+            A hybrid with weights for each group in `of_group`.
         """
-        one, other = parts
-        scores = {alpha: replace(self, alpha=alpha, weights=(one, other)).join(parts) for alpha in ALPHAS}
+        first, second = parts
+        scores = {alpha: replace(self, alpha=alpha, weights=(first, second)).join(parts) for alpha in ALPHAS}
         alphas = choose_alphas(scores, model, structure, held_out, loss, progress)
-        return replace(self, of_group={name: {one: 1 - alpha, other: alpha} for name, alpha in alphas.items()})
+        return replace(self, of_group={name: {first: 1 - alpha, second: alpha} for name, alpha in alphas.items()})
 
     def tuned_criterion(
         self,
@@ -190,14 +194,14 @@ class Hybrid:
         loss: Loss | None,
         progress: Progress,
     ) -> Composite:
-        """The criterion of the hybrid that `tune` gives."""
+        """The result of `tune` as a criterion; see `Untuned`."""
         return self.tune(parts, model, structure, held_out, loss, progress).criterion()
 
-    def _of(self, group: str) -> Mapping[str, float]:
+    def _weights_of(self, group: str) -> Mapping[str, float]:
         return (self.of_group or {}).get(group, self.mix)
 
 
 def _number(weight: float) -> str:
-    """The shortest text that reads back as the same number, without a plus sign."""
+    """The shortest text that parses to the same number; no plus sign, because it separates the terms."""
     text = f"{weight:g}"
     return (text if float(text) == weight else repr(float(weight))).replace("e+", "e")

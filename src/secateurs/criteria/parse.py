@@ -1,4 +1,4 @@
-"""From the text that users write to a criterion: a name, a sum of names, the reverse of either."""
+"""Parse the text of a criterion: a name, a weighted sum of names, or either one reversed."""
 
 from __future__ import annotations
 
@@ -9,18 +9,20 @@ from secateurs.criteria.registry import CRITERIA, REVERSED
 from secateurs.errors import CriterionError
 
 Named = str | AnyCriterion | Hybrid
-"""What users give where a criterion is asked for."""
+"""The types that functions accept as a criterion."""
 
 
 def parse_criterion(name: Named) -> AnyCriterion:
-    """The criterion of that name; `parse_criterion(criterion.name)` equals every criterion that has a text.
+    """Look up or parse a criterion.
+
+    `parse_criterion(criterion.name)` equals `criterion` for all registered criteria, hybrids and reversed criteria.
 
     Args:
-        name: of a criterion; a hybrid's text, such as "0.7*nexp+0.3*l1" or "rank(0.7*nexp+0.3*l1)"; either with
-            "reversed-" before it; a criterion; or a hybrid.
+        name: the name of a registered criterion; the text of a hybrid, such as "0.7*nexp+0.3*l1" or
+            "rank(0.7*nexp+0.3*l1)"; either one after the prefix "reversed-"; a criterion; or a `Hybrid`.
 
     Raises:
-        CriterionError: there is no such criterion; the message lists all.
+        CriterionError: the criterion is unknown; the message lists all criteria.
     """
     if isinstance(name, AnyCriterion):
         return name
@@ -31,21 +33,21 @@ def parse_criterion(name: Named) -> AnyCriterion:
     if isinstance(name, str) and "*" in name:
         return Hybrid.parse(name).criterion()
     if not isinstance(name, str) or name not in CRITERIA:
-        raise CriterionError(f"unknown criterion {name!r}; there are: {', '.join(sorted(CRITERIA))}")
+        raise CriterionError(f"unknown criterion {name!r}; choose from {', '.join(sorted(CRITERIA))}")
     return CRITERIA[name]
 
 
 def _reversed(criterion: AnyCriterion) -> Composite:
     if isinstance(criterion, Composite) and criterion.untuned is not None:
         raise CriterionError(
-            f"{criterion.name!r} chooses its weights by the loss, so that it cannot be reversed; give it weights"
+            f"{criterion.name!r} cannot be reversed, because its weights are chosen by the loss; give fixed weights"
         )
     return Composite(
         name=REVERSED + criterion.name,
         parts=(criterion,),
         join=lambda parts: {group: -scores for group, scores in parts[criterion.name].items()},
         source=criterion.source,
-        # The other scopes take no scores below 0.
+        # The scopes "per-cost" and "relative" accept no negative scores.
         scope=Scope.LOCAL if criterion.scope == Scope.LOCAL else Scope.GLOBAL,
-        summary=f"The opposite of {criterion.name}: a control.",
+        summary=f"The negated scores of {criterion.name}, as a control.",
     )

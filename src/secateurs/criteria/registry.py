@@ -1,4 +1,4 @@
-"""The table of criteria, and the decorator that adds one."""
+"""The registry of criteria, and the decorator that adds a criterion."""
 
 from __future__ import annotations
 
@@ -13,27 +13,28 @@ from secateurs.errors import BudgetError, CriterionError
 from secateurs.observe import Gradient, find_gradient
 
 CRITERIA: dict[str, AnyCriterion] = {}
+"""All registered criteria, by name."""
 
 REVERSED = "reversed-"
-"""Before a name, this means the opposite order: a control that shows whether a criterion's order matters at all."""
+"""The prefix of reversed criteria: controls that show whether the order of a criterion matters."""
 
 RESERVED = "*+@"
-"""Characters with a meaning in the text of a hybrid."""
+"""Characters that are operators in the text of a hybrid."""
 
 
 def add(criterion: AnyCriterion) -> None:
-    """Make a criterion available by its name.
+    """Register a criterion by name.
 
     Raises:
-        CriterionError: the name is taken or cannot be used, or the criterion needs something that does not exist.
+        CriterionError: the name is taken or invalid, or a request of the criterion names an unknown place.
     """
     name = criterion.name
     if name in CRITERIA:
-        raise CriterionError(f"there is a criterion {name!r} already ({CRITERIA[name].summary}); give another name")
+        raise CriterionError(f"a criterion {name!r} exists already ({CRITERIA[name].summary}); choose another name")
     if not name or name.startswith(REVERSED) or set(name) & set(RESERVED):
         raise CriterionError(
-            f"a criterion cannot be called {name!r}: names must not be empty, begin with {REVERSED!r}, or hold one of "
-            f"{RESERVED!r}, which have a meaning in hybrids"
+            f"invalid name of a criterion: {name!r}; names must not be empty, begin with {REVERSED!r} or contain one "
+            f"of the operators of hybrids, {RESERVED!r}"
         )
     for part in criterion.leaves:
         _check_requests(part)
@@ -44,19 +45,20 @@ def _check_requests(criterion: Criterion) -> None:
     for request in criterion.requests:
         if request.place not in PLACES:
             places = ", ".join(PLACES)
-            raise CriterionError(f"criterion {criterion.name!r}: there is no place {request.place!r}, only {places}")
+            raise CriterionError(
+                f"criterion {criterion.name!r}: unknown place {request.place!r} of a request; choose one of {places}"
+            )
     for request in criterion.entry_requests or ():
         if request.place not in OPERAND_PLACES:
             places = " or ".join(map(repr, OPERAND_PLACES))
             raise CriterionError(
-                f"criterion {criterion.name!r}: entries can be scored by statistics at {places}, not at "
-                f"{request.place!r}"
+                f"criterion {criterion.name!r}: scores of entries need statistics at {places}, not at {request.place!r}"
             )
 
 
 @contextmanager
 def temporary_criteria() -> Iterator[None]:
-    """Undo every registration of a criterion made inside the block when it ends.
+    """Remove the criteria that a `with` block registers at the end of the block.
 
     Example:
         >>> from secateurs.criteria import temporary_criteria
@@ -90,29 +92,31 @@ def criterion(
     """Register a function as a criterion that can be used by name.
 
     The function takes the `Evidence` of one group and returns one score per unit [units], higher = keep. The first
-    line of its docstring is the summary of the criterion.
+    line of the docstring becomes the summary of the criterion.
 
     Args:
         name: the name for users.
         source: paper and equation.
-        scope: how units compete by default: "local" within their group; or those of the whole model, if scores mean
-            the same in every layer ("global"), are the loss that a unit's removal causes ("per-cost"), or compare
-            relative to the mean of the group ("relative"); see `secateurs.allocate`.
+        scope: the default set of units that compete. "local": the units of one group. All other scopes compare the
+            units of the whole model: "global" if scores have the same meaning in every layer, "per-cost" if scores are
+            the increase of the loss when a unit is removed, "relative" if scores are comparable after division by the
+            mean of the group. See `secateurs.allocate`.
         requests: the statistics of activations that the function uses.
-        gradients: the gradients that it uses: names from `secateurs.observe.GRADIENTS`, or objects of your own.
-        entries: scores the single entries of a weight, for `mask`: takes a `Weight` and returns scores in its shape.
-        entry_requests: the statistics that `entries` uses; by default those of `requests` that describe what a weight
-            is multiplied with.
+        gradients: the gradients that the function uses: names from `secateurs.observe.GRADIENTS`, or `Gradient`
+            objects.
+        entries: for `mask`: maps a `Weight` to one score per entry, in the shape of the weight.
+        entry_requests: the statistics that `entries` uses; by default all `requests` at the places "operand" and
+            "maps".
         entry_gradients: the gradients that `entries` uses; by default `gradients`.
         entry_rounds: the number of rounds in which `mask` removes entries by default.
-        limits: what the criterion cannot see or do, in a few words.
+        limits: the limitations of the criterion, in a few words.
 
     Returns:
-        A decorator, which returns the function unchanged.
+        A decorator that returns the function unchanged.
 
     Raises:
-        CriterionError: the name is taken or cannot be used, the function has no docstring, or something that it needs
-            does not exist.
+        CriterionError: the name is taken or invalid, the function has no docstring, or the scope, a gradient or the
+            place of a request is unknown.
 
     Example:
         >>> from secateurs.criteria import temporary_criteria
@@ -128,7 +132,7 @@ def criterion(
 
     def register(score: Score) -> Score:
         if not score.__doc__:
-            raise CriterionError(f"criterion {name!r} needs a docstring, whose first line is its summary")
+            raise CriterionError(f"criterion {name!r} needs a docstring; the first line becomes the summary")
         add(
             Criterion(
                 name=name,
@@ -136,10 +140,10 @@ def criterion(
                 source=source,
                 scope=_scope(name, scope),
                 requests=requests,
-                gradients=_found(name, gradients),
+                gradients=_known_gradients(name, gradients),
                 entries=entries,
                 entry_requests=entry_requests,
-                entry_gradients=None if entry_gradients is None else _found(name, entry_gradients),
+                entry_gradients=None if entry_gradients is None else _known_gradients(name, entry_gradients),
                 entry_rounds=entry_rounds,
                 summary=score.__doc__.strip().splitlines()[0],
                 limits=limits,
@@ -157,7 +161,7 @@ def _scope(name: str, scope: str | Scope) -> Scope:
         raise CriterionError(f"criterion {name!r}: {error}") from None
 
 
-def _found(name: str, gradients: tuple[str | Gradient, ...]) -> tuple[Gradient, ...]:
+def _known_gradients(name: str, gradients: tuple[str | Gradient, ...]) -> tuple[Gradient, ...]:
     try:
         return tuple(map(find_gradient, gradients))
     except CriterionError as error:

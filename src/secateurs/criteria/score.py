@@ -1,4 +1,4 @@
-"""`score` and `score_many`: the scores that criteria give every unit of a model."""
+"""Score every unit of a model by one criterion (`score`) or by several (`score_many`)."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ from typing import Any
 
 from torch import Tensor, nn
 
+from secateurs.criteria.aggregate import AGGREGATES, AUTO
 from secateurs.criteria.collect import collect_for
 from secateurs.criteria.criterion import AnyCriterion, Composite, scoring_passes
-from secateurs.criteria.evidence import AGGREGATES
 from secateurs.criteria.parse import Named, parse_criterion
-from secateurs.criteria.scoring import AUTO, join_leaves, score_groups
+from secateurs.criteria.scoring import join_leaves, score_groups
 from secateurs.criteria.tune import EverySecond
 from secateurs.data import Loss, first_batch, map_data
 from secateurs.errors import CriterionError, DataError
@@ -38,7 +38,7 @@ def score(
     Args:
         model: the model; evaluated, not changed.
         data: batches; see `score_many`.
-        criterion: a name from `secateurs list`, a sum such as "0.7*nexp+0.3*l1", a criterion or a `Hybrid`.
+        criterion: a name from `secateurs list criteria`, a sum such as "0.7*nexp+0.3*l1", a criterion or a `Hybrid`.
         structure: see `score_many`.
         loss: see `score_many`.
         aggregate: see `score_many`.
@@ -75,22 +75,23 @@ def score_many(
     observed: Observations | None = None,
     progress: Progress = silent,
 ) -> dict[str, dict[str, Tensor]]:
-    """Score every unit of every group by several criteria, which share their passes over the data.
+    """Score every unit of every group by several criteria, with shared passes over the data.
 
-    One forward pass serves all criteria that use activations, and one pass of gradients all that use gradients.
+    All criteria that use activations share one forward pass. All criteria that use gradients share one pass of forward
+    and backward computations.
 
     Args:
         model: the model; evaluated, not changed.
-        data: batches; see `secateurs.data.batches`. May be None if every criterion uses weights alone.
-        criteria: names from `secateurs list`, sums such as "0.7*nexp+0.3*l1", criteria or hybrids.
+        data: batches; see `secateurs.data.batches`. May be None if every criterion uses weights only.
+        criteria: names from `secateurs list criteria`, sums such as "0.7*nexp+0.3*l1", criteria or hybrids.
         structure: from `trace`; by default the model is traced on the first samples of the data.
         loss: maps (outputs, targets) to the mean loss of a batch, for criteria that need gradients; by default
-            cross-entropy, or the model's own loss. A loss that no criterion needs is an error.
-        aggregate: combines the scores of a unit in several layers: "mean", "max" or "sum"; by default the sum for
-            criteria whose scope is "per-cost", whose scores are losses that add up, and the mean for all others.
+            cross-entropy, or the loss that the model returns. A loss that no criterion needs is an error.
+        aggregate: combines the scores of a unit in several layers: "mean", "max", "sum" or "auto". "auto" takes the sum
+            for criteria with the scope "per-cost", because their scores are losses that add up, and otherwise the mean.
         seed: for criteria that draw random numbers.
-        observed: statistics of this model on this data, at taps of this structure, that exist already (see
-            `secateurs.observe.observe`); only missing ones are collected.
+        observed: existing statistics of this model on this data, at taps of this structure (see
+            `secateurs.observe.observe`); only missing statistics are collected.
         progress: wraps the iteration over the data.
 
     Returns:
@@ -99,10 +100,10 @@ def score_many(
 
     Raises:
         ModelError: the model is on the meta device.
-        CriterionError: a criterion is unknown, lacks what it needs, can score no group, or gives a score that is not
-            finite.
-        DataError: the data is empty, refused by the model or not finite; or criteria need several passes over data
-            that can be read only once.
+        CriterionError: a criterion is unknown, needs data that is missing, can score no group, or returns a score that
+            is not finite; or no criterion needs the given loss.
+        DataError: the data is empty, not accepted by the model or not finite; or the criteria need several passes over
+            data that can be read only once.
 
     Example:
         >>> scores = sc.score_many(model, data, ["l2", "nexp", "fisher"])
@@ -113,7 +114,7 @@ def score_many(
     if isinstance(criteria, str) or not isinstance(criteria, Sequence) or not criteria:
         raise CriterionError(f"give a list of criteria, not {criteria!r}")
     if aggregate not in (AUTO, *AGGREGATES):
-        raise CriterionError(f"aggregate {aggregate!r} is none of {', '.join(AGGREGATES)}")
+        raise CriterionError(f"unknown aggregate {aggregate!r}; choose one of {', '.join(AGGREGATES)}")
     chosen = [parse_criterion(name) for name in criteria]
     _check_needs(chosen, data, loss)
     if structure is None:
@@ -140,7 +141,7 @@ def _tune(
     seed: int,
     progress: Progress,
 ) -> AnyCriterion:
-    """The criterion, with its weights chosen by the data if that is still to be done."""
+    """The criterion; if its weights are not fixed yet, with weights chosen by the loss on every second batch."""
     if not isinstance(criterion, Composite) or criterion.untuned is None:
         return criterion
     scoring, held_out = (map_data(partial(EverySecond, first=first), data) for first in (0, 1))
@@ -154,10 +155,13 @@ def _tune(
 def _check_needs(chosen: list[AnyCriterion], data: Any, loss: Loss | None) -> None:
     names = ", ".join(repr(criterion.name) for criterion in chosen)
     if loss is not None and not any(criterion.needs_loss for criterion in chosen):
-        raise CriterionError(f"criterion {names} needs no gradients: leave `loss` out")
+        raise CriterionError(f"criterion {names} needs no loss; leave `loss` out")
     for criterion in chosen:
         if data is None and criterion.needs_data:
             raise CriterionError(f"criterion {criterion.name!r} needs data")
     passes = scoring_passes(chosen)
     if passes > 1 and isinstance(data, Iterator):
-        raise DataError(f"criterion {names} reads the data {passes} times; give a list or a DataLoader")
+        raise DataError(
+            f"criterion {names} reads the data {passes} times, but an iterator can be read only once; give a list or a "
+            "DataLoader"
+        )

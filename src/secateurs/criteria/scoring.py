@@ -1,4 +1,4 @@
-"""Score the groups of a model by one criterion, and combine the scores of the criteria that a composite is made of."""
+"""Score the groups of a model by one criterion, and join the scores of a composite's parts."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from secateurs.budgets import Scope
+from secateurs.criteria.aggregate import AUTO
 from secateurs.criteria.criterion import AnyCriterion, Criterion, GroupScores
 from secateurs.criteria.evidence import Evidence
 from secateurs.criteria.weight_view import Sources
@@ -16,16 +17,13 @@ from secateurs.errors import CriterionError, SecateursError, UnscorableError, Un
 from secateurs.structure import Group, Structure
 from secateurs.utils import list_reasons, warn_user
 
-AUTO = "auto"
-"""Aggregate in the way that suits the criterion."""
-
 
 class Scoring:
-    """Scores groups by one criterion, one group after the other.
+    """Scores of one criterion, collected group by group.
 
     Attributes:
-        scores: the scores of each group that the criterion can score.
-        unscored: the reason for each other group.
+        scores: group name to scores [units], for the groups that the criterion can score.
+        unscored: group name to reason, for the groups that it cannot score.
     """
 
     def __init__(self, criterion: Criterion, aggregate: str, seed: int):
@@ -36,7 +34,7 @@ class Scoring:
         self.unscored: dict[str, str] = {}
 
     def add(self, group: Group, sources: Sources) -> None:
-        """Score a group."""
+        """Score one group, or record why the criterion cannot score it."""
         evidence = Evidence(group, self._generator, sources, self._aggregate)
         try:
             self.scores[group.name] = _score_group(self._criterion, evidence)
@@ -45,7 +43,16 @@ class Scoring:
 
 
 def score_groups(criterion: Criterion, sources: Sources, aggregate: str, seed: int) -> dict[str, Tensor]:
-    """The scores of all groups that the criterion can score; a warning names the others.
+    """Score all groups that the criterion can score; a warning names the other groups.
+
+    Args:
+        criterion: the criterion.
+        sources: the collected tensors, statistics and gradients.
+        aggregate: "mean", "max", "sum" or "auto"; see `score_many`.
+        seed: of the random number generator.
+
+    Returns:
+        Group name to scores [units].
 
     Raises:
         CriterionError: the criterion can score no group.
@@ -58,7 +65,12 @@ def score_groups(criterion: Criterion, sources: Sources, aggregate: str, seed: i
 
 
 def warn_of_unscored(criterion: str, scores: Mapping[str, Any], unscored: Mapping[str, str]) -> None:
-    """Warn of groups that a criterion cannot score.
+    """Warn of the groups that a criterion cannot score.
+
+    Args:
+        criterion: the name of the criterion.
+        scores: the scored groups, by name.
+        unscored: group name to reason.
 
     Raises:
         CriterionError: the criterion can score no group.
@@ -68,7 +80,7 @@ def warn_of_unscored(criterion: str, scores: Mapping[str, Any], unscored: Mappin
     if not scores:
         raise CriterionError(f"criterion {criterion!r} can score no group of this model: {list_reasons(unscored)}")
     warn_user(
-        f"criterion {criterion!r} cannot score these groups, which stay whole: {list_reasons(unscored)}",
+        f"criterion {criterion!r} cannot score these groups, which keep all units: {list_reasons(unscored)}",
         UnscoredWarning,
     )
 
@@ -76,7 +88,15 @@ def warn_of_unscored(criterion: str, scores: Mapping[str, Any], unscored: Mappin
 def join_leaves(
     criterion: AnyCriterion, leaf_scores: Mapping[Criterion, GroupScores], structure: Structure
 ) -> dict[str, Tensor]:
-    """The scores of a criterion from those of its leaves.
+    """Combine the scores of the leaves of a criterion into the scores of the criterion.
+
+    Args:
+        criterion: a criterion or a composite.
+        leaf_scores: the scores of each of the criterion's `leaves`, by group name.
+        structure: of the scored model.
+
+    Returns:
+        Group name to scores [units], for the groups that every leaf can score.
 
     Raises:
         CriterionError: no group has scores of all parts, or a score is not finite.
@@ -107,13 +127,13 @@ def _score_group(criterion: Criterion, evidence: Evidence) -> Tensor:
 def _finite(criterion: str, group: Group, scores: Tensor) -> Tensor:
     if scores.shape != (group.size,):
         raise CriterionError(
-            f"criterion {criterion!r} gave scores of shape {list(scores.shape)} for the {group.size} units "
-            f"of group {group.name!r}"
+            f"criterion {criterion!r} returned scores of shape {list(scores.shape)} for the {group.size} units of "
+            f"group {group.name!r}; return one score per unit, [{group.size}]"
         )
     if not torch.isfinite(scores).all():
-        bad = int((~torch.isfinite(scores)).sum())
+        count = int((~torch.isfinite(scores)).sum())
         raise CriterionError(
-            f"criterion {criterion!r} gave {bad} scores of group {group.name!r} that are not finite; "
-            "check its weights for NaN"
+            f"criterion {criterion!r} returned {count} scores of group {group.name!r} that are not finite; "
+            "check the weights and activations of the group for NaN and infinity"
         )
     return scores

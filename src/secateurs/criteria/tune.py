@@ -1,4 +1,4 @@
-"""The weights of a hybrid for each group, chosen by the loss on data that its criteria were not scored on."""
+"""Choose the weights of a hybrid for each group, by the loss on held-out data."""
 
 from __future__ import annotations
 
@@ -16,15 +16,18 @@ from secateurs.structure import Structure, zeroed
 from secateurs.utils import Progress, batch_statistics, silent
 
 ALPHAS = (0.0, 0.25, 0.5, 0.75, 1.0)
+"""The candidates for the weight of the second criterion."""
 KEPT = 0.5
-"""The share of the units of every group that is kept while weights are chosen."""
+"""The share of the units of each group that is kept to compare the candidates."""
 
 
 @dataclass(frozen=True)
 class EverySecond:
-    """Every second batch of some data: those with even indices (first = 0) or with odd ones (first = 1).
+    """Every second batch of the data. It has a length if the data has a length.
 
-    It has a length if the data has one.
+    Attributes:
+        data: the batches.
+        first: 0 for the batches of even index, 1 for the batches of odd index.
     """
 
     data: Iterable[Any]
@@ -38,8 +41,8 @@ class EverySecond:
                 yield item
         if empty:
             raise DataError(
-                "a hybrid with automatic weights needs several batches: it scores on half of them and chooses weights "
-                "on the others; give more or smaller batches"
+                "a hybrid with automatic weights needs at least two batches: one half for the scores and one half to "
+                "choose the weights; give more or smaller batches"
             )
 
     def __len__(self) -> int:
@@ -56,16 +59,16 @@ def choose_alphas(
 ) -> dict[str, float]:
     """Choose an α for every group by the loss of the model without the units that score lowest.
 
-    Half of the units of all groups are masked, and batch norm uses each batch's own statistics. First the best α for
-    all groups alike is chosen, then each group in turn takes the α that lowers the loss most while the others keep
-    theirs: so the loss on the held-out data is at most that of the best single α. This takes about four forward passes
-    over that data per group.
+    Half of the units of each group are masked, and batch norm uses the statistics of each batch. The search is greedy:
+    it starts with the best α that is the same for all groups. Then each group in turn takes the α with the lowest loss
+    while all other groups keep theirs. So the final held-out loss is at most that of the best common α.
+    The search takes about four forward passes over the held-out data per group.
 
     Args:
-        scores: the scores of all groups for each α of `ALPHAS`.
+        scores: for each α of `ALPHAS`, the scores of all groups.
         model: evaluated, not changed.
         structure: of the model.
-        held_out: labelled batches, other than those that the scores come from.
+        held_out: labelled batches that the scores do not come from.
         loss: see `secateurs.score_many`.
         progress: wraps the iteration over the groups.
 
@@ -79,7 +82,8 @@ def choose_alphas(
             values = scores[alpha][name]
             kept = max(round(KEPT * len(values)), structure.groups[name].least)
             keep[name] = tuple(sorted(values.argsort(descending=True, stable=True)[:kept].tolist()))
-        with batch_statistics(model):  # as if recalibrated: shifted means would hide the differences between choices
+        # Running statistics of the unpruned model would shift the means and hide the differences between candidates.
+        with batch_statistics(model):
             return mean_loss(model, held_out, loss, masked_parameters(model, structure, keep))
 
     groups = list(scores[ALPHAS[0]])
@@ -95,7 +99,16 @@ def choose_alphas(
 
 
 def masked_parameters(model: nn.Module, structure: Structure, keep: Mapping[str, tuple[int, ...]]) -> dict[str, Tensor]:
-    """The parameters that lose entries, with all entries of the removed units set to zero."""
+    """Set all parameter entries of the removed units to zero, in copies.
+
+    Args:
+        model: not changed.
+        structure: of the model.
+        keep: group name to the indices of the kept units.
+
+    Returns:
+        Parameter name to the masked copy, for the parameters that lose entries.
+    """
     parameters = dict(model.named_parameters())
     return {
         name: zeroed(parameters[name].detach(), masks)

@@ -1,4 +1,4 @@
-"""What was collected from a model, and what a criterion may use to score the entries of one of its weights."""
+"""The collected inputs of criteria (`Sources`), and the view of one weight that scores of entries use (`Weight`)."""
 
 from __future__ import annotations
 
@@ -18,7 +18,15 @@ from secateurs.structure import Contraction, Structure
 
 @dataclass(frozen=True)
 class Sources:
-    """Everything that was collected from a model; `Evidence` and `Weight` are views of it."""
+    """The tensors of a model, and the statistics and gradients collected from it; read by `Evidence` and `Weight`.
+
+    Attributes:
+        structure: of the model.
+        tensors: the parameters and buffers, by name.
+        observations: the statistics of activations.
+        gradients: the gradients.
+        norms: the names of the normalisation modules.
+    """
 
     structure: Structure
     tensors: Mapping[str, Tensor]
@@ -29,12 +37,13 @@ class Sources:
 
 @dataclass(frozen=True)
 class Weight:
-    """One weight, entry by entry: what criteria use to score single entries.
+    """One weight, with the statistics and gradients that a criterion may use to score each of its entries.
 
     Attributes:
-        name: of the parameter.
-        value: float32 or better.
-        generator: a seeded source of random numbers.
+        name: the name of the parameter.
+        value: the entries, float32 or better.
+        sources: the tensors, statistics and gradients of the whole model.
+        generator: a seeded random number generator.
 
     Example:
         >>> from secateurs.criteria import temporary_criteria
@@ -55,24 +64,27 @@ class Weight:
 
     @classmethod
     def named(cls, name: str, sources: Sources, generator: torch.Generator) -> Weight:
-        """The weight of that name."""
+        """Look up the weight with this parameter name."""
         value = sources.tensors[name].detach()
         return cls(name, value.to(torch.promote_types(value.dtype, torch.float32)), sources, generator)
 
     def gradient(self, gradient: str | Gradient) -> Tensor:
-        """A gradient that the criterion asked for, in the shape of the weight."""
+        """Get a gradient that the criterion requested, in the shape of the weight."""
         return self.sources.gradients[find_gradient(gradient)][self.name].to(self.value)
 
     def by_matrix(self, request: Request, score: Callable[[Tensor, Places], Tensor]) -> Tensor:
-        """One score per entry, in the shape of the weight; each matrix of a stack is scored by itself.
+        """Score the entries of the weight as a matrix; each matrix of a stack of experts is scored separately.
 
         Args:
             request: a statistic of the features that the weight sums over.
-            score: maps a matrix [features, outputs] and the places where it is multiplied, each with the statistic
-                there, to scores in the shape of the matrix.
+            score: maps a matrix [features, outputs] and the operator calls that multiply it, each with its statistic,
+                to scores [features, outputs].
+
+        Returns:
+            One score per entry, float64 in the shape of the weight.
 
         Raises:
-            UnscorableError: the weight's operand is observed nowhere.
+            UnscorableError: the operand of the weight cannot be observed.
         """
         matrices: dict[int | None, list[tuple[Contraction, Any]]] = defaultdict(list)
         for contraction in map(request.of, self.sources.structure.contractions):
@@ -80,7 +92,7 @@ class Weight:
                 statistic = self.sources.observations[contraction.operand, request.statistic]
                 matrices[contraction.expert].append((contraction, statistic))
         if not matrices:
-            raise UnscorableError("its operand cannot be observed")
+            raise UnscorableError("the operand of the weight cannot be observed")
         scores = torch.empty_like(self.value, dtype=torch.float64)
         for places in matrices.values():
             contraction = places[0][0]
@@ -90,7 +102,7 @@ class Weight:
 
 
 Places = Sequence[tuple[Contraction, Any]]
-"""Where a matrix is multiplied, with a statistic of each place."""
+"""The operator calls that multiply a matrix, each with a statistic of its operand."""
 
 Entries = Callable[[Weight], Tensor]
-"""One score per entry of a weight."""
+"""Maps a weight to one score per entry, in the shape of the weight."""

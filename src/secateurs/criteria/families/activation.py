@@ -1,4 +1,4 @@
-"""Activations: how much, how often and in how many ways a unit responds."""
+"""Criteria that use activations: APoZ, mean activation, HRank, CHIP."""
 
 from __future__ import annotations
 
@@ -21,10 +21,10 @@ RANKS, DROPS = Request("after", MapRanks), Request("after", NuclearDrops)
     source="Hu et al. 2016 (arXiv 1607.03250), Eq. 1, as 1 − APoZ",
     scope="global",
     requests=(FIRING,),
-    limits="only for non-linearities that give zeros",
+    limits="only for non-linearities with zero outputs, such as ReLU",
 )
 def apoz(evidence: Evidence) -> Tensor:
-    """Share of inputs and positions at which the unit is positive (one minus the average percentage of zeros)."""
+    """Share of samples and positions at which the unit is positive (one minus the average percentage of zeros)."""
     return evidence.combine([s.counts.double().sum((1, 2)) / s.samples.sum() for s in evidence.statistics(FIRING)])
 
 
@@ -33,7 +33,7 @@ def apoz(evidence: Evidence) -> Tensor:
     source="Molchanov et al. 2017 (arXiv 1611.06440), section 2.2",
     scope="local",
     requests=(TOTALS,),
-    limits="a constant unit ranks high",
+    limits="a constant unit scores high",
 )
 def mean_activation(evidence: Evidence) -> Tensor:
     """Mean magnitude of the unit's activations."""
@@ -60,14 +60,14 @@ def hrank(evidence: Evidence) -> Tensor:
     limits="needs several positions; very slow for wide layers",
 )
 def chip(evidence: Evidence) -> Tensor:
-    """Mean drop of the nuclear norm of all units' maps when this unit's map is set to zero."""
+    """Mean decrease of the nuclear norm of all feature maps when the map of this unit is set to zero."""
     drops = _means(evidence, DROPS, "several positions")
-    return evidence.combine([drop.clamp(min=0) for drop in drops])  # below 0 by rounding alone
+    return evidence.combine([drop.clamp(min=0) for drop in drops])  # only rounding makes a drop negative
 
 
-def _means(evidence: Evidence, request: Request, what: str) -> list[Tensor]:
-    """Means over samples, one per place where the units have maps."""
+def _means(evidence: Evidence, request: Request, requirement: str) -> list[Tensor]:
+    """Means over samples [units], for each place where the units have feature maps."""
     places = [s.values for s in cast(list[MapStatistic], evidence.statistics(request)) if s.values is not None]
     if not places:
-        raise UnscorableError(f"its units do not have {what}")
+        raise UnscorableError(f"the units do not have {requirement}")
     return [values.double().mean(0) for values in places]

@@ -1,4 +1,4 @@
-"""Gradients: the change of the loss if a unit is removed."""
+"""Criteria that use gradients: estimates of the change of the loss when a unit is removed."""
 
 from __future__ import annotations
 
@@ -32,13 +32,13 @@ def taylor(evidence: Evidence) -> Tensor:
     source="Molchanov et al. 2019 (arXiv 1906.10771), Eq. 8, of a gate on the unit's output, sample by sample",
     scope="per-cost",
     gradients=(GATE,),
-    limits="first order: blind to the joint effect of several removed units",
+    limits="first order: ignores the joint effect of several removed units",
 )
 def taylor_gate(evidence: Evidence) -> Tensor:
     """Mean over samples of (∂loss/∂gate)², where the gate multiplies the output of the unit.
 
-    The layers that use a unit are linear in it, so the gradient of the gate is Σ weight × gradient over the weights
-    that use it.
+    The layers that use a unit are linear in the unit. So the gradient of the gate is Σ weight × gradient over the
+    weights that use the unit.
     """
     return evidence.gradient(GATE)
 
@@ -56,9 +56,10 @@ def _fisher(weight: Weight) -> Tensor:
     limits="one backward pass per sample",
 )
 def fisher(evidence: Evidence) -> Tensor:
-    """Sum of weight² × mean squared gradient of a sample's loss over the unit's parameters.
+    """Sum of weight² × mean squared gradient of the loss of single samples, over the unit's parameters.
 
-    It does not change if a unit is scaled up and the weights that use it are scaled down by the same factor.
+    The score does not change when a unit is scaled up and the weights that use the unit are scaled down by the same
+    factor.
     """
     return evidence.sums(_fisher, vectors=True)
 
@@ -73,7 +74,7 @@ def _snip(weight: Weight) -> Tensor:
     scope="global",
     gradients=(LOSS_GRADIENT,),
     entries=_snip,
-    limits="meant for initialisation",
+    limits="designed for untrained networks",
 )
 def snip(evidence: Evidence) -> Tensor:
     """Sum of |weight × gradient of the mean loss| over the unit's parameters."""
@@ -90,10 +91,10 @@ def _grasp(weight: Weight) -> Tensor:
     scope="global",
     gradients=(LOSS_GRADIENT, HESSIAN_GRADIENT),
     entries=_grasp,
-    limits="meant for initialisation; the paper also divides the logits by 200, which belongs into `loss`",
+    limits="designed for untrained networks; to divide the logits by 200, as the paper does, use `loss`",
 )
 def grasp(evidence: Evidence) -> Tensor:
-    """Sum of weight × (Hessian × gradient): the share of the gradient's flow that would be lost; may be negative."""
+    """Sum of weight × (Hessian × gradient): the gradient flow that the removal would cost; may be negative."""
     return evidence.sums(_grasp, vectors=True)
 
 
@@ -109,8 +110,8 @@ def _synflow(weight: Weight) -> Tensor:
     entries=_synflow,
     entry_gradients=(SYNAPTIC_FLOW,),
     entry_rounds=ROUNDS,
-    limits="blind to data; its theory holds for networks of ReLUs",
+    limits="ignores data; the theory holds for ReLU networks",
 )
 def synflow(evidence: Evidence) -> Tensor:
-    """The round in which the unit is removed if units with the least synaptic flow go first, a few at a time."""
+    """Round in which the unit is removed, when each round removes a few units with the least synaptic flow."""
     return evidence.gradient(SYNAPTIC_ORDER)

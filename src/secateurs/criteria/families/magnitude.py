@@ -1,4 +1,4 @@
-"""Magnitude: the size of the weights that make a unit and that use it."""
+"""Criteria that use the magnitude of the weights that produce and use a unit."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def _square(weight: Weight) -> Tensor:
     source="Li et al. 2017 (arXiv 1608.08710), over all layers of the group",
     scope="relative",
     entries=_magnitude,
-    limits="blind to data, and to what other units do",
+    limits="ignores data and all other units",
 )
 def l1(evidence: Evidence) -> Tensor:
     """Sum of absolute weights in all layers of the group, divided by the group's mean."""
@@ -35,7 +35,7 @@ def l1(evidence: Evidence) -> Tensor:
     source="Fang et al. 2023 (arXiv 2301.12900), group norm",
     scope="relative",
     entries=_square,
-    limits="blind to data, and to what other units do",
+    limits="ignores data and all other units",
 )
 def l2(evidence: Evidence) -> Tensor:
     """Euclidean norm of the weights in all layers of the group, divided by the group's mean."""
@@ -46,7 +46,7 @@ def l2(evidence: Evidence) -> Tensor:
     "bn-scale",
     source="Liu et al. 2017 (arXiv 1708.06519), Eq. 1",
     scope="relative",
-    limits="needs a normalisation with a scale, trained to be sparse in the paper",
+    limits="needs a normalisation with a scale; the paper trains the scales to be sparse",
 )
 def bn_scale(evidence: Evidence) -> Tensor:
     """Magnitude of the factor by which a normalisation scales the unit."""
@@ -57,10 +57,10 @@ def bn_scale(evidence: Evidence) -> Tensor:
     "fpgm",
     source="He et al. 2019 (arXiv 1811.00250), Eq. 6",
     scope="relative",
-    limits="one copy hardly counts among the distances to all others",
+    limits="one exact copy of a unit hardly changes the sum of distances",
 )
 def fpgm(evidence: Evidence) -> Tensor:
-    """Sum of the distances of the unit's weights (with their signs) from those of all other units."""
+    """Sum of the distances between the unit's weights and the weights of all other units."""
     return evidence.combine([torch.cdist(w.double(), w.double()).sum(1) for w in evidence.weights(consumed=False)])
 
 
@@ -70,27 +70,34 @@ def _lamp(weight: Weight) -> Tensor:
 
 @criterion(
     "lamp",
-    source="Lee et al. 2021 (arXiv 2010.07611), Eq. 4; on units, their squared norms take the place of squared weights",
+    source="Lee et al. 2021 (arXiv 2010.07611), Eq. 4, with squared norms of units in place of squared weights",
     scope="global",
     entries=_lamp,
-    limits="blind to data",
+    limits="ignores data",
 )
 def lamp(evidence: Evidence) -> Tensor:
-    """Squared norm, divided by the sum over all units of the layer with an equal or larger one."""
+    """Squared norm of the unit, divided by the sum of all equal or larger squared norms of the layer."""
     return evidence.combine([remaining_share(w.double().square().sum(1)) for w in evidence.weights()])
 
 
 def remaining_share(values: Tensor) -> Tensor:
-    """v_c / Σ of all v ≥ v_c, for values ≥ 0 [n]; 0 for zeros."""
+    """Divide each value by the sum of all equal or larger values.
+
+    Args:
+        values: [n], ≥ 0.
+
+    Returns:
+        [n], in [0, 1]; 0 for a value of 0.
+    """
     order = values.argsort(descending=True)
-    falling = values[order]
-    sums = falling.cumsum(0)
-    last = torch.searchsorted(-falling, -falling, right=True) - 1  # equal values share one sum
-    shares = torch.where(falling > 0, falling / sums[last].clamp(min=torch.finfo(sums.dtype).tiny), 0)
+    descending = values[order]
+    sums = descending.cumsum(0)
+    last = torch.searchsorted(-descending, -descending, right=True) - 1  # equal values share one sum
+    shares = torch.where(descending > 0, descending / sums[last].clamp(min=torch.finfo(sums.dtype).tiny), 0)
     return torch.zeros_like(shares).scatter(0, order, shares)
 
 
 def relative(values: Tensor) -> Tensor:
-    """Values divided by their mean, where that is not zero."""
+    """Divide values [n] ≥ 0 by their mean, unless the mean is zero."""
     mean = values.mean()
     return values / mean if mean > 0 else values

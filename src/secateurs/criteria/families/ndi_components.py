@@ -1,4 +1,4 @@
-"""The components of NDI: the diversity, informativeness and sensitivity of a unit."""
+"""The components of NDI: diversity, informativeness and sensitivity, as printed in the paper and repaired."""
 
 from __future__ import annotations
 
@@ -18,35 +18,37 @@ from secateurs.utils import warn_user
 
 POOLED = Request("after", Pooled)
 PAPER = "NDI (neural differentiation)"
-STABLE, NORM = 1e-5, 1e-8  # ε_stab, ε_norm
-BINS, SMOOTHING = 16, 1.0  # B, α
+STABLE, NORM = 1e-5, 1e-8
+"""ε_stab and ε_norm of the paper."""
+BINS, SMOOTHING = 16, 1.0
+"""The number of bins B and the smoothing α of the paper's entropy."""
 
 
 @criterion(
     "diversity",
-    source=f"{PAPER}, after Eq. 8, with the precision matrix in the place of Eq. 9",
+    source=f"{PAPER}, Eq. 8, with the precision matrix in place of Eq. 9",
     scope="global",
     requests=(POOLED,),
-    limits="needs more samples than units; near-duplicates hide each other less than exact ones",
+    limits="needs more samples than units; detects near-duplicates less reliably than exact duplicates",
 )
 def diversity(evidence: Evidence) -> Tensor:
-    """Share of the unit's variance that its peers do not explain linearly: 1 / (R_s⁻¹)_cc, R_s = (1 − s)R + sI.
+    """Share of the unit's variance that the other units do not explain linearly; constant units score 0.
 
-    Constant units score 0.
+    The share is 1 / (R_s⁻¹)_cc with the correlation matrix R and R_s = (1 − s)R + sI.
     """
     return evidence.combine([_guarded(unexplained, z) for z in _samples(evidence, linear=True)])
 
 
 @criterion(
     "max-correlation",
-    source="ours: 1 − max |r|²",
+    source="this library: 1 − max |r|²",
     scope="global",
     requests=(POOLED,),
-    limits="blind to combinations of several units",
+    limits="ignores combinations of several units",
 )
 def max_correlation(evidence: Evidence) -> Tensor:
     """One minus the largest squared correlation with another unit; constant units score 0."""
-    return evidence.combine([_guarded(_alone, z) for z in _samples(evidence)])
+    return evidence.combine([_guarded(_distinctness, z) for z in _samples(evidence)])
 
 
 @criterion(
@@ -54,7 +56,7 @@ def max_correlation(evidence: Evidence) -> Tensor:
     source=f"{PAPER}, Eq. 5-11",
     scope="global",
     requests=(POOLED,),
-    limits="φ is R_cc / tr R, the same for all but for ε: it ranks by falling variance, and dead units first",
+    limits="φ = R_cc / tr R is equal for all units except for ε: small variances score high, and dead units highest",
 )
 def diversity_literal(evidence: Evidence) -> Tensor:
     """One minus the min–max normalised loadings on all eigenmodes of the correlation matrix, as printed."""
@@ -69,7 +71,7 @@ def diversity_literal(evidence: Evidence) -> Tensor:
     limits="depends on k",
 )
 def diversity_topk(evidence: Evidence) -> Tensor:
-    """As diversity-literal, over the leading half of the eigenmodes."""
+    """Same as diversity-literal, over the leading half of the eigenmodes."""
     return evidence.combine([_printed_diversity(z, max(len(z[0]) // 2, 1)) for z in _samples(evidence)])
 
 
@@ -78,10 +80,10 @@ def diversity_topk(evidence: Evidence) -> Tensor:
     source=f"{PAPER}, Eq. 17-18, with bins pooled over the layer",
     scope="global",
     requests=(POOLED,),
-    limits="blind to the use of the information",
+    limits="ignores whether the next layers use the information",
 )
 def informativeness(evidence: Evidence) -> Tensor:
-    """Entropy of the unit's pooled activations over bins that hold equal shares of the layer's, in [0, 1].
+    """Entropy of the unit's pooled activations over bins with equal shares of the layer's activations, in [0, 1].
 
     Constant units score 0 and do not affect the bins.
     """
@@ -93,10 +95,10 @@ def informativeness(evidence: Evidence) -> Tensor:
     source=f"{PAPER}, Eq. 17-18",
     scope="global",
     requests=(POOLED,),
-    limits="about 1 for every unit whose values differ: quantiles of its own hold equal shares",
+    limits="about 1 for every unit that is not constant, because the bins hold equal shares of the unit's own values",
 )
 def informativeness_literal(evidence: Evidence) -> Tensor:
-    """Entropy over bins between the unit's own quantiles, as printed; not clipped."""
+    """Entropy of the unit's pooled activations over bins between the unit's own quantiles, as printed; not clipped."""
     return evidence.combine([_entropy(z, _edges(z)) for z in _samples(evidence)])
 
 
@@ -105,31 +107,34 @@ def informativeness_literal(evidence: Evidence) -> Tensor:
     source=f"{PAPER}, Eq. 19-21",
     scope="global",
     gradients=(HESSIAN_DIAGONAL,),
-    limits="on networks of ReLUs the diagonal is mostly noise, of either sign",
+    limits="in ReLU networks the diagonal is mostly noise of either sign",
 )
 def sensitivity_literal(evidence: Evidence) -> Tensor:
-    """Mean of the Hessian's diagonal over the parameters that make the unit, min–max normalised."""
+    """Mean of the Hessian's diagonal over the parameters that produce the unit, min–max normalised."""
     layers = evidence.entries(lambda w: w.gradient(HESSIAN_DIAGONAL), consumed=False, vectors=True)
-    return _spread(torch.cat([layer.double() for layer in layers], 1).mean(1))
+    return _min_max(torch.cat([layer.double() for layer in layers], 1).mean(1))
 
 
 def _samples(evidence: Evidence, linear: bool = False) -> list[Tensor]:
-    """Mean-pooled activations (Eq. 2), float64 [samples, units], one per place where the units are seen."""
+    """Mean-pooled activations (Eq. 2), float64 [samples, units], for each place where the units are observed.
+
+    `linear` warns if linear regression on the other units would explain every unit.
+    """
     pooled = [statistic.values.double() for statistic in evidence.statistics(POOLED)]
     samples, units = pooled[0].shape
     if samples < 2:
-        raise CriterionError("diversity and informativeness need at least 2 samples; the paper takes about 1,000")
+        raise CriterionError("diversity and informativeness need at least 2 samples; the paper uses about 1,000")
     if linear and samples <= units:
         warn_user(
-            f"group {evidence.group.name!r} has {units} units, but {samples} samples can show at most {samples - 1} of "
-            "them to be independent: every unit will seem to be explained by its peers; give more samples",
+            f"group {evidence.group.name!r} has {units} units, but {samples} samples can show at most {samples - 1} "
+            "independent units: the diversity of all units is underestimated; give more samples",
             FewSamplesWarning,
         )
     return pooled
 
 
 def _guarded(score: Callable[[Tensor], Tensor], z: Tensor) -> Tensor:
-    """Scores of the units that vary over samples; constant units score 0."""
+    """Score the units that vary over samples [samples, units]; constant units score 0."""
     live = varies(z)
     scores = torch.zeros_like(z[0])
     if live.any():
@@ -137,37 +142,39 @@ def _guarded(score: Callable[[Tensor], Tensor], z: Tensor) -> Tensor:
     return scores
 
 
-def _alone(z: Tensor) -> Tensor:
+def _distinctness(z: Tensor) -> Tensor:
     return 1 - largest_correlation(z).square()
 
 
 def _relative_entropy(z: Tensor) -> Tensor:
+    """The entropy of each unit over bins of the values of all units, clipped to [0, 1]."""
     return _entropy(z, _edges(z.flatten())[:, None]).clamp(0, 1)
 
 
 def _printed_diversity(z: Tensor, modes: int) -> Tensor:
+    """One minus the min–max normalised loadings of the units on the leading eigenmodes (Eq. 5-11)."""
     centred = z - z.mean(0)
     covariance = centred.T @ centred / (len(z) - 1)
     scale = (covariance.diagonal() + STABLE).rsqrt()
     values, vectors = torch.linalg.eigh(scale[:, None] * covariance * scale)
     loadings = vectors.square()[:, -modes:]
-    return 1 - _spread((loadings * values[-modes:]).sum(1) / (values.sum() + STABLE))
+    return 1 - _min_max((loadings * values[-modes:]).sum(1) / (values.sum() + STABLE))
 
 
-def _spread(values: Tensor) -> Tensor:
-    """Min–max normalised (Eq. 10, 21)."""
+def _min_max(values: Tensor) -> Tensor:
+    """Normalise values to [0, 1) by the minimum and maximum (Eq. 10, 21)."""
     return (values - values.min()) / (values.max() - values.min() + NORM)
 
 
 def _edges(z: Tensor) -> Tensor:
-    """Inner quantiles between bins that hold equal shares: [bins − 1, ...]."""
+    """The inner edges of bins that hold equal shares of the samples: [bins − 1, ...] for z [samples, ...]."""
     shares = torch.arange(1, BINS, dtype=z.dtype, device=z.device) / BINS
     ordered = z.sort(0).values
     return ordered[(shares * (len(z) - 1)).round().long()]
 
 
 def _entropy(z: Tensor, edges: Tensor) -> Tensor:
-    """Smoothed entropy plus the Miller–Madow term, divided by ln B, per unit."""
+    """The smoothed entropy of each unit with the Miller–Madow correction, divided by ln B: [units] (Eq. 17-18)."""
     samples, units = z.shape
     inner = edges.expand(BINS - 1, units).T.contiguous()
     bins = torch.searchsorted(inner, z.T.contiguous(), right=True)

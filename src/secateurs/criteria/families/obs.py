@@ -1,4 +1,4 @@
-"""OBS on units: the error that remains when a unit is removed and the remaining units compensate for it."""
+"""Structured OBS: the error that remains when a unit is removed and the remaining units compensate for it."""
 
 from __future__ import annotations
 
@@ -17,14 +17,16 @@ from secateurs.utils import warn_user
 MOMENTS = Request("maps", Moments)
 ARRIVAL = Request("arrival", Totals)
 RIDGE = 1e-6
-"""Added to the diagonal of the second moments, relative to each of its entries; see `shrinkage`."""
+"""Added to the diagonal of the second moments, as a share of each diagonal entry; see `shrinkage`."""
 STEPS = 256
-"""Greedy removal takes at most about so many steps; wider groups lose several units in each."""
+"""The largest number of greedy steps; groups with more units lose several units in each step."""
 COMPACT_BELOW = 0.8
-"""Removed units stay in the matrices, as rows of the identity, until less than this share of the rows remains."""
+"""Removed units stay in the matrices, as rows of the identity, until the share of remaining rows is below this."""
 
 
 def _entries(weight: Weight) -> Tensor:
+    """Squared weights, divided by the diagonal of the inverse second moments of the inputs."""
+
     def scores(matrix: Tensor, places: Places) -> Tensor:
         bias = weight.sources.structure.bias_of(places[0][0]) is not None
         inverses = [torch.linalg.inv(_products(place, moments, bias)).diagonal() for place, moments in places]
@@ -40,29 +42,30 @@ def _entries(weight: Weight) -> Tensor:
     requests=(MOMENTS, ARRIVAL),
     entries=_entries,
     entry_requests=(MOMENTS,),
-    limits="needs more samples × positions than units; considers the next layer alone",
+    limits="needs more samples × positions than units; considers the next layers only",
 )
 def obs(evidence: Evidence) -> Tensor:
-    """Error of the next layers when units are removed up to this one and the remaining ones compensate.
+    """Error of the next layers after greedy removal up to this unit, if the remaining units compensate.
 
-    The error of removing the features R is tr(W_Rᵀ (P_RR)⁻¹ W_R), where P is the inverse of the second moments C of the
-    inputs of the weights W (about the mean, where there is a bias): ‖W_c‖² / (C⁻¹)_cc for one feature. The unit with
-    the least error is removed, P and W are updated, and so on; a score is the largest error so far, summed over the
-    layers that use the unit (or their mean, or the largest).
+    Let W be a weight that uses the units, C the second moments of its inputs (about the mean if the layer has a bias)
+    and P = C⁻¹. Removing the features R costs the error tr(W_Rᵀ (P_RR)⁻¹ W_R), which is ‖W_c‖² / P_cc for one feature.
+    Greedy removal takes the unit with the smallest error, updates P and W, and repeats. The score of a unit is the
+    largest error up to its removal. `aggregate` combines the errors of the layers that use the unit.
 
-    Errors are relative to the sum that the layer's outputs become a part of: the share of energy that an output loses
-    is weighted by the share of the output in the variance of the residual stream that it is added to, or of all
-    outputs, where they enter a non-linearity; batch norm and other scaling before that point counts. Elsewhere errors
-    are relative to all outputs of the layer. So a layer that adds little to its stream can lose more.
+    Errors are relative. If the outputs of the layer are added to a residual stream or enter a non-linearity, the share
+    of energy that an output loses is weighted by the share of this output in the variance at that point, after batch
+    norm or other scaling. So a layer that adds little to its residual stream may lose more. At all other places errors
+    are relative to the energy of all outputs of the layer.
 
-    Units that several layers write and several read form a stream, which goes on past each of them: there the error of
-    the features themselves, relative to all features, is added to the error of the outputs.
+    Units that several layers write and several layers read form a residual stream. For these units the error of the
+    features, relative to all features, is added to the error of the outputs.
     """
     stream = _is_stream(evidence)
     layers = [_Layer(operand, evidence, stream) for operand in evidence.operands(MOMENTS)]
     units = evidence.group.size
     scores, worst = torch.zeros(units, dtype=torch.float64), torch.zeros((), dtype=torch.float64)
-    rows, alive = torch.arange(units), torch.ones(units, dtype=torch.bool)  # the units in the matrices; not removed yet
+    rows = torch.arange(units)  # the unit of each row of the matrices
+    alive = torch.ones(units, dtype=torch.bool)  # whether each row is not removed yet
     step = -(-units // STEPS)
     while alive.any():
         errors = evidence.combine([layer.errors() for layer in layers]).cpu()
@@ -83,7 +86,7 @@ def obs(evidence: Evidence) -> Tensor:
 
 
 def _is_stream(evidence: Evidence) -> bool:
-    """Whether several layers write to the units and several read them."""
+    """Whether several layers write the units and several layers read them."""
     members = [m for m in evidence.group.members if evidence.sources.tensors[m.tensor].ndim > 1]
     reading = len([m for m in members if m.consumed])
     return reading > 1 and len(members) - reading > 1
@@ -97,23 +100,23 @@ class _Layer:
         features = len(moments) // operand.contraction.blocks
         if operand.statistic.rows <= features:
             warn_user(
-                f"group {evidence.group.name!r}: {operand.statistic.rows} samples × positions cannot tell {features} "
-                "features apart, so that too many of them seem to be redundant; give more samples",
+                f"group {evidence.group.name!r}: {operand.statistic.rows} samples × positions are too few for "
+                f"{features} features, so obs overestimates the redundancy; give more samples",
                 FewSamplesWarning,
             )
         self._units = operand.units.to(moments.device)
         self._inverse = torch.linalg.inv(moments)
         weight = _relative(operand, moments, evidence)
         if stream:
-            same = torch.eye(len(weight), dtype=weight.dtype, device=weight.device)
-            weight = torch.cat([weight, same / moments.trace().sqrt()], 1)
-        if weight.shape[1] > len(moments):  # only its products with itself matter
+            identity = torch.eye(len(weight), dtype=weight.dtype, device=weight.device)
+            weight = torch.cat([weight, identity / moments.trace().sqrt()], 1)
+        if weight.shape[1] > len(moments):  # the errors depend on W Wᵀ only, so a square root of it saves columns
             values, vectors = torch.linalg.eigh(weight @ weight.T)
             weight = vectors * values.clamp(min=0).sqrt()
         self._weight = weight
 
     def errors(self) -> Tensor:
-        """The error of removing each unit next, relative to the sum that the outputs become a part of: [units]."""
+        """The relative error if each of the units were removed next: [units]."""
         rows = self._weight[self._units]  # [units, features per unit, outputs]
         blocks = self._inverse[self._units[:, :, None], self._units[:, None, :]]
         if blocks.shape[1] == 1:
@@ -121,32 +124,29 @@ class _Layer:
         return (rows * torch.linalg.solve(blocks, rows)).sum((1, 2))
 
     def remove(self, units: Tensor) -> None:
-        """Let the other features compensate for these units, whose rows of the inverse become those of the identity."""
-        gone = self._units[units.to(self._units.device)].flatten()
-        share = torch.linalg.solve(self._inverse[gone[:, None], gone], self._inverse[gone])  # [gone, features]
-        self._weight -= share.T @ self._weight[gone]
-        self._inverse -= self._inverse[:, gone] @ share
-        self._weight[gone] = 0
-        self._inverse[gone], self._inverse[:, gone] = 0, 0
-        self._inverse[gone, gone] = 1
+        """Remove units and let the other features compensate; removed rows of the inverse become identity rows."""
+        removed = self._units[units.to(self._units.device)].flatten()
+        share = torch.linalg.solve(self._inverse[removed[:, None], removed], self._inverse[removed])
+        self._weight -= share.T @ self._weight[removed]
+        self._inverse -= self._inverse[:, removed] @ share
+        self._weight[removed] = 0
+        self._inverse[removed], self._inverse[:, removed] = 0, 0
+        self._inverse[removed, removed] = 1
 
     def compact(self, alive: Tensor) -> None:
-        """Drop all rows but those of these units (bool [units]), and renumber these."""
-        stays = torch.ones(len(self._inverse), dtype=torch.bool, device=self._units.device)
-        alive = alive.to(stays.device)
-        stays[self._units[~alive]] = False
-        self._units = (stays.cumsum(0) - 1)[self._units[alive]]
-        self._weight, self._inverse = self._weight[stays], self._inverse[stays][:, stays]
+        """Keep only the rows of the units in the mask `alive` (bool [units]), and renumber the features."""
+        kept = torch.ones(len(self._inverse), dtype=torch.bool, device=self._units.device)
+        alive = alive.to(kept.device)
+        kept[self._units[~alive]] = False
+        self._units = (kept.cumsum(0) - 1)[self._units[alive]]
+        self._weight, self._inverse = self._weight[kept], self._inverse[kept][:, kept]
 
 
 def _relative(operand: Operand, moments: Tensor, evidence: Evidence) -> Tensor:
-    """The weight, scaled so that the error of each output is a share of the sum that the outputs become a part of.
-
-    The share of energy that an output loses is weighted by the share of the output in the variance of that sum.
-    """
+    """Scale the columns of the weight [features, outputs] so that errors become relative; see `obs`."""
     weight, contraction = operand.weight.to(moments.device), operand.contraction
     tiny = torch.finfo(weight.dtype).tiny
-    energies = weight * (moments @ weight)  # summed over the features, those of the outputs
+    energies = weight * (moments @ weight)  # their sums over the features are the energies of the outputs
     arrival = evidence.arrival(contraction, Totals)
     if arrival is None:
         return weight / energies.sum().clamp(min=tiny).sqrt()
@@ -157,19 +157,28 @@ def _relative(operand: Operand, moments: Tensor, evidence: Evidence) -> Tensor:
 
 
 def shrinkage(features: int, rows: int) -> float:
-    """The additional ridge where samples are few: with few rows, features seem to predict each other."""
+    """The additional ridge for few samples, which make features seem to predict each other.
+
+    Args:
+        features: the number of features.
+        rows: the number of samples × positions.
+
+    Returns:
+        The ridge, as a share of each diagonal entry of the second moments.
+    """
     return features / max(rows, 1)
 
 
 def _products(contraction: Contraction, moments: Moments, bias: bool) -> Tensor:
-    """Mean products of the features, about their means if a bias can absorb these, ridge included.
+    """The second moments [features, features] plus the ridge; about the mean if a bias can absorb the mean.
 
-    Between blocks of a grouped convolution they are 0: features cannot replace those of another block.
+    Entries between different blocks of a grouped convolution are 0, because features of one block cannot replace
+    features of another block.
     """
-    whole, mean = moments.mean[:-1, :-1], moments.mean[-1, :-1]
-    products = whole - torch.outer(mean, mean) if bias else whole
+    second_moments, mean = moments.mean[:-1, :-1], moments.mean[-1, :-1]
+    products = second_moments - torch.outer(mean, mean) if bias else second_moments
     block = torch.arange(len(products), device=products.device) * contraction.blocks // len(products)
-    least = RIDGE * whole.diagonal().mean() or 1.0  # a feature that does not vary has no energy of its own
-    few = shrinkage(len(products) // contraction.blocks, moments.rows)
-    ridge = (RIDGE + few) * products.diagonal().clamp(min=least)
+    floor = RIDGE * second_moments.diagonal().mean() or 1.0  # constant features would get a ridge of zero
+    few_samples = shrinkage(len(products) // contraction.blocks, moments.rows)
+    ridge = (RIDGE + few_samples) * products.diagonal().clamp(min=floor)
     return torch.where(block[:, None] == block, products, 0) + torch.diag(ridge)

@@ -1,4 +1,4 @@
-"""Random scores: the control that every other criterion has to beat."""
+"""Random scores: the baseline for every other criterion."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""SSI, spectral structural importance: a unit's part in the distortion of a layer's graph by a non-linearity."""
+"""SSI, spectral structural importance: the distortion of a unit's edges by the non-linearity of the layer."""
 
 from __future__ import annotations
 
@@ -6,8 +6,9 @@ import torch
 from torch import Tensor
 
 from secateurs.criteria.correlation import varies
+from secateurs.criteria.distortion import mean_edge_distortion
 from secateurs.criteria.evidence import Evidence
-from secateurs.criteria.graphs import participation, two_graphs
+from secateurs.criteria.neighbour_graphs import neighbour_graphs
 from secateurs.criteria.registry import criterion
 from secateurs.criteria.request import Request
 from secateurs.errors import CriterionError, FewSamplesWarning
@@ -16,20 +17,22 @@ from secateurs.utils import warn_user
 
 REQUESTS = (Request("around", Pooled),)
 NEIGHBOURS = 10
-LIMITS = "needs a non-linearity and many samples; blind to the use of the units"
+"""The initial number of neighbours of a unit in the graphs."""
+LIMITS = "needs a non-linearity and many samples; ignores the layers that use the units"
 
 
 @criterion(
     "ssi", source="SSI, with all eigenpairs and Gaussian weights", scope="local", requests=REQUESTS, limits=LIMITS
 )
 def ssi(evidence: Evidence) -> Tensor:
-    """Mean distortion of the unit's edges from the graph of pre-activations to that of post-activations.
+    """Mean distortion of the unit's edges from the graph of pre-activations to the graph of post-activations.
 
-    Nodes are units, their vectors the pooled activations of all samples. Every edge (p, q) of the graph of
-    pre-activations gets eᵀ L_out⁺ L_in L_out⁺ e with e = e_p − e_q, which is the paper's sum over all generalised
-    eigenpairs; weights fall with distance. Divided by the group's maximum. Constant units score 0.
+    The nodes of both graphs are units, connected to the nearest neighbours by the pooled activations of all samples.
+    Edges weigh less with distance. The distortion of an edge (p, q) of the first graph is eᵀ L_out⁺ L_in L_out⁺ e with
+    e = e_p − e_q, which equals the paper's sum over all generalised eigenpairs. Scores are divided by the maximum of
+    the group. Constant units score 0.
     """
-    return evidence.combine([_scores(*pair, gaussian=True, pairs=None) for pair in _pooled(evidence)])
+    return evidence.combine([_scores(*pair, gaussian=True, eigenpairs=None) for pair in _pooled(evidence)])
 
 
 @criterion(
@@ -40,8 +43,8 @@ def ssi(evidence: Evidence) -> Tensor:
     limits=f"{LIMITS}; the same for all units of a group with no more than {NEIGHBOURS + 1}",
 )
 def ssi_literal(evidence: Evidence) -> Tensor:
-    """As ssi, with binary weights and the two leading eigenpairs alone, as printed."""
-    return evidence.combine([_scores(*pair, gaussian=False, pairs=2) for pair in _pooled(evidence)])
+    """Same as ssi, with binary weights and only the two leading eigenpairs, as printed."""
+    return evidence.combine([_scores(*pair, gaussian=False, eigenpairs=2) for pair in _pooled(evidence)])
 
 
 def _pooled(evidence: Evidence) -> list[tuple[Tensor, Tensor]]:
@@ -49,11 +52,11 @@ def _pooled(evidence: Evidence) -> list[tuple[Tensor, Tensor]]:
     pairs = [(_values(before), _values(after)) for before, after in evidence.around(Pooled)]
     samples, units = pairs[0][0].shape
     if samples < 2:
-        raise CriterionError("ssi needs at least 2 samples to tell units apart")
+        raise CriterionError(f"ssi needs at least 2 samples, not {samples}")
     if samples < units:
         warn_user(
-            f"ssi has {samples} samples for the {units} units of group {evidence.group.name!r}: distances "
-            "between units rest on so few numbers that other samples would give other scores; give more samples",
+            f"ssi has {samples} samples for the {units} units of group {evidence.group.name!r}, so the scores depend "
+            "strongly on the samples; give more samples",
             FewSamplesWarning,
         )
     return pairs
@@ -64,12 +67,13 @@ def _values(statistic: Pooled) -> Tensor:
     return statistic.values.double().cpu()
 
 
-def _scores(before: Tensor, after: Tensor, gaussian: bool, pairs: int | None) -> Tensor:
+def _scores(before: Tensor, after: Tensor, gaussian: bool, eigenpairs: int | None) -> Tensor:
+    """Scores [units] from pooled activations [samples, units] before and after a non-linearity."""
     scores = torch.zeros(before.shape[1], dtype=torch.float64)
     live = varies(before) & varies(after)
     if live.sum() > 1:
-        graphs = two_graphs(before.T[live].numpy(), after.T[live].numpy(), NEIGHBOURS, gaussian)
-        scores[live] = torch.from_numpy(participation(*graphs, pairs))
+        graphs = neighbour_graphs(before.T[live].numpy(), after.T[live].numpy(), NEIGHBOURS, gaussian)
+        scores[live] = torch.from_numpy(mean_edge_distortion(*graphs, eigenpairs))
     else:
         scores[live] = 1
     return scores

@@ -1,4 +1,4 @@
-"""Weights together with the activations that they are multiplied with: Wanda, FLAP."""
+"""Criteria that combine weights with the activations that they multiply: Wanda, FLAP."""
 
 from __future__ import annotations
 
@@ -27,10 +27,10 @@ def _wanda(weight: Weight) -> Tensor:
     scope="local",
     requests=(TOTALS,),
     entries=_wanda,
-    limits="blind to other units; made for single weights within one row of outputs",
+    limits="ignores other units; designed for single weights that compete within one output",
 )
 def wanda(evidence: Evidence) -> Tensor:
-    """Sum of |weight| × root mean square of its input, over all weights that use the unit."""
+    """Sum of |weight| × root mean square of the input, over all weights that use the unit."""
     scores = []
     for weight, units, totals, *_ in evidence.operands(TOTALS):
         features = weight.abs().sum(1) * totals.mean_square.sqrt()
@@ -43,7 +43,7 @@ def wanda(evidence: Evidence) -> Tensor:
     source="An et al. 2023 (arXiv 2312.11983), Eq. 4-5, standardised within the group",
     scope="global",
     requests=(TOTALS,),
-    limits="assumes that the mean of a removed unit is added to the bias, as `compensate` does",
+    limits="assumes that compensation adds the mean of a removed unit to the bias",
 )
 def flap(evidence: Evidence) -> Tensor:
     """Variance of the unit × squared norm of the weights that use it, standardised within the group."""
