@@ -293,7 +293,7 @@ def test_observation_at_a_place_that_is_not_passed_is_an_error():
 
     model = Moody()
     s = sc.trace(model, torch.randn(2, 4))
-    with pytest.raises(DataError, match="did not pass model: aten::relu"):
+    with pytest.raises(DataError, match="did not run model: aten::relu"):
         observe(model, [torch.randn(9, 4)], {s.groups["a"].after[0]: [FiringCounts]})
 
 

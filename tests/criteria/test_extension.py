@@ -239,7 +239,7 @@ def test_names_of_gradients_are_accepted_where_users_write_them(net, batches):
 
 
 def test_an_unknown_gradient_is_refused_with_the_names_of_all():
-    with pytest.raises(CriterionError, match="criterion 'mine': there is no gradient 'fischer'; give one of "):
+    with pytest.raises(CriterionError, match="criterion 'mine': unknown gradient 'fischer'; choose one of "):
         sc.criterion("mine", source="this test", gradients=("fischer",))(lone)
 
 

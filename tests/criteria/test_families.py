@@ -679,7 +679,7 @@ def test_obs_warns_of_fewer_samples_than_features_and_only_then():
     with pytest.warns(FewSamplesWarning) as caught:
         sc.score(model, [torch.randn(9, 6).double()], "obs", s)
     assert [str(w.message).split(" features")[0] for w in caught] == [
-        "group '0': 9 samples × positions cannot tell 9",
+        "group '0': 9 samples × positions are too few for 9",
     ]
     with warnings.catch_warnings():
         warnings.simplefilter("error")

@@ -90,7 +90,7 @@ def test_automatic_weights_come_from_one_half_of_the_batches_and_are_judged_on_t
 
 
 def test_automatic_weights_need_several_labelled_batches_that_can_be_read_again(net, batches):
-    with pytest.raises(DataError, match="several batches"):
+    with pytest.raises(DataError, match="at least two batches"):
         sc.score(net, batches[:1], "auto*l1+auto*nexp")
     with pytest.raises(DataError, match="no targets"):
         sc.score(net, [x for x, _ in batches], "auto*l1+auto*nexp")
@@ -153,7 +153,7 @@ def test_reversed_is_the_opposite_order(net, batches, name):
 
 
 def test_what_finds_its_weights_cannot_be_reversed(net, batches):
-    with pytest.raises(CriterionError, match="cannot be reversed; give it weights"):
+    with pytest.raises(CriterionError, match=r"cannot be reversed, .*give fixed weights"):
         sc.score(net, batches, "reversed-auto*l1+auto*nexp")
     with pytest.raises(CriterionError, match="unknown criterion 'nexpp'"):
         sc.score(net, batches, "reversed-nexpp")

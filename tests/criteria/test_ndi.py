@@ -220,7 +220,7 @@ def test_ndi_is_the_index_times_the_norm_of_weights(labelled):
     """Eq. 36."""
     model, data = labelled
     parts = sc.score_many(model, data, ["diversity", "informativeness", "fisher", "weight-norm", "ndi-index", "ndi"])
-    index = ndi.index({n: parts[n] for n in ndi.PARTS}, ndi.calibrate_live, (1, 1, 1))
+    index = ndi.index({n: parts[n] for n in ndi.COMPONENTS}, ndi.calibrate_live, (1, 1, 1))
     for name in ("0", "2"):
         torch.testing.assert_close(parts["ndi-index"][name], index[name])
         torch.testing.assert_close(parts["ndi"][name], index[name] * parts["weight-norm"][name])
@@ -228,8 +228,8 @@ def test_ndi_is_the_index_times_the_norm_of_weights(labelled):
 
 def test_the_literal_form_joins_the_literal_components(labelled):
     model, data = labelled
-    parts = sc.score_many(model, data, [*ndi.PRINTED, "ndi-index-literal"])
-    index = ndi.index({n: parts[n] for n in ndi.PRINTED}, ndi.calibrate, (1, 1, 1))
+    parts = sc.score_many(model, data, [*ndi.LITERAL_COMPONENTS, "ndi-index-literal"])
+    index = ndi.index({n: parts[n] for n in ndi.LITERAL_COMPONENTS}, ndi.calibrate, (1, 1, 1))
     torch.testing.assert_close(parts["ndi-index-literal"]["2"], index["2"])
 
 
@@ -553,5 +553,5 @@ def test_the_printed_lemma_is_false():
 
 
 def test_every_component_names_its_limits():
-    for name in (*ndi.PARTS, *ndi.PRINTED, "ndi", "ndi-literal", "diversity-topk", "max-correlation"):
+    for name in (*ndi.COMPONENTS, *ndi.LITERAL_COMPONENTS, "ndi", "ndi-literal", "diversity-topk", "max-correlation"):
         assert CRITERIA[name].limits

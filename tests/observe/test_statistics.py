@@ -198,7 +198,7 @@ def test_what_is_done_with_a_merged_statistic_leaves_both_sides_alone(kind, empt
 
 
 def test_maps_of_another_width_are_refused():
-    with pytest.raises(DataError, match="rows of 4 positions became rows of 6"):
+    with pytest.raises(DataError, match="rows of 4 and of 6 positions"):
         seen(FiringCounts, torch.ones(2, 3, 5, 4), torch.ones(2, 3, 5, 6))
 
 

@@ -1,4 +1,4 @@
-"""Run the model over data: mergeable statistics of its activations, and gradients."""
+"""Run a model over data and collect mergeable statistics of activations, and gradients."""
 
 from secateurs.observe.feature_maps import MapRanks, MapStatistic, NuclearDrops
 from secateurs.observe.gradients import (

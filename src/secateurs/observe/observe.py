@@ -1,4 +1,4 @@
-"""`observe`: one pass over the data that feeds every requested statistic."""
+"""Collect all requested statistics in one pass over the data (`observe`)."""
 
 from __future__ import annotations
 
@@ -24,21 +24,22 @@ def observe(
     """Run the model once over the data and collect statistics of its activations.
 
     Args:
-        model: the model that was traced; it is evaluated, not changed.
-        data: batches; see `secateurs.data.batches`. Targets are ignored. Of a shard, the data of all ranks counts.
+        model: the traced model; evaluated, not changed.
+        data: batches; see `secateurs.data.batches`. Targets are ignored. If the data is a shard, the statistics cover
+            the data of all ranks.
         wanted: the classes of statistics to collect at each tap.
         progress: wraps the iteration over the data.
-        description: the text that progress is shown with.
-        observed: statistics that exist already and are not collected again. If none is missing, the model does not
+        description: the label of the progress bar.
+        observed: existing statistics, which are not collected again. If no statistic is missing, the model does not
             run.
 
     Returns:
         One statistic per tap and class, including those in `observed`.
 
     Raises:
-        DataError: the data is empty, the model refuses a batch, or an activation is not finite; on all ranks, if it is
-            so on one.
-        UsageError: ranks hold different models.
+        DataError: the data is empty, the model does not accept a batch, or an activation is not finite. An error on one
+            rank is raised on all ranks.
+        UsageError: the ranks hold different models.
 
     Example:
         >>> from secateurs.observe import Totals, observe
@@ -61,13 +62,21 @@ def observe(
     device = device_of(model)
     with errors_on_all_ranks(data), evaluating(model):
         for batch in progress(batches(data), description):
-            observer.see(batch.to(device))
+            observer.add(batch.to(device))
     collected = {key: merge_statistics(data, statistic) for key, statistic in observer.observations.items()}
     return {**observed, **collected}
 
 
 def memory(wanted: Wanted, samples: int) -> int:
-    """The bytes that the statistics take after this number of samples of the size that the model was traced on."""
+    """Estimate the memory of statistics.
+
+    Args:
+        wanted: the classes of statistics at each tap.
+        samples: the number of samples. Inputs are assumed to have the size that the model was traced on.
+
+    Returns:
+        The number of bytes.
+    """
     total = 0
     for tap, statistics in wanted.items():
         total += sum(statistic.size(samples, tap.size, tap.positions) for statistic in statistics)

@@ -1,4 +1,4 @@
-"""Watch the operators of a running model and feed activations to the statistics."""
+"""Watch the operators of a running model and add activations to statistics."""
 
 from __future__ import annotations
 
@@ -18,32 +18,32 @@ from secateurs.observe.statistics import Statistic
 from secateurs.structure import OUTPUT, Arguments, Frame, ObservedUnits, Site, Tap, Watcher, outputs_of
 
 Wanted = Mapping[Tap, Iterable[type[Statistic]]]
-"""Which statistics are collected at which taps."""
+"""The classes of statistics to collect at each tap."""
 
 Observations = Mapping[tuple[Tap, type[Statistic]], Any]
-"""The statistic of that class at that tap."""
+"""Tap and class to the collected statistic."""
 
 
 class _Place(NamedTuple):
-    """One tap, with the statistics that are collected there so far."""
+    """One tap, and the statistics collected there so far, by class."""
 
     tap: Tap
     statistics: dict[type[Statistic], Statistic]
 
 
 class _Sort(NamedTuple):
-    """A sort of rows by expert: the expert of each row, and the indices that the sort returned."""
+    """A sort of rows by expert: the expert of each row before the sort, and the sorted indices of the rows."""
 
     experts: Tensor
     order: Tensor
 
 
 class Observer(Watcher):
-    """Hands the activations at each tap to the statistics."""
+    """Collects statistics of the activations at each tap, batch by batch."""
 
     def __init__(self, model: nn.Module, wanted: Wanted):
         super().__init__(model)
-        self._places = [_Place(tap, {make: make() for make in statistics}) for tap, statistics in wanted.items()]
+        self._places = [_Place(tap, {kind: kind() for kind in statistics}) for tap, statistics in wanted.items()]
         self._model = model
         self._frames: dict[Arguments, Frame] = {}
         self._inputs: dict[Site, list[_Place]] = defaultdict(list)
@@ -59,13 +59,13 @@ class Observer(Watcher):
     @property
     def observations(self) -> Observations:
         """The statistics of the batches so far."""
-        return {(place.tap, make): statistic for place in self._places for make, statistic in place.statistics.items()}
+        return {(place.tap, kind): statistic for place in self._places for kind, statistic in place.statistics.items()}
 
-    def see(self, batch: Batch) -> None:
-        """Run the model on one batch.
+    def add(self, batch: Batch) -> None:
+        """Run the model on one batch and add the activations to the statistics.
 
         Raises:
-            DataError: the model refuses the batch, an activation is not finite, or a tap is not reached.
+            DataError: the model does not accept the batch, an activation is not finite, or a tap is not reached.
         """
         batch = replace(batch, call=add_decoder_inputs(self._model, batch.call))
         named = batch.call.named_tensors(self._model)
@@ -86,8 +86,8 @@ class Observer(Watcher):
         for place in self._places:
             if place.tap not in self._reached:
                 raise DataError(
-                    f"{place.tap.owner}: batch {batch.index} did not pass {place.tap.site}, where its units were "
-                    "seen when the model was traced; trace it on inputs like these"
+                    f"{place.tap.owner}: batch {batch.index} did not run {place.tap.site}, where the units were "
+                    "observed when the model was traced; trace the model on inputs like this batch"
                 )
 
     def _run(self, batch: Batch) -> Any:
@@ -96,20 +96,23 @@ class Observer(Watcher):
             return call.run(self._model)
 
     def _check_finite(self, batch: Batch) -> None:
-        """Raise if an activation is not finite.  It would nearly always show in the outputs: only then is it sought."""
+        """Run the batch again and raise at the first tap where an activation is not finite.
+
+        The second run costs nothing in normal operation: it happens only after an error or outputs that are not finite.
+        """
         self._checking_finite = True
         try:
             self._run(batch)
         except DataError:
             raise
-        except Exception:  # the caller reports the model's own error
+        except Exception:  # the caller reports the error of the model
             pass
         finally:
             self._checking_finite = False
 
     def visit(self, site: Site, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-        """Run one operator, and feed its inputs and outputs to the statistics."""
-        for place in self._inputs.get(site, ()):  # before the operator runs: it may write in place
+        """Run one operator and add the inputs and outputs to the statistics."""
+        for place in self._inputs.get(site, ()):  # before the operator runs, which may overwrite the input in place
             self._feed(place, args[place.tap.slot])
         out = func(*args, **kwargs)
         if site in self._sorts:
@@ -126,26 +129,26 @@ class Observer(Watcher):
         sort = self._sorts[tap.order] if tap.order else None
         x = x if sort is None else self._in_sample_order(x, tap, sort)
         try:
-            seen = tap.read(x, self._frames[tap.arguments], sort and sort.experts)
+            observed = tap.read(x, self._frames[tap.arguments], sort and sort.experts)
         except ValueError as error:
-            raise DataError(f"{tap.owner}: {tap.site} does not fit what was traced: {error}") from error
+            raise DataError(f"{tap.owner}: {tap.site} differs from the traced model: {error}") from error
         self._reached.add(tap)
-        units, lengths = self._shared.units_of(x, seen, tap)
-        for make, statistic in place.statistics.items():
-            if make.shareable:
-                place.statistics[make] = statistic.merge(self._shared.statistic(make, units, lengths))
+        units, lengths = self._shared.units_of(x, observed, tap)
+        for kind, statistic in place.statistics.items():
+            if kind.shareable:
+                place.statistics[kind] = statistic.merge(self._shared.statistic(kind, units, lengths))
             else:
-                place.statistics[make] = statistic.extended(units, lengths)
+                place.statistics[kind] = statistic.extended(units, lengths)
 
     def _in_sample_order(self, x: Tensor, tap: Tap, sort: _Sort) -> Tensor:
-        """Rows in the order of the samples; the same tensor for all experts, one after the other."""
+        """The rows of x in the order of the samples; cached, because all experts read the same x in turn."""
         if self._unsorted is None or self._unsorted[0] is not x:
             self._unsorted = x, tap.unsorted(x, sort.order)
         return self._unsorted[1]
 
 
 class _SharedWork:
-    """What taps that see the same tensor one right after the other share: units without padding, and statistics."""
+    """Caches the units without padding and the statistics of the latest tensor, for several taps on one tensor."""
 
     def __init__(self):
         self._latest: Tensor | None = None
@@ -153,19 +156,19 @@ class _SharedWork:
         self._units: tuple[Tensor, Tensor | None] | None = None
         self._statistics: dict[type[Statistic], Statistic] = {}
 
-    def units_of(self, x: Tensor, seen: ObservedUnits, tap: Tap) -> tuple[Tensor, Tensor | None]:
-        """The units without padding, and their lengths; see `without_padding`."""
-        view = seen.units.shape, seen.units.stride(), seen.units.storage_offset()
-        layout = x._version, *view, seen.counted is None, tap.window, tap.expert
+    def units_of(self, x: Tensor, observed: ObservedUnits, tap: Tap) -> tuple[Tensor, Tensor | None]:
+        """The units without padding, and the lengths of the samples; see `without_padding`."""
+        view = observed.units.shape, observed.units.stride(), observed.units.storage_offset()
+        layout = x._version, *view, observed.counted is None, tap.window, tap.expert
         if self._units is None or self._latest is not x or self._layout != layout:
-            self._latest, self._layout, self._units, self._statistics = x, layout, without_padding(seen), {}
+            self._latest, self._layout, self._units, self._statistics = x, layout, without_padding(observed), {}
         return self._units
 
-    def statistic(self, make: type[Statistic], units: Tensor, lengths: Tensor | None) -> Statistic:
-        """The statistic of one batch, for the units that `units_of` returned last."""
-        if make not in self._statistics:
-            self._statistics[make] = make.of(units, lengths)
-        return self._statistics[make]
+    def statistic(self, kind: type[Statistic], units: Tensor, lengths: Tensor | None) -> Statistic:
+        """The statistic of one batch, for the units of the last call of `units_of`."""
+        if kind not in self._statistics:
+            self._statistics[kind] = kind.of(units, lengths)
+        return self._statistics[kind]
 
 
 def _need_finite(tap: Tap, x: Tensor) -> None:

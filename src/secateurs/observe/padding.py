@@ -1,4 +1,4 @@
-"""Padding counts in no statistic: it is removed at the start of a sample, and set to zero at the end."""
+"""Remove padding from observed units, so that no statistic contains it."""
 
 from __future__ import annotations
 
@@ -8,15 +8,17 @@ from torch import Tensor
 from secateurs.structure import ObservedUnits
 
 
-def without_padding(seen: ObservedUnits) -> tuple[Tensor, Tensor | None]:
-    """Units from each sample's first position on that is not padding, and the number of these positions.
+def without_padding(observed: ObservedUnits) -> tuple[Tensor, Tensor | None]:
+    """Move the positions that are not padding to the start of each sample, and set the rest to zero.
+
+    Args:
+        observed: the units, and the positions that are not padding.
 
     Returns:
-        x: [samples, units, ...]; the first position dimension is as long as the longest sample, and zero beyond the end
-            of a sample.
-        lengths: of the samples, int64 [samples]; None if all are equal.
+        The units [samples, units, ...], where the first position dimension is as long as the longest sample; and the
+        number of positions of each sample, int64 [samples], or None if all samples have the same length.
     """
-    x, counted = seen
+    x, counted = observed
     if counted is None or counted.all():
         return x, None
     lengths = counted.sum(1)

@@ -1,4 +1,4 @@
-"""Activations of single samples: the first ones only, so that memory is bounded."""
+"""Statistics that keep values of single samples; only the first samples are kept to bound the memory."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ from secateurs.observe.statistics import Statistic, present, rows, wide
 
 
 class FirstSamples(Statistic):
-    """Numbers per unit of each of the first samples.
+    """Values per unit for each of the first samples.
 
     Attributes:
-        values: [samples, units, ...]; None where there are none.
+        values: [samples, units, ...]; None without data, or if the activations have no such values.
     """
 
     LARGEST: ClassVar[int]
@@ -29,15 +29,15 @@ class FirstSamples(Statistic):
     @classmethod
     @abstractmethod
     def values_of(cls, x: Tensor, lengths: Tensor | None = None) -> Tensor | None:
-        """The numbers for activations [samples, units, ...], or None if these have no such numbers; see `of`."""
+        """The values for activations [samples, units, ...]; None if they have no such values. See `Statistic.of`."""
 
     @classmethod
     def of(cls, x: Tensor, lengths: Tensor | None = None) -> Self:
-        """The first samples."""
+        """The statistic of the first samples of a batch."""
         return cls(cls.values_of(x[: cls.LARGEST], None if lengths is None else lengths[: cls.LARGEST]))
 
     def merge(self, other: Self) -> Self:  # pyright: ignore[reportIncompatibleMethodOverride]
-        """The samples of both, this one's first."""
+        """Join the samples of both statistics, in this order."""
         if self.values is None or other.values is None:
             return other if self.values is None else self
         return type(self)(torch.cat([self.values, other.values])[: self.LARGEST])
@@ -66,9 +66,9 @@ class Pooled(FirstSamples):
 
 
 class Sampled(FirstSamples):
-    """Values at a few positions, evenly spaced over each sample: float32 or better [samples, units, positions].
+    """Values at a few positions that are evenly spaced over each sample: float32 or better [samples, units, positions].
 
-    A sample with fewer positions than others is filled up with NaN.
+    Missing positions of shorter samples are NaN.
     """
 
     LARGEST = 256
@@ -77,7 +77,7 @@ class Sampled(FirstSamples):
 
     @classmethod
     def values_of(cls, x: Tensor, lengths: Tensor | None = None) -> Tensor:
-        """Values at these positions."""
+        """The values at evenly spaced positions."""
         if lengths is None:
             x = rows(x)
             chosen = torch.linspace(0, x.shape[2] - 1, min(x.shape[2], cls.POSITIONS), device=x.device).round().long()
@@ -87,7 +87,7 @@ class Sampled(FirstSamples):
         return torch.cat([_filled(values, positions) for values in samples])
 
     def merge(self, other: Self) -> Self:  # pyright: ignore[reportIncompatibleMethodOverride]
-        """The samples of both, this one's first."""
+        """Join the samples of both statistics, in this order."""
         if self.values is None or other.values is None:
             return super().merge(other)
         positions = max(self.values.shape[2], other.values.shape[2])
@@ -101,5 +101,5 @@ class Sampled(FirstSamples):
 
 
 def _filled(values: Tensor, positions: int) -> Tensor:
-    """Values [samples, units, ...] with NaN up to this number of positions."""
+    """Values [samples, units, positions], extended with NaN to this number of positions."""
     return pad(values, (0, positions - values.shape[2]), value=torch.nan)

@@ -1,4 +1,4 @@
-"""What a statistic of activations is: a small value that is computed from one batch and merged with others."""
+"""The base class of statistics of activations: summaries of batches that can be merged."""
 
 from __future__ import annotations
 
@@ -14,10 +14,11 @@ from secateurs.data import gather_ranks
 
 
 class Statistic(ABC):
-    """A summary of the activations at one place: subclass it, and name the class in a `Request` of a criterion.
+    """A summary of the activations at one place in the model.
 
-    Batches, resumed runs and processes are all the same operation, `merge`, which is associative and changes neither
-    side. The constructor takes the entries of `state` by name; without arguments it makes the statistic of no data.
+    To add a statistic, write a subclass and name it in a `Request` of a criterion. `merge` combines the statistics of
+    batches, of resumed runs and of processes. It must be associative and leave both operands unchanged. The constructor
+    takes the entries of `state` by name; without arguments it creates the statistic of no data.
 
     Attributes:
         shareable: whether the statistic of a batch does not depend on earlier batches.
@@ -60,32 +61,42 @@ class Statistic(ABC):
     @classmethod
     @abstractmethod
     def of(cls, x: Tensor, lengths: Tensor | None = None) -> Self:
-        """The statistic of activations.
+        """Compute the statistic of one batch of activations.
 
         Args:
-            x: [samples, units, ...], the other dimensions being positions.
-            lengths: how many indices of the first position dimension each sample has, int64 [samples]; the entries
-                beyond are zero and do not count. By default all samples have all of them.
+            x: [samples, units, ...]; the remaining dimensions are positions.
+            lengths: the length of each sample along the first position dimension, int64 [samples]. Entries of x beyond
+                the length are zero and must not be counted. None if all samples fill the dimension.
         """
 
     @abstractmethod
     def merge(self, other: Self) -> Self:
-        """The statistic of the data of both."""
+        """Compute the statistic of the data of both operands together."""
 
     @abstractmethod
     def state(self) -> dict[str, Any]:
-        """The arguments of the constructor that make this statistic again, as tensors and numbers."""
+        """The arguments of the constructor that create an equal statistic: tensors and numbers, by name."""
 
     @classmethod
     @abstractmethod
     def size(cls, samples: int, units: int, positions: int) -> int:
-        """The bytes that the state takes after this number of samples."""
+        """Estimate the memory of the state.
+
+        Args:
+            samples: the number of samples that were added.
+            units: the number of units.
+            positions: the number of positions per sample.
+
+        Returns:
+            The number of bytes.
+        """
 
     def extended(self, x: Tensor, lengths: Tensor | None = None) -> Self:
-        """The statistic of the data so far and of more activations; the arguments are those of `of`.
+        """Compute the statistic of the data so far together with another batch; see `of` for the arguments.
 
         Raises:
-            DataError: a map has another width than those of earlier batches, where that matters.
+            DataError: the feature maps of the batch differ in width from earlier batches, and the statistic does not
+                allow this.
         """
         return self.merge(self.of(x, lengths))
 
@@ -94,23 +105,39 @@ S = TypeVar("S", bound=Statistic)
 
 
 def merge_statistics(data: Any, statistic: S) -> S:
-    """The statistic of the data of all ranks, on every rank; the statistic itself if the data is not a shard."""
+    """Merge the statistics of all ranks, on every rank.
+
+    Args:
+        data: the data of this rank. If it is not a shard, nothing is merged.
+        statistic: the statistic of this rank.
+
+    Returns:
+        The statistic of the data of all ranks.
+    """
     parts = (type(statistic)(**state) for state in gather_ranks(data, statistic.state()))
-    return reduce(lambda one, other: one.merge(other), parts)
+    return reduce(lambda first, second: first.merge(second), parts)
 
 
 def rows(x: Tensor) -> Tensor:
-    """Activations [samples, units, ...] as [samples, units, positions]."""
+    """Reshape activations [samples, units, ...] to [samples, units, positions]."""
     return x.reshape(*x.shape[:2], -1)
 
 
 def present(x: Tensor, lengths: Tensor) -> Tensor:
-    """Which positions each sample has: bool [samples, 1, positions] for activations [samples, units, ...]."""
+    """Mask the positions that each sample has.
+
+    Args:
+        x: activations [samples, units, ...].
+        lengths: see `Statistic.of`.
+
+    Returns:
+        bool [samples, 1, positions].
+    """
     per_index = x[0, 0, 0].numel() if len(x) else 1
     counted = torch.arange(x.shape[2], device=x.device) < lengths[:, None]
     return counted.repeat_interleave(per_index, 1)[:, None]
 
 
 def wide(x: Tensor) -> Tensor:
-    """Activations in float32 or better."""
+    """Convert activations to float32, unless they are of a wider type."""
     return x.to(torch.promote_types(x.dtype, torch.float32))

@@ -1,4 +1,4 @@
-"""Sums over samples: how often units fire, how large they are, and how they vary together."""
+"""Statistics that are sums over samples: counts of positive values, means and variances, and second moments."""
 
 from __future__ import annotations
 
@@ -16,12 +16,14 @@ from secateurs.observe.statistics import Statistic, present, rows, wide
 class FiringCounts(Statistic):
     """The number of samples for which each unit is positive, at each position.
 
-    Samples may differ in length along the first position dimension: then each counts at the positions that it has. In
-    sequences with padding, positions are numbered from a sample's first one that is not padding.
+    Samples may differ in length along the first position dimension. Positions are numbered from the first position of
+    a sample that is not padding.
 
     Attributes:
-        samples: N, the number of samples that have each position: int64 [first positions, other positions].
-        counts: k, int64 [units, first positions, other positions].
+        samples: the number of samples that have each position, int64 [first positions, other positions]; None without
+            data.
+        counts: the number of samples with a positive value, int64 [units, first positions, other positions]; None
+            without data.
     """
 
     def __init__(self, samples: Tensor | None = None, counts: Tensor | None = None):
@@ -41,17 +43,17 @@ class FiringCounts(Statistic):
         return cls(samples, counts)
 
     def merge(self, other: FiringCounts) -> FiringCounts:  # pyright: ignore[reportIncompatibleMethodOverride]
-        """Counts add up.
+        """Add the counts.
 
         Raises:
-            DataError: maps differ in their width.
+            DataError: the feature maps differ in width.
         """
         if self.samples is None or self.counts is None or other.samples is None or other.counts is None:
             return other if self.counts is None else self
         if self.counts.shape[2] != other.counts.shape[2]:
             raise DataError(
-                f"all inputs must have one size: rows of {self.counts.shape[2]} positions became rows of "
-                f"{other.counts.shape[2]}; resize or pad the inputs"
+                f"all inputs must have one size, but feature maps have rows of {self.counts.shape[2]} and of "
+                f"{other.counts.shape[2]} positions; resize or pad the inputs"
             )
         return FiringCounts(_sum(self.samples, other.samples), _sum(self.counts, other.counts))
 
@@ -65,23 +67,23 @@ class FiringCounts(Statistic):
         return 8 * (units + 1) * positions
 
 
-def _sum(one: Tensor, other: Tensor) -> Tensor:
-    """The sum of two tensors [..., rows, columns]; the one with fewer rows is filled up with zeros."""
-    long, short = (one, other) if one.shape[-2] >= other.shape[-2] else (other, one)
+def _sum(first: Tensor, second: Tensor) -> Tensor:
+    """Add two tensors [..., rows, columns]; the tensor with fewer rows is extended with zeros."""
+    long, short = (first, second) if first.shape[-2] >= second.shape[-2] else (second, first)
     return long + pad(short, (0, 0, 0, long.shape[-2] - short.shape[-2]))
 
 
 class Totals(Statistic):
-    """Means over samples and positions, in float64.
+    """Means and variances over samples and positions, in float64.
 
-    Squares are taken about the mean of each batch and merged as Chan, Golub & LeVeque (1983) do, so that a small
-    variance beside a large mean is not lost.
+    Squared deviations are taken from the mean of each batch and merged by the formulas of Chan, Golub & LeVeque (1983).
+    So a small variance next to a large mean does not get lost in rounding errors.
 
     Attributes:
-        rows: number of values per unit.
-        mean: of the values [units].
-        mean_magnitude: of their magnitudes [units].
-        deviations: sum of the squared distances from the mean [units].
+        rows: the number of values per unit.
+        mean: the mean of the values [units].
+        mean_magnitude: the mean of the magnitudes [units].
+        deviations: the sum of the squared deviations from the mean [units].
     """
 
     def __init__(
@@ -110,13 +112,13 @@ class Totals(Statistic):
         return cls(number, mean.double(), (x.abs().sum((0, 2)) / divisor).double(), deviations.double())
 
     def merge(self, other: Totals) -> Totals:  # pyright: ignore[reportIncompatibleMethodOverride]
-        """Means are weighted by their numbers of values."""
+        """Average the means with the numbers of values as weights, and add the deviations from the joint mean."""
         if not self.rows or not other.rows:
             return self if self.rows else other
-        both = self.rows + other.rows
-        share, difference = other.rows / both, other.mean - self.mean
+        total = self.rows + other.rows
+        share, difference = other.rows / total, other.mean - self.mean
         return Totals(
-            both,
+            total,
             self.mean + share * difference,
             self.mean_magnitude + share * (other.mean_magnitude - self.mean_magnitude),
             self.deviations + other.deviations + self.rows * share * difference.square(),
@@ -124,7 +126,7 @@ class Totals(Statistic):
 
     @property
     def variance(self) -> Tensor:
-        """Variance per unit (the divisor is the number of values), float64 [units]; 0 without data."""
+        """Variance per unit, with the number of values as divisor: float64 [units]; 0 without data."""
         return self.deviations / max(self.rows, 1)
 
     @property
@@ -148,11 +150,12 @@ class Totals(Statistic):
 
 
 class Moments(Statistic):
-    """Second moments of the units and the constant 1, over samples and positions, in float64.
+    """Second moments of the units and a constant 1, over samples and positions, in float64.
 
     Attributes:
-        rows: number of vectors summed.
-        products: sums of products, float64 [units + 1, units + 1]; the constant comes last. None without data.
+        rows: the number of summed vectors.
+        products: the sums of products, float64 [units + 1, units + 1]; the last row and column belong to the constant.
+            None without data.
     """
 
     def __init__(self, rows: int = 0, products: Tensor | None = None):
@@ -161,7 +164,7 @@ class Moments(Statistic):
 
     @classmethod
     def of(cls, x: Tensor, lengths: Tensor | None = None) -> Self:
-        """The sums of products of every two units."""
+        """The sums of products of all pairs of units."""
         number = x[:, 0].numel() if lengths is None else int(present(x, lengths).sum())
         x = wide(rows(x)).movedim(1, 0).flatten(1)
         products = x.new_empty(len(x) + 1, len(x) + 1, dtype=torch.float64)
@@ -171,7 +174,7 @@ class Moments(Statistic):
         return cls(number, products)
 
     def merge(self, other: Moments) -> Moments:  # pyright: ignore[reportIncompatibleMethodOverride]
-        """Sums add up."""
+        """Add the sums."""
         if self.products is None or other.products is None:
             return other if self.products is None else self
         return Moments(self.rows + other.rows, self.products + other.products)

@@ -1,4 +1,4 @@
-"""Gradients that criteria ask for: one class each, and `differentiate`, which computes them together."""
+"""Gradients that criteria request: one class for each kind, and `differentiate`, which computes several together."""
 
 from secateurs.observe.gradients.curvature import HESSIAN_DIAGONAL, HESSIAN_GRADIENT
 from secateurs.observe.gradients.differentiate import GRADIENTS, differentiate, find_gradient, gradient_passes

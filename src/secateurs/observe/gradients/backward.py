@@ -16,10 +16,18 @@ from secateurs.utils import device_of
 
 
 def loss_gradients(setting: Setting, batch: Batch, differentiable: bool = False) -> dict[str, Tensor]:
-    """The gradient of the mean loss of a batch with respect to each parameter; zero where it has no influence.
+    """Compute the gradient of the mean loss of a batch.
+
+    Args:
+        setting: the model, the parameters and the loss.
+        batch: a labelled batch.
+        differentiable: whether the gradients can be differentiated again.
+
+    Returns:
+        The gradient by each parameter, by name; zero for parameters that do not influence the loss.
 
     Raises:
-        DataError: the model refuses the batch, or the loss has no gradient.
+        DataError: the model does not accept the batch, or the loss has no gradient.
     """
     batch = batch.to(device_of(setting.model))
     try:
@@ -37,7 +45,16 @@ def loss_gradients(setting: Setting, batch: Batch, differentiable: bool = False)
 
 
 def hessian_product(setting: Setting, gradients: Values, vector: Values) -> dict[str, Tensor]:
-    """The product of the Hessian with a vector, from differentiable gradients (Pearlmutter 1994)."""
+    """Multiply the Hessian by a vector (Pearlmutter 1994).
+
+    Args:
+        setting: the parameters.
+        gradients: differentiable gradients of the loss, by parameter name.
+        vector: the vector, in the shapes of the parameters, by parameter name.
+
+    Returns:
+        The product, by parameter name.
+    """
     parameters = setting.parameters
     inner = sum((gradients[name] * vector[name]).sum() for name in parameters)
     products = torch.autograd.grad(inner, list(parameters.values()), retain_graph=True, materialize_grads=True)  # type: ignore[arg-type]
@@ -45,13 +62,16 @@ def hessian_product(setting: Setting, gradients: Values, vector: Values) -> dict
 
 
 def equal_weight_parts(batches: Iterable[Batch], single: bool) -> Iterator[Batch]:
-    """Batches whose mean loss is the mean over their samples: single samples where `single`, or where labels differ."""
+    """Split batches so that the mean loss of each part is the mean over its samples.
+
+    Batches are split into single samples if `single` is true, or if samples have different numbers of labels.
+    """
     for batch in batches:
         yield from batch.split_samples() if single or _label_counts_differ(batch.labels) else (batch,)
 
 
 def _label_counts_differ(labels: Any) -> bool:
-    """Whether samples have different numbers of labels: then the mean over labels is not the mean over samples."""
+    """Whether samples have different numbers of labels, so that the mean over labels is not the mean over samples."""
     if not isinstance(labels, Tensor) or labels.ndim < 2 or labels.is_floating_point():
         return False
     counts = (labels != IGNORE_INDEX).flatten(1).sum(1)

@@ -1,4 +1,4 @@
-"""Second derivatives of the mean loss: the Hessian's diagonal, and its product with the gradient."""
+"""Second derivatives of the mean loss: the diagonal of the Hessian, and the product of Hessian and gradient."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from secateurs.observe.gradients.gradient import Gradient, Setting, Values
 from secateurs.observe.gradients.sample_means import LOSS_GRADIENT
 
 PROBES = 100
-"""Rademacher probes of the Hessian's diagonal (Hutchinson); fewer leave its sign to chance on ReLU networks."""
+"""The number of Rademacher probes (Hutchinson). With fewer, noise decides the signs of the diagonal of ReLU networks."""
 
 
 class HessianDiagonal(Gradient):
-    """Hutchinson's estimate of the Hessian's diagonal: the mean of v ⊙ Hv over vectors v of random signs."""
+    """Hutchinson's estimate of the diagonal of the Hessian: the mean of v ⊙ Hv over vectors v of random signs."""
 
     name = "hessian"
     summary = f"the Hessian's diagonal on the first batch, by {PROBES} Rademacher probes"
@@ -24,7 +24,7 @@ class HessianDiagonal(Gradient):
     passes = 1
 
     def compute(self, setting: Setting, computed: Mapping[Gradient, Values]) -> Values:
-        """Estimate the diagonal on the first batch alone."""
+        """Estimate the diagonal on the first batch."""
         generator = torch.Generator().manual_seed(setting.seed)
         batch = next(batches(first_rank_data(setting.data)))
         gradients = loss_gradients(setting, batch, differentiable=True)
@@ -40,7 +40,7 @@ class HessianDiagonal(Gradient):
 
 
 class HessianGradient(Gradient):
-    """The product of the Hessian with the gradient, both of the mean loss."""
+    """The product of the Hessian and the gradient of the mean loss."""
 
     name, summary = "hessian-gradient", "the Hessian times the gradient, both of the mean loss"
     needs_curvature = True
@@ -48,7 +48,7 @@ class HessianGradient(Gradient):
     requires = (LOSS_GRADIENT,)
 
     def compute(self, setting: Setting, computed: Mapping[Gradient, Values]) -> Values:
-        """Sum the products of all batches, in a second pass over the data."""
+        """Average the products over all samples, in a second pass over the data."""
         total = {name: torch.zeros_like(p) for name, p in setting.parameters.items()}
         samples = 0
         with errors_on_all_ranks(setting.data):

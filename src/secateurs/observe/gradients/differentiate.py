@@ -1,4 +1,4 @@
-"""`differentiate`: compute all gradients that criteria ask for, with as few passes over the data as possible."""
+"""Compute several gradients in as few passes over the data as possible (`differentiate`)."""
 
 from __future__ import annotations
 
@@ -22,21 +22,21 @@ GRADIENTS = {
     gradient.name: gradient
     for gradient in (LOSS_GRADIENT, FISHER, GATE, HESSIAN_DIAGONAL, HESSIAN_GRADIENT, SYNAPTIC_FLOW, SYNAPTIC_ORDER)
 }
-"""The gradients of the library, by name. One of your own needs no entry: a criterion takes the object itself."""
+"""The built-in gradients, by name. Other gradients need no entry, because criteria also accept `Gradient` objects."""
 
 
 def find_gradient(gradient: str | Gradient) -> Gradient:
-    """The gradient of that name, or the gradient itself.
+    """Look up a gradient by name; a `Gradient` is returned unchanged.
 
     Raises:
-        CriterionError: there is none of that name.
+        CriterionError: the name is unknown.
     """
     if isinstance(gradient, Gradient):
         return gradient
     if gradient not in GRADIENTS:
         raise CriterionError(
-            f"there is no gradient {gradient!r}; give one of {', '.join(GRADIENTS)}, or an instance of a class of your "
-            "own that inherits from secateurs.observe.Gradient"
+            f"unknown gradient {gradient!r}; choose one of {', '.join(GRADIENTS)}, or give an instance of a subclass "
+            "of secateurs.observe.Gradient"
         )
     return GRADIENTS[gradient]
 
@@ -52,26 +52,27 @@ def differentiate(
 ) -> Gradients:
     """Compute gradients in evaluation mode; the model is not changed.
 
-    Means over samples share one pass over the data: one backward pass per batch, or one per sample where a gradient
-    needs that ("fisher", "gate") or where samples have different numbers of labels, as texts of several lengths do.
+    All `SampleMean` gradients share one pass over the data, with one backward pass per batch. The pass takes one
+    backward pass per sample if a gradient needs it ("fisher", "gate"), or if samples have different numbers of labels,
+    as texts of different lengths do.
 
     Args:
-        model: all of its parameters are differentiated, including those that require no gradient.
-        data: batches with targets, or dicts with labels; of a shard, gradients are those of the data of all ranks.
-        gradients: names from `GRADIENTS`, or objects.
+        model: differentiated by all parameters, including parameters that require no gradient.
+        data: batches with targets, or dicts with labels. If the data is a shard, gradients cover the data of all ranks.
+        gradients: names from `GRADIENTS`, or `Gradient` objects.
         structure: of the model.
         loss: maps (outputs, targets) to the mean loss of a batch; see `secateurs.data.loss_of`.
         seed: for random numbers.
         progress: wraps the iteration over the data.
 
     Returns:
-        The values of each gradient, and of those that it requires.
+        The values of each gradient, and of all gradients that these require.
 
     Raises:
-        CriterionError: there is no such gradient.
-        DataError: the data has no targets, the model refuses a batch, or a gradient is not finite; on all ranks, if it
-            is so on one.
-        UsageError: ranks hold different models.
+        CriterionError: a gradient is unknown.
+        DataError: the data has no targets, the model does not accept a batch, or a gradient is not finite. An error on
+            one rank is raised on all ranks.
+        UsageError: the ranks hold different models.
     """
     wanted = _with_required(gradients)
     if not wanted:
@@ -92,14 +93,14 @@ def differentiate(
 
 
 def gradient_passes(gradients: Iterable[str | Gradient]) -> int:
-    """How often the data is read to compute these gradients together."""
+    """Count the passes over the data that computing these gradients together takes."""
     wanted = _with_required(gradients)
     shared = any(isinstance(gradient, SampleMean) for gradient in wanted)
     return shared + sum(gradient.passes for gradient in wanted)
 
 
 def _with_required(gradients: Iterable[str | Gradient]) -> list[Gradient]:
-    """These gradients, each after those that it requires."""
+    """The gradients and all gradients that they require, in the order of computation."""
     wanted: dict[Gradient, None] = {}
     for gradient in map(find_gradient, gradients):
         wanted |= dict.fromkeys([*_with_required(gradient.requires), gradient])

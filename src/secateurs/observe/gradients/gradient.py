@@ -1,4 +1,4 @@
-"""What a gradient is: values that come from derivatives of the model, and what it takes to compute them."""
+"""The base class of gradients, and the inputs of their computation."""
 
 from __future__ import annotations
 
@@ -14,19 +14,20 @@ from secateurs.structure import Structure
 from secateurs.utils import Progress, silent
 
 Values = Mapping[str, Tensor]
-"""A tensor per parameter, in its shape; or a tensor [units] per group."""
+"""Parameter name to a tensor in the shape of the parameter; or group name to a tensor [units]."""
 
 
 @dataclass(frozen=True)
 class Setting:
-    """What gradients are computed from.
+    """The inputs of the computation of gradients.
 
     Attributes:
-        model: in evaluation mode, with gradients switched on for all parameters; all of it is restored afterwards.
+        model: in evaluation mode, with gradients enabled for all parameters; both settings are restored afterwards.
         parameters: the floating-point parameters of the model, by name.
         data: the batches; empty if no gradient needs data.
         structure: of the model.
-        loss: maps (outputs, targets) to the mean loss of a batch; None for cross-entropy or the model's own loss.
+        loss: maps (outputs, targets) to the mean loss of a batch; None for cross-entropy or the loss that the model
+            returns.
         seed: for random numbers.
         progress: wraps the iteration over the data.
     """
@@ -41,15 +42,17 @@ class Setting:
 
 
 class Gradient(ABC):
-    """A kind of derivative that criteria ask for: subclass it, and name an instance in `gradients=` of a criterion.
+    """A kind of derivative that criteria can request.
+
+    To add a gradient, write a subclass and name an instance of it in `gradients=` of a criterion.
 
     Attributes:
-        name: for users.
-        summary: one line about it.
-        needs_data: whether it is computed from data.
-        needs_loss: whether it is computed from a loss, which takes labelled data.
-        needs_curvature: whether it takes second derivatives.
-        passes: how often it reads the data, apart from the pass that all `SampleMean` gradients share.
+        name: the name for users.
+        summary: one line that describes the gradient.
+        needs_data: whether the computation needs data.
+        needs_loss: whether the computation needs a loss, and therefore labelled data.
+        needs_curvature: whether the computation needs second derivatives.
+        passes: the number of passes over the data, without the pass that all `SampleMean` gradients share.
         requires: gradients that are computed before this one.
 
     Example:
@@ -86,8 +89,11 @@ class Gradient(ABC):
         """Compute the values.
 
         Args:
-            setting: the model, its data and so on.
-            computed: the values of the gradients in `requires`, perhaps among others.
+            setting: the model, the data and the loss.
+            computed: the values of the gradients computed so far, which include all in `requires`.
+
+        Returns:
+            Parameter name to a tensor in the shape of the parameter, or group name to a tensor [units].
         """
 
     def __str__(self) -> str:
@@ -95,12 +101,12 @@ class Gradient(ABC):
 
 
 class Step(NamedTuple):
-    """One backward pass.
+    """The result of one backward pass.
 
     Attributes:
-        samples: the number of samples of the batch.
-        gradients: of the mean loss of these samples with respect to each parameter.
-        parameters: the parameters.
+        samples: the number of samples in the batch.
+        gradients: the gradient of the mean loss of these samples by each parameter, by name.
+        parameters: the parameters, by name.
         structure: of the model.
     """
 

@@ -1,4 +1,4 @@
-"""From a tensor per parameter to one number per unit."""
+"""Sum tensors in the shapes of parameters over the entries of each unit."""
 
 from __future__ import annotations
 
@@ -16,7 +16,16 @@ def consumed_groups(structure: Structure) -> dict[str, Group]:
 
 
 def sum_over_consumers(structure: Structure, group: Group, tensors: Mapping[str, Tensor]) -> Tensor:
-    """The sum per unit [units], over the entries of all weights that use the unit, of a tensor per parameter."""
+    """Sum tensors over the entries of all weights that use each unit.
+
+    Args:
+        structure: of the model.
+        group: the group of the units.
+        tensors: parameter name to a tensor in the shape of the parameter.
+
+    Returns:
+        One sum per unit, [units].
+    """
     total = torch.zeros(group.size)
     for member in group.members:
         if member.consumed:

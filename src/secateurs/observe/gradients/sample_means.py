@@ -1,4 +1,4 @@
-"""Means over samples of what one backward pass gives: all of them share one pass over the data."""
+"""Gradients that are means over samples. All of them share one pass over the data."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ from secateurs.observe.gradients.per_unit import consumed_groups, sum_over_consu
 
 
 class SampleMean(Gradient):
-    """A mean over samples of what one backward pass gives.
+    """A mean over samples of a term that one backward pass determines.
 
     Attributes:
-        per_sample: whether each sample takes a backward pass of its own.
+        per_sample: whether each sample needs a separate backward pass.
 
     Example:
         >>> from secateurs.observe import SampleMean
@@ -33,10 +33,17 @@ class SampleMean(Gradient):
 
     @abstractmethod
     def term(self, step: Step) -> Values:
-        """The sum over the samples of one backward pass; see `Step`."""
+        """Compute the sum of the term over the samples of one backward pass.
+
+        Args:
+            step: the backward pass; `step.samples` is 1 if `per_sample` is true.
+
+        Returns:
+            Parameter name to a tensor in the shape of the parameter, or group name to a tensor [units].
+        """
 
     def compute(self, setting: Setting, computed: Mapping[Gradient, Values]) -> Values:
-        """Compute the mean in a pass of its own."""
+        """Compute this mean alone, in one pass over the data."""
         return sample_means([self], setting)[self]
 
 
@@ -46,7 +53,7 @@ class LossGradient(SampleMean):
     name, summary = "gradient", "the gradient of the mean loss"
 
     def term(self, step: Step) -> Values:
-        """The gradient of the mean loss of the samples, times their number."""
+        """The gradient of the mean loss of the samples, times the number of samples."""
         return {name: gradient * step.samples for name, gradient in step.gradients.items()}
 
 
@@ -54,7 +61,7 @@ class Fisher(SampleMean):
     """The diagonal of the empirical Fisher information."""
 
     name = "fisher"
-    summary = "the mean over samples of the squared gradient of a sample's loss (diagonal of the empirical Fisher)"
+    summary = "the mean squared gradient of the loss of single samples (diagonal of the empirical Fisher information)"
     per_sample = True
 
     def term(self, step: Step) -> Values:
@@ -63,17 +70,18 @@ class Fisher(SampleMean):
 
 
 class Gate(SampleMean):
-    """The squared derivative of a sample's loss by a factor on each unit: [units] per group whose units are used.
+    """The squared derivative of the loss by a factor on each unit, [units] for each group with units that weights use.
 
-    The layers that use a unit are linear in it, so the derivative is Σ weight × gradient over these weights.
+    The layers that use a unit are linear in the unit. So the derivative is Σ weight × gradient over the weights that
+    use the unit.
     """
 
     name = "gate"
-    summary = "the mean over samples of (sum over a unit's uses of weight × gradient of a sample's loss)²"
+    summary = "the mean squared derivative of the loss of single samples by a factor on each unit"
     per_sample = True
 
     def term(self, step: Step) -> Values:
-        """The squared derivatives of the sample's loss."""
+        """The squared derivatives of the loss of the sample."""
         effects = {name: step.parameters[name].detach() * gradient for name, gradient in step.gradients.items()}
         groups = consumed_groups(step.structure).items()
         return {name: sum_over_consumers(step.structure, group, effects).square() for name, group in groups}
@@ -83,7 +91,18 @@ LOSS_GRADIENT, FISHER, GATE = LossGradient(), Fisher(), Gate()
 
 
 def sample_means(gradients: Sequence[SampleMean], setting: Setting) -> dict[Gradient, Values]:
-    """Collect means over samples in one pass over the data; of a shard, the means over the data of all ranks."""
+    """Compute means over samples in one pass over the data.
+
+    Args:
+        gradients: the gradients to compute.
+        setting: the model, the data and the loss. If the data is a shard, the means cover the data of all ranks.
+
+    Returns:
+        The values of each gradient.
+
+    Raises:
+        DataError: the model does not accept a batch, or the loss has no gradient.
+    """
     totals: dict[SampleMean, dict[str, Tensor]] = {gradient: {} for gradient in gradients}
     single = any(gradient.per_sample for gradient in gradients)
     samples = 0

@@ -1,4 +1,4 @@
-"""Synaptic flow: what passes through a network whose parameters are all positive, on an input of ones."""
+"""Synaptic flow: the share of each parameter in the output of a network of positive weights for an input of ones."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ from secateurs.utils import device_of, differentiating
 
 
 class SynapticFlow(Gradient):
-    """Synaptic flow through each parameter."""
+    """The synaptic flow through each parameter; see `synaptic_flow`."""
 
     name = "synaptic-flow"
-    summary = "what flows through each parameter when all are positive, on an input of ones"
+    summary = "the flow through each parameter for an input of ones, when all parameters are made positive"
     needs_data = needs_loss = False
 
     def compute(self, setting: Setting, computed: Mapping[Gradient, Values]) -> Values:
-        """Measure the flow for inputs of the shapes that the model was traced on."""
+        """Compute the flow for inputs of the shapes that the model was traced on."""
         return synaptic_flow(setting.model, setting.structure.inputs)
 
 
@@ -31,18 +31,21 @@ SYNAPTIC_FLOW = SynapticFlow()
 
 
 def synaptic_flow(model: nn.Module, call: Call, masks: Mapping[str, Tensor] | None = None) -> dict[str, Tensor]:
-    """|θ| ⊙ ∂R/∂|θ| per parameter, with R the sum of all outputs for inputs of ones (SynFlow, arXiv 2006.05467, Eq. 2).
+    """Compute the synaptic flow |θ| ⊙ ∂R/∂|θ| (SynFlow, arXiv 2006.05467, Eq. 2).
 
-    Parameters and floating buffers are replaced by their magnitudes, running means by zero, in float64. The model is
-    not changed.
+    R is the sum of all outputs for inputs of ones, in float64. Parameters and floating-point buffers are replaced by
+    their magnitudes, and running means by zero. The model is not changed.
 
     Args:
         model: in evaluation mode.
-        call: gives the shapes of the inputs.
-        masks: factors of parameters; all others stay as they are.
+        call: example inputs, which give the shapes and types of the inputs.
+        masks: parameter name to a factor in the shape of the parameter. Other parameters are not masked.
+
+    Returns:
+        Parameter name to the flow, float64 in the shape of the parameter.
 
     Raises:
-        CriterionError: the model does not run on such an input, or the flow is not finite.
+        CriterionError: the model does not run on such inputs, or the flow is not finite.
     """
 
     def magnitude(name: str, tensor: Tensor) -> Tensor:
@@ -57,7 +60,7 @@ def synaptic_flow(model: nn.Module, call: Call, masks: Mapping[str, Tensor] | No
         positive = {name: magnitude(name, p).requires_grad_() for name, p in parameters.items()}
         buffers = {name: magnitude(name, buffer) for name, buffer in model.named_buffers()}
         for name in buffers:
-            if name.endswith("running_mean"):  # it would be subtracted from the flow
+            if name.endswith("running_mean"):  # batch norm would subtract the running mean from the flow
                 buffers[name] = torch.zeros_like(buffers[name])
         try:
             outputs = functional_call(model, {**positive, **buffers}, ones.args, ones.kwargs)
@@ -67,5 +70,8 @@ def synaptic_flow(model: nn.Module, call: Call, masks: Mapping[str, Tensor] | No
             raise CriterionError(f"the model does not run in float64 on an input of ones: {error}") from error
     flow = {name: (p.detach() * g) for (name, p), g in zip(positive.items(), gradients, strict=True)}
     if not all(torch.isfinite(tensor).all() for tensor in flow.values()):
-        raise CriterionError("the synaptic flow is not finite: the model has a weight or an operator that forbids it")
+        raise CriterionError(
+            "the synaptic flow is not finite, because a weight is not finite or an operator overflows for positive "
+            "weights; choose a criterion other than synflow"
+        )
     return flow

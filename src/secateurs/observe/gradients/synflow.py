@@ -1,4 +1,4 @@
-"""SynFlow's iteration: units are removed a few at a time, and the flow is measured again after each round."""
+"""The iteration of SynFlow: each round removes a few units and computes the synaptic flow again."""
 
 from __future__ import annotations
 
@@ -14,19 +14,20 @@ from secateurs.structure import Structure, kept_entries
 from secateurs.utils import Progress, silent
 
 ROUNDS = 100
+"""The number of rounds."""
 REMAINING_SHARE = 0.01
-"""The share of units that the last round leaves; after n rounds, this share to the power n / ROUNDS remains."""
+"""The target share of remaining units: after round n, the share `REMAINING_SHARE` ** (n / `ROUNDS`) remains."""
 
 
 class SynapticOrder(Gradient):
-    """The order in which units are removed if those with the least synaptic flow go first: [units] per group."""
+    """The order in which SynFlow removes units, [units] for each group; see `synaptic_order`."""
 
     name = "synaptic-order"
-    summary = "when each unit goes if those with the least flow go first, a few at a time"
+    summary = "the round in which each unit is removed, when each round removes a few units with the least flow"
     needs_data = needs_loss = False
 
     def compute(self, setting: Setting, computed: Mapping[Gradient, Values]) -> Values:
-        """Run SynFlow's rounds; the model's own values stay."""
+        """Run all rounds; the model is not changed."""
         return synaptic_order(setting.model, setting.structure, setting.progress)
 
 
@@ -34,10 +35,18 @@ SYNAPTIC_ORDER = SynapticOrder()
 
 
 def synaptic_order(model: nn.Module, structure: Structure, progress: Progress = silent) -> dict[str, Tensor]:
-    """When each unit is eliminated, per group [units]: whole numbers are rounds, fractions ranks within a round.
+    """Compute the round in which SynFlow removes each unit (arXiv 2006.05467, Algorithm 1, on units).
 
-    A unit's flow is summed over the weights that use it. Every group keeps its strongest unit (SynFlow, arXiv
-    2006.05467, Algorithm 1, on units instead of weights).
+    The flow of a unit is the sum of the flow over the weights that use the unit. Each group keeps the unit with the
+    largest flow until the last round, which removes all units.
+
+    Args:
+        model: in evaluation mode; not changed.
+        structure: of the model.
+        progress: wraps the iteration over the rounds.
+
+    Returns:
+        Group name to one number per unit, [units]. The integer part is the round, the fraction the rank in the round.
     """
     groups = consumed_groups(structure)
     if not groups:
@@ -61,7 +70,7 @@ def synaptic_order(model: nn.Module, structure: Structure, progress: Progress = 
 
 
 def _masks(structure: Structure, alive: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Masks of the parameters that lose units."""
+    """Parameter name to mask, for the parameters that lose entries."""
     keep = {name: tuple(units.nonzero().flatten().tolist()) for name, units in alive.items() if not units.all()}
     return {
         name: kept_entries(masks)
