@@ -176,7 +176,7 @@ def test_an_infeasible_budget_names_the_closest_feasible_one(structure):
     "budget", [*"mac:0.5 macs macs: macs:half macs:0 macs:1.5 macs:-1 macs:nan 0.5 keep:50%".split(), "", None]
 )
 def test_malformed_budgets_are_refused(structure, budget):
-    with pytest.raises(BudgetError, match="is not one of"):
+    with pytest.raises(BudgetError, match="invalid budget"):
         sc.allocate(structure, random_scores(structure), budget)
 
 
@@ -224,7 +224,7 @@ def test_a_second_allocation_removes_more_and_refers_to_the_dense_model(
         scores = {name: values[list(first.keep[name])] for name, values in random_scores(structure, seed + 1).items()}
         last = list(scores)[-1]
         unscored = {name: values for name, values in scores.items() if name != last}
-        second = sc.allocate(structure, unscored, f"{quantity}:{f2}", limits, scope, left=first.keep)
+        second = sc.allocate(structure, unscored, f"{quantity}:{f2}", limits, scope, remaining=first.keep)
     except InfeasibleBudgetError:
         return
     assert second.keep[last] == first.keep[last]
@@ -253,7 +253,9 @@ def test_scopes_and_budgets_are_accepted_as_text_and_as_objects(structure):
     assert [Scope.parse(scope) for scope in ("global", "per-cost", "relative", "local")] == list(Scope)
     assert f"{Scope.PER_COST}" == "per-cost"
     assert all(scope.description for scope in Scope)
-    with pytest.raises(BudgetError, match="scope 'everywhere' is none of global, per-cost, relative, local"):
+    with pytest.raises(
+        BudgetError, match="unknown scope 'everywhere'; choose one of global, per-cost, relative, local"
+    ):
         Scope.parse("everywhere")
     budget = Budget.parse("macs:0.5")
     assert Budget.parse(budget) is budget

@@ -118,7 +118,7 @@ def test_a_second_cut_makes_uneven_widths_uniform(structure):
     first = random_plan(structure, "keep:0.9")
     uneven = {**first.keep, WIDE[1]: first.keep[WIDE[1]][:5]}
     scores = {name: s[list(uneven[name])] for name, s in scores_of(structure).items()}
-    plan = sc.allocate(structure, scores, "keep:0.8", sc.Limits(uniform=True), left=uneven)
+    plan = sc.allocate(structure, scores, "keep:0.8", sc.Limits(uniform=True), remaining=uneven)
     assert {plan.widths[name] for name in WIDE} == {5}
     assert all(set(kept) <= set(uneven[name]) for name, kept in plan.keep.items())
 

@@ -221,7 +221,7 @@ def test_a_criterion_is_one_function_outside_the_package(net, batches):
         assert sc.prune(net, batches, criterion="spread", budget="keep:0.5").plan.scope == "local"
         with pytest.raises(CriterionError, match="already"):
             sc.criterion("spread", source="again")(spread)
-        with pytest.raises(CriterionError, match="'wide': scope 'everywhere' is none of global, per-cost"):
+        with pytest.raises(CriterionError, match="'wide': unknown scope 'everywhere'; choose one of global, per-cost"):
             sc.criterion("wide", source="again", scope="everywhere")(spread)
     assert "spread" not in CRITERIA
 

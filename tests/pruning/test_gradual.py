@@ -256,9 +256,9 @@ def test_what_cannot_be_done_is_said_at_once(net, batches):
     for wrong in ({"start": 4}, {"start": 5}, {"start": -1}, {"every": 0}, {"every": 1.5}, {"stop": True}):
         with pytest.raises(UsageError, match=r"0 ≤ start < stop and every ≥ 1, not start="):
             begin(**wrong)
-    with pytest.raises(UsageError, match="ramp 'steep' is none of linear, cubic, geometric"):
+    with pytest.raises(UsageError, match="unknown ramp 'steep'; choose one of linear, cubic, geometric"):
         begin(ramp="steep")
-    with pytest.raises(BudgetError, match="no steps on the way"):
+    with pytest.raises(BudgetError, match="cannot be used for several"):
         begin(budget="effective:0.9")
     with pytest.raises(InfeasibleBudgetError, match="cannot be reached"):
         begin(limits=sc.Limits(floor=0.9))

@@ -86,7 +86,7 @@ def test_supported_widths_meet_the_budget_within_one_step(llama, quantity, fract
 
     target = fraction * amount({name: group.size for name, group in structure.groups.items()})
     try:
-        plan = allocate(structure, scores, f"{quantity}:{fraction}", limits, scope, takes=takes)
+        plan = allocate(structure, scores, f"{quantity}:{fraction}", limits, scope, allowed_widths=takes)
     except InfeasibleBudgetError:
         least = {name: min(w for w in DIVIDE if not w % multiple) if g.kind == "head" else multiple
                  for name, g in structure.groups.items()}  # fmt: skip
@@ -107,8 +107,8 @@ def test_limits_without_a_supported_width_are_refused(llama):
     _, structure, takes = llama
     scores = {name: torch.ones(structure.groups[name].size) for name in groups_of(structure, "head")}
     limits = sc.Limits(floor=7, cap=9, uniform=True)
-    with pytest.raises(InfeasibleBudgetError, match="class supports no width from 7 to 9"):
-        allocate(structure, scores, "keep:0.9", limits, takes=takes)
+    with pytest.raises(InfeasibleBudgetError, match="class of the model supports no width from 7 to 9"):
+        allocate(structure, scores, "keep:0.9", limits, allowed_widths=takes)
 
 
 @pytest.mark.parametrize("schedule", [None, sc.Schedule(rounds=2)])

@@ -1,4 +1,4 @@
-"""Budgets: from scores to the units that are kept."""
+"""Budgets: choose the units to keep from scores, a budget and limits."""
 
 from secateurs.budgets.allocate import allocate
 from secateurs.budgets.budget import EFFECTIVE, Budget

@@ -1,9 +1,9 @@
-"""`allocate`: from scores and a budget to a plan.
+"""Choose the units to keep (`allocate`): from scores and a budget to a plan.
 
-Units are removed in one fixed order, worst first, and the amount is known for every prefix of that order. The plan is
-the shortest prefix that meets the budget, found by bisection; the last removal may free more than needed, so units that
-still fit are put back, best first. Limits act on the widths that a prefix leaves, so the amount still falls as the
-prefix grows. Where widths are uniform, a step removes the worst unit of every group of a role (see `RemovalOrder`).
+Units are removed in one fixed order, lowest values first. Bisection finds the shortest prefix of this order that meets
+the budget. The last removal may save more than necessary, so units that still fit are restored, highest values first.
+Limits apply to the widths after each prefix, so the amount never grows with the length of the prefix. If widths are
+uniform, each step removes the worst unit of every group of a role (see `RemovalOrder`).
 """
 
 from __future__ import annotations
@@ -33,40 +33,41 @@ def allocate(
     budget: str | Budget = "macs:0.5",
     limits: Limits | None = None,
     scope: str | Scope = "global",
-    left: Mapping[str, Sequence[int]] | None = None,
-    takes: AllowedWidths | None = None,
+    remaining: Mapping[str, Sequence[int]] | None = None,
+    allowed_widths: AllowedWidths | None = None,
 ) -> Plan:
-    """Choose the units that are kept.
+    """Choose the units to keep.
 
-    Equal scores are resolved in favour of the lower index.
+    Of units with equal scores, the unit with the lower index is kept.
 
     Args:
         structure: of the dense model, from `trace`.
-        scores: per group name, one score per unit, [units], higher = keep. Groups without scores stay whole.
-        budget: "keep:F", "macs:F", "params:F", or another quantity (see `sc.quantity`): at most the fraction F of the
-            units, MACs or parameters is kept, and no further unit (where widths are uniform, none in each group of a
-            role) would fit. "effective" or "effective:B": the effective sample size of the scores, times B, is the
-            number of units kept (arXiv 2509.25606), and the plan has a certificate.
-        limits: bounds for each group, and whether similar groups get the same width.
-        scope: how units compete. "global" ranks the units of all groups by score; "per-cost" by score divided by the
-            amount of the budget's quantity that the removal of the unit from the dense model saves; "relative" by score
-            divided by the mean score of the units that remain in the group when it is the unit's turn, which makes any
-            scores comparable and spares groups that have become narrow; "local" ranks each group by itself, so that all
-            groups keep about the same share.
-        left: for a model that was cut before: per group, the units of the dense model that it still has (see
-            `Plan.keep`), in the order of the scores. Structure, budget, limits and plan still refer to the dense model,
-            and removed units stay removed.
-        takes: whether groups that get the same width, given by their names, may have a width; by default every width
-            is allowed. The next larger allowed width is used instead.
+        scores: group name to one score per unit, [units], higher = keep. Groups without scores keep all units.
+        budget: "keep:F", "macs:F", "params:F" or another quantity (see `sc.quantity`) keeps at most the fraction F of
+            the units, MACs or parameters. The result is maximal: no other unit fits into the budget (with uniform
+            widths: no other unit in each group of a role). "effective" or "effective:B" keeps B times the effective
+            sample size of the scores (arXiv 2509.25606), and the plan has certificates.
+        limits: bounds on the width of each group, and whether similar groups get the same width.
+        scope: the values by which units are ranked. "global": scores, over all groups. "per-cost": scores divided by
+            the amount of the budget's quantity that the removal of one unit from the dense model saves, over all
+            groups. "relative": scores divided by the mean score of the remaining units of the group, over all groups;
+            this makes all kinds of scores comparable and protects groups that have become narrow. "local": scores
+            within each group, so that all groups keep about the same share.
+        remaining: for a model that was pruned before: group name to the indices of the units of the dense model that
+            are left (see `Plan.keep`), in the order of the scores. Structure, budget, limits and plan still refer to
+            the dense model, and removed units stay removed.
+        allowed_widths: maps the names of groups of equal width and a width to whether the width is allowed. If it is
+            not, the next larger allowed width is used. By default every width is allowed.
 
     Returns:
         The plan.
 
     Raises:
-        BudgetError: the budget, the limits or the scope cannot be understood, or no group has scores.
-        InfeasibleBudgetError: the budget cannot be reached within the limits; the message names the closest one.
-        CriterionError: a score is not finite, or the scores do not fit the structure.
-        PlanError: scores name a group that the structure does not have.
+        BudgetError: the budget, the limits or the scope is invalid, or no group has scores.
+        InfeasibleBudgetError: the budget cannot be reached within the limits; the message names the closest feasible
+            budget.
+        CriterionError: a score is not finite or not a number, or a group has the wrong number of scores.
+        PlanError: `scores` contains a group that the structure does not have.
 
     Example:
         >>> structure = sc.trace(model, example_inputs)
@@ -78,18 +79,18 @@ def allocate(
     if not isinstance(scores, Mapping):
         raise CriterionError(f"scores must be a mapping from group names, not a {type(scores).__name__}")
     goal, scope, limits = Budget.parse(budget), Scope.parse(scope), resolve_limits(limits)
-    units = {name: np.array(indices) for name, indices in (left or {}).items()}
+    units = {name: np.array(indices) for name, indices in (remaining or {}).items()}
     roles, blocked = uniform_roles(structure, scores) if limits.uniform else ([(name,) for name in scores], {})
     units |= {name: np.arange(structure.group(name).size) for name in scores if name not in {*units, *blocked}}
     values = {name: _as_array(name, s, len(units[name])) for name, s in scores.items() if name not in blocked}
     if not values:
         raise BudgetError(
-            "there is nothing to prune: no group has scores (see the structure's frozen list for reasons)"
+            "there is nothing to prune: no group has scores; see `Structure.frozen` for the reasons"
             + "".join(f"; {name}: {reason}" for name, reason in blocked.items())
         )
-    comparable = ranking_values(scope, structure, values, goal)
+    comparable_values = ranking_values(scope, structure, values, goal)
     first_widths = {name: len(indices) for name, indices in units.items()}
-    order = RemovalOrder(structure, roles, comparable, first_widths, limits, scope, takes)
+    order = RemovalOrder(structure, roles, comparable_values, first_widths, limits, scope, allowed_widths)
     certificates: dict[str, Certificate] = {}
     if goal.quantity == EFFECTIVE:
         widths, certificates = _effective_widths(order, values, goal.fraction, scope)
@@ -112,7 +113,7 @@ def allocate(
 
 
 def _widths_within(order: RemovalOrder, goal: Budget) -> dict[str, int]:
-    """The widths after the fewest steps that meet the budget, filled up."""
+    """The widths after the fewest steps that meet the budget, with all units restored that still fit."""
     quantity = QUANTITIES[goal.quantity]
 
     def amount(step: int) -> float:
@@ -122,9 +123,9 @@ def _widths_within(order: RemovalOrder, goal: Budget) -> dict[str, int]:
     target, lowest = goal.fraction * dense, amount(order.steps)
     if lowest > target:
         raise InfeasibleBudgetError(
-            f"budget {str(goal)!r} cannot be reached with {order.limits}: at least "
-            f'"{goal.quantity}:{np.ceil(lowest / dense * 1e4) / 1e4:g}" ({lowest:,} {quantity.unit}) must be kept; '
-            "relax the limits, or keep or freeze less"
+            f"budget {str(goal)!r} cannot be reached with {order.limits}: the lowest feasible budget is "
+            f'"{goal.quantity}:{np.ceil(lowest / dense * 1e4) / 1e4:g}" ({lowest:,} {quantity.unit}); '
+            "raise the budget, relax the limits, or exclude fewer groups from pruning"
         )
     step = bisect_left(range(order.steps), -target, key=lambda step: -amount(step))
     return order.fill(quantity, target, order.widths(step))
@@ -133,10 +134,10 @@ def _widths_within(order: RemovalOrder, goal: Budget) -> dict[str, int]:
 def _effective_widths(
     order: RemovalOrder, values: Mapping[str, np.ndarray], beta: float, scope: Scope
 ) -> tuple[dict[str, int], dict[str, Certificate]]:
-    """The effective number of units, of all groups together or of each group, within the limits; and certificates.
+    """The widths by the effective number of units, within the limits, and certificates.
 
-    The effective number depends on the scores and on no cost, so it is taken of the scores as they are. Groups of the
-    same width get the mean of their numbers.
+    The effective number is computed for all groups together, or for each group in the scope "local". It depends on the
+    scores only, so no ranking values are needed. Groups with a common width get the mean of their effective numbers.
     """
     tensors = {name: torch.from_numpy(scores) for name, scores in values.items()}
     if scope is not Scope.LOCAL:

@@ -1,4 +1,4 @@
-"""Budgets: how much of the dense model is kept, in the form that users write."""
+"""Budgets as text: the amount of the dense model to keep, such as "macs:0.5"."""
 
 from __future__ import annotations
 
@@ -8,16 +8,16 @@ from secateurs.budgets.quantity import QUANTITIES
 from secateurs.errors import BudgetError
 
 EFFECTIVE = "effective"
-"""The budget that keeps the effective number of units by EMP (arXiv 2509.25606), times an optional factor."""
+"""The budget that keeps the effective number of units (EMP, arXiv 2509.25606), times an optional factor."""
 
 
 @dataclass(frozen=True)
 class Budget:
-    """How much of the dense model is kept: at most a fraction of a quantity, or the effective number of units.
+    """The amount of the dense model to keep: at most a fraction of a quantity, or the effective number of units.
 
     Attributes:
         quantity: the name of a quantity, such as "keep" (units), "macs" or "params"; or "effective".
-        fraction: the fraction of the dense model's amount that is kept, in (0, 1]; for "effective", the factor β > 0.
+        fraction: the fraction of the dense model's amount to keep, in (0, 1]; for "effective", the factor β > 0.
 
     Example:
         >>> from secateurs.budgets import Budget
@@ -36,7 +36,7 @@ class Budget:
         """Read a budget such as "macs:0.5"; a `Budget` is returned unchanged.
 
         Raises:
-            BudgetError: the text is no budget; the message lists the forms.
+            BudgetError: the text is not a valid budget; the message lists the valid forms.
         """
         if isinstance(text, Budget):
             return text
@@ -49,8 +49,8 @@ class Budget:
         if quantity not in (*QUANTITIES, EFFECTIVE) or not 0 < fraction <= most or fraction == float("inf"):
             forms = ", ".join(f'"{name}:F"' for name in QUANTITIES)
             raise BudgetError(
-                f'budget {text!r} is not one of {forms}, with the fraction F in (0, 1] that is kept, as in "macs:0.5"; '
-                f'or "{EFFECTIVE}", or "{EFFECTIVE}:B" with a factor B > 0'
+                f"invalid budget {text!r}; give one of {forms} with the fraction F in (0, 1] to keep, such as "
+                f'"macs:0.5"; or "{EFFECTIVE}"; or "{EFFECTIVE}:B" with a factor B > 0'
             )
         return cls(quantity, fraction)
 

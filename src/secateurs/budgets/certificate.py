@@ -1,4 +1,4 @@
-"""The evidence for an effective number of components."""
+"""Certificates: the evidence for an effective number of components."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ class Certificate:
 
     Attributes:
         components: the number of components, N.
-        n_eff: 1 / Σ ω², with ω the magnitudes of the scores divided by their sum.
+        n_eff: N_eff = 1 / Σ ω², where ω are the magnitudes of the scores divided by their sum.
         cv: the coefficient of variation of the magnitudes; N / N_eff = 1 + CV² for any scores.
         beta: the factor β of the budget.
-        kept: the number of components that are kept, ν, within the limits.
-        mass: the share of the magnitudes that the kept components have.
-        bound: a lower bound of `mass` for this N and ν = ⌊N_eff⌋ (Prop. 1); None where the proposition does not apply
-            (ν < 2, ν = N, β ≠ 1, limits).
-        sharper_bound: the same bound for the actual N_eff.
+        kept: the number of kept components, ν, within the limits.
+        mass: the kept share of the sum of magnitudes.
+        bound: a lower bound of `mass` for this N and ν = ⌊N_eff⌋ (Prop. 1). None if the proposition does not apply:
+            for ν < 2, ν = N or β ≠ 1, or if limits changed ν.
+        sharper_bound: the same bound with N_eff in place of ν + 1; None if the proposition does not apply.
     """
 
     __pydantic_config__: ClassVar[ConfigDict] = ConfigDict(extra="forbid", strict=True)

@@ -1,4 +1,4 @@
-"""Limits: bounds on the width of each group, whatever the budget."""
+"""Limits: bounds on the width of each group that hold for every budget."""
 
 from __future__ import annotations
 
@@ -15,17 +15,18 @@ from secateurs.errors import BudgetError
 class Limits:
     """Bounds on the number of units kept in each group.
 
-    A fraction in (0, 1] is a share of the group's units, an integer a number of them (so 1 is one unit, 1.0 all).
+    A float in (0, 1] is a share of the group's units. An integer is a number of units. So 1 means one unit, and 1.0
+    means all units.
 
     Attributes:
-        floor: the least number of units that a group keeps.
+        floor: the smallest number of units that a group keeps.
         cap: the largest number of units that a group keeps.
-        multiple: widths are multiples of this number, rounded up; a group that is not cut keeps its width.
+        multiple: widths are rounded up to multiples of this number; a group without removed units keeps its width.
         uniform: whether groups of the same kind and size get the same width, so that a configuration with one number
-            for all blocks can describe them; each keeps its own best units. If one of them cannot be cut, or has no
-            scores, all stay whole. With None, `prune` and `gradual` decide: True for models that generate text with
-            `transformers`, unless one effective number of units is requested for all groups; `allocate` takes None
-            as False.
+            for all blocks can describe the model. Each group keeps its own best units. If one of these groups cannot
+            be pruned or has no scores, all of them keep all units. None means True in `prune` and `gradual` for models
+            that generate text with `transformers`, unless one effective number of units is requested for all groups;
+            otherwise, and in `allocate`, None means False.
 
     Raises:
         BudgetError: a limit is out of range.
@@ -62,11 +63,14 @@ class Limits:
             raise BudgetError(f"limit uniform={self.uniform!r} must be True, False, or None (decided by the model)")
 
     def bounds(self, units: int, least: int = 1) -> tuple[int, int]:
-        """The least and the largest width of a group.
+        """Compute the smallest and the largest width of a group.
 
         Args:
             units: the size of the group.
-            least: the number of units that the group needs, whatever the limits.
+            least: the smallest width that the model supports.
+
+        Returns:
+            The smallest and the largest width.
 
         Raises:
             BudgetError: no width satisfies all limits.
@@ -79,21 +83,25 @@ class Limits:
             raise BudgetError(
                 f"no width of a group of {units} units is at least {max(self.floor, least)!r} and at most {self.cap!r}"
                 + (f" and a multiple of {self.multiple}" if self.multiple > 1 else "")
+                + "; relax the limits"
             )
         return low, high
 
-    def width(self, wanted: int, units: int) -> int:
-        """The least width from `wanted` up that `multiple` allows."""
-        return min(-(-wanted // self.multiple) * self.multiple, units)
+    def width(self, target: int, units: int) -> int:
+        """Round a target width up to a multiple, but not beyond the size of the group."""
+        return min(-(-target // self.multiple) * self.multiple, units)
 
 
 def resolve_limits(limits: Limits | None, model: nn.Module | None = None, pooled: bool = False) -> Limits:
-    """The limits with `uniform` decided.
+    """Replace the value None of `uniform` by True or False.
 
     Args:
-        limits: as the user gave them; None for the defaults.
-        model: widths are uniform by default if the model generates text with `transformers`.
-        pooled: whether all units form one pool from which any may be removed; then widths are not uniform by default.
+        limits: the limits of the user; None for the defaults.
+        model: widths are uniform by default if this model generates text with `transformers`.
+        pooled: whether the units of all groups compete in one pool; then widths are not uniform by default.
+
+    Returns:
+        The limits with a boolean `uniform`.
 
     Raises:
         BudgetError: `limits` is not a `Limits`.
@@ -108,7 +116,7 @@ def resolve_limits(limits: Limits | None, model: nn.Module | None = None, pooled
 
 
 def _count(limit: float | int, units: int, up: bool) -> int:
-    """The number of units that a limit means, rounded up or down."""
+    """The number of units that a limit stands for, rounded up or down, at least 1 and at most `units`."""
     if isinstance(limit, int):
         return min(limit, units)
     share = limit * units

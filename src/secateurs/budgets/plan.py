@@ -1,4 +1,4 @@
-"""Plans: the units that are kept, as data that can be saved, read and applied anywhere."""
+"""Plans: the kept units of each group, as data that can be saved, loaded and applied to another copy of the model."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ Index = Annotated[int, Field(ge=0)]
 
 
 class GroupPlan(BaseModel):
-    """The units of one group that are kept.
+    """The kept units of one group.
 
     Attributes:
-        units: the number of units of the dense model.
-        keep: ascending indices of the units that are kept.
+        units: the number of units in the dense model.
+        keep: the ascending indices of the kept units.
     """
 
     model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
@@ -31,21 +31,21 @@ class GroupPlan(BaseModel):
     @model_validator(mode="after")
     def _is_ascending(self) -> GroupPlan:
         if list(self.keep) != sorted(set(self.keep)) or self.keep[-1] >= self.units:
-            raise ValueError(f"kept indices must be ascending, different, and below {self.units}")
+            raise ValueError(f"kept indices must be ascending, unique and less than {self.units}")
         return self
 
 
 class Plan(BaseModel):
-    """The units of each group that are kept, and the cost of the model before and after.
+    """The kept units of each group, and the cost of the model before and after pruning.
 
     Attributes:
-        groups: per group name, the size of the group and the units that are kept. Groups not named stay whole.
+        groups: group name to the size of the group and the kept units. Groups that are missing keep all units.
         budget: the budget, such as "macs:0.5".
-        scope: how units competed; see `allocate`.
+        scope: the scope in which units competed; see `allocate`.
         dense: the cost of the dense model.
-        pruned: the exact cost of the cut model.
-        frozen: groups that could not be pruned, and the reasons; see `Structure.frozen`.
-        certificates: for the budget "effective", the evidence per group name, or for "all groups" together.
+        pruned: the exact cost of the pruned model.
+        frozen: the names of groups that cannot be pruned, with reasons; see `Structure.frozen`.
+        certificates: for the budget "effective", a certificate per group name, or one with the name "all groups".
 
     Example:
         >>> structure = sc.trace(model, example_inputs)
@@ -68,29 +68,31 @@ class Plan(BaseModel):
 
     @property
     def keep(self) -> dict[str, tuple[int, ...]]:
-        """Per group name, the indices of the units that are kept."""
+        """Group name to the indices of the kept units."""
         return {name: group.keep for name, group in self.groups.items()}
 
     @property
     def widths(self) -> dict[str, int]:
-        """Per group name, the number of units that are kept."""
+        """Group name to the number of kept units."""
         return {name: len(group.keep) for name, group in self.groups.items()}
 
     def removed(self) -> dict[str, tuple[int, ...]]:
-        """Per group name, the indices of the units that are removed."""
+        """Group name to the indices of the removed units."""
         return {name: tuple(sorted(set(range(g.units)) - set(g.keep))) for name, g in self.groups.items()}
 
     def check(self, structure: Structure) -> None:
         """Check that the plan was made for this structure.
 
         Raises:
-            PlanError: a group does not exist, is frozen, has another number of units, or keeps too few.
+            PlanError: a group does not exist, is frozen, has a different number of units, or keeps too few units; or
+                the predicted number of parameters differs.
         """
         for name, group in self.groups.items():
             units = structure.group(name).size
             if units != group.units:
                 raise PlanError(
-                    f"the plan is for another model: its group {name!r} has {group.units} units, the model's {units}"
+                    f"the plan belongs to another model: group {name!r} has {group.units} units in the plan and "
+                    f"{units} units in the model"
                 )
             least = structure.group(name).least
             if len(group.keep) < least:
@@ -99,15 +101,18 @@ class Plan(BaseModel):
                 )
         if structure.cost(self.widths).params != self.pruned.params:
             raise PlanError(
-                f"the plan is for another model, or was altered: it predicts {self.pruned.params:,} parameters, "
-                f"the structure of the model {structure.cost(self.widths).params:,}"
+                "the plan belongs to another model or was changed: the plan predicts "
+                f"{self.pruned.params:,} parameters, the structure {structure.cost(self.widths).params:,}"
             )
 
     def since(self, earlier: Plan) -> Plan:
-        """The plan that cuts the model which an earlier plan left down to this plan.
+        """Compute the plan that leads from the result of an earlier plan to the result of this plan.
 
         Args:
-            earlier: a plan for the same dense model that keeps every unit which this plan keeps.
+            earlier: a plan for the same dense model that keeps every unit of this plan.
+
+        Returns:
+            A plan for the model that the earlier plan produced.
         """
         groups = {}
         for name, group in self.groups.items():
@@ -117,7 +122,12 @@ class Plan(BaseModel):
         return self.model_copy(update={"groups": groups, "dense": earlier.pruned})
 
     def without(self, reasons: dict[str, str], structure: Structure) -> Plan:
-        """The plan with some groups left whole, given by name with the reason."""
+        """Exclude groups from the plan.
+
+        Args:
+            reasons: the names of the groups, with reasons; they are added to `frozen`.
+            structure: of the dense model.
+        """
         groups = {name: group for name, group in self.groups.items() if name not in reasons}
         pruned = structure.cost({name: len(group.keep) for name, group in groups.items()})
         return self.model_copy(update={"groups": groups, "pruned": pruned, "frozen": {**self.frozen, **reasons}})
@@ -131,19 +141,19 @@ class Plan(BaseModel):
         try:
             Path(path).write_text(self.model_dump_json(indent=1), encoding="utf-8")
         except OSError as error:
-            raise PlanError(f"the plan cannot be written to {path}: {error}") from error
+            raise PlanError(f"cannot write the plan to {path}: {error}") from error
 
     @classmethod
     def load(cls, path: str | Path) -> Plan:
         """Read a plan that `save` wrote.
 
         Raises:
-            PlanError: the file cannot be read, or is not a plan.
+            PlanError: the file cannot be read or does not contain a plan.
         """
         try:
             return cls.model_validate_json(Path(path).read_text(encoding="utf-8"))
         except (OSError, UnicodeDecodeError) as error:
-            raise PlanError(f"the plan {path} cannot be read: {error}") from error
+            raise PlanError(f"cannot read the plan {path}: {error}") from error
         except ValidationError as error:
             raise PlanError(f"{path} is not a plan: {error}") from error
 

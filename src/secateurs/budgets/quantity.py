@@ -1,7 +1,7 @@
-"""Quantities: what a budget can limit, such as MACs.
+"""Quantities that budgets limit, such as MACs.
 
-A quantity is a function that gives the amount of a model with given widths. Each file of `quantities/` registers one;
-`@sc.quantity` registers one from outside the package.
+A quantity is a function that computes the amount of a model with given widths. Each file of `quantities/` registers one
+built-in quantity; `@sc.quantity` registers further quantities.
 """
 
 from __future__ import annotations
@@ -15,21 +15,21 @@ from secateurs.errors import BudgetError
 from secateurs.structure import IncrementalCost, Structure
 
 Widths = Mapping[str, int]
-"""Number of units per group name. Groups that are not named are whole."""
+"""Group name to the number of units. Groups that are missing have all units."""
 
 Amount = Callable[[Structure, Widths], float]
-"""The amount of the model with these widths. It must not grow when a group gets narrower."""
+"""Maps a structure and widths to the amount of the model. The amount must not grow when a group gets narrower."""
 
 
 class Counter(Protocol):
-    """The amount of a model whose widths change step by step."""
+    """Computes the amount of a model while the widths change step by step."""
 
     def at(self, changes: Widths) -> float:
-        """Return the amount with these groups at these widths and all others unchanged."""
+        """Compute the amount after changes of widths, without making the changes."""
         ...
 
     def set(self, changes: Widths) -> None:
-        """Change the widths of these groups."""
+        """Make changes of widths."""
         ...
 
 
@@ -40,11 +40,11 @@ class Quantity:
     Attributes:
         name: the text before the colon of a budget, such as "macs".
         unit: the unit of the amounts, such as "MACs".
-        summary: one line about the quantity.
-        amount: takes the structure of the dense model, and the widths of the groups that the budget covers (all that
-            have scores); returns the amount of the model.
-        incremental: makes a counter from the same arguments, for quantities that need not be counted as a whole after
-            each change.
+        summary: one line that describes the quantity.
+        amount: maps the structure of the dense model, and the widths of all groups that have scores, to the amount of
+            the model.
+        incremental: creates a counter from the same arguments, if the amount can be updated faster than by computing
+            it again after each change.
     """
 
     name: str
@@ -54,20 +54,20 @@ class Quantity:
     incremental: Callable[[Structure, Widths], Counter] | None = None
 
     def counter(self, structure: Structure, widths: Widths) -> Counter:
-        """Return a counter that starts at these widths."""
+        """Create a counter that starts at these widths."""
         if self.incremental is not None:
             return self.incremental(structure, widths)
         return WholeCounter(self.amount, structure, widths)
 
     def savings(self, structure: Structure, groups: Iterable[str]) -> dict[str, float]:
-        """Return per group what the removal of one unit from the dense model saves."""
+        """Compute for each group the amount that the removal of one unit from the dense model saves."""
         whole = {name: group.size for name, group in structure.groups.items()}
         dense, counter = self.amount(structure, whole), self.counter(structure, whole)
         return {name: dense - counter.at({name: whole[name] - 1}) for name in groups}
 
 
 class WholeCounter:
-    """A counter that counts the whole model anew at each change."""
+    """A counter that computes the amount of the whole model at each change."""
 
     def __init__(self, amount: Amount, structure: Structure, widths: Widths):
         self._amount, self._structure, self._widths = amount, structure, dict(widths)
@@ -82,7 +82,7 @@ class WholeCounter:
 
 
 class CostCounter:
-    """A counter for one attribute of `Cost`, which counts only the operators that a change affects."""
+    """A counter of one attribute of `Cost` that updates only the operators affected by a change."""
 
     def __init__(self, structure: Structure, widths: Widths, attribute: str):
         self._cost, self._attribute = IncrementalCost(structure, widths), attribute
@@ -97,27 +97,29 @@ class CostCounter:
 
 
 QUANTITIES: dict[str, Quantity] = {}
+"""All registered quantities, by name."""
 
 
 def quantity(
     name: str, *, unit: str, incremental: Callable[[Structure, Widths], Counter] | None = None
 ) -> Callable[[Amount], Amount]:
-    """Register a function as a quantity that budgets can limit, by name, as in "bytes:0.5".
+    """Register a function as a quantity that budgets can limit by name, such as "bytes:0.5".
 
-    The function takes the `Structure` of the dense model and the number of units per group name, and returns the
-    amount of the model with these widths. The first line of its docstring is the summary of the quantity.
+    The function takes the `Structure` of the dense model and a mapping from group name to number of units, and returns
+    the amount of the model with these widths. The amount must not grow when a group gets narrower. The first line of
+    the docstring becomes the summary of the quantity.
 
     Args:
         name: the text before the colon of a budget.
         unit: the unit of the amounts, for messages.
-        incremental: makes a `Counter` from the same arguments, for a quantity that would be slow to count as a whole
-            after each change.
+        incremental: creates a `Counter` from the same arguments, if the amount can be updated faster than by computing
+            it again after each change.
 
     Returns:
-        A decorator, which returns the function unchanged.
+        A decorator that returns the function unchanged.
 
     Raises:
-        BudgetError: the name is taken or cannot stand before a colon, or the function has no docstring.
+        BudgetError: the name is taken, empty or contains a colon, or the function has no docstring.
 
     Example:
         >>> from secateurs.budgets import temporary_quantities
@@ -131,12 +133,12 @@ def quantity(
         True
     """
     if not name or ":" in name or name == "effective" or name in QUANTITIES:
-        reason = "is not a name without a colon" if not name or ":" in name else "is taken"
-        raise BudgetError(f"the name {name!r} of a quantity {reason}; give another name")
+        reason = "is empty or contains a colon" if not name or ":" in name else "is taken"
+        raise BudgetError(f"the name {name!r} of a quantity {reason}; choose another name")
 
     def register(amount: Amount) -> Amount:
         if not amount.__doc__:
-            raise BudgetError(f"quantity {name!r}: the function needs a docstring, whose first line is the summary")
+            raise BudgetError(f"quantity {name!r} needs a docstring; the first line becomes the summary")
         QUANTITIES[name] = Quantity(name, unit, amount.__doc__.strip().splitlines()[0], amount, incremental)
         return amount
 
@@ -145,7 +147,7 @@ def quantity(
 
 @contextmanager
 def temporary_quantities() -> Iterator[None]:
-    """Undo every registration of a quantity made inside the block when it ends.
+    """Remove the quantities that a `with` block registers at the end of the block.
 
     Example:
         >>> from secateurs.budgets import temporary_quantities

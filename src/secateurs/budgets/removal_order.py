@@ -1,6 +1,6 @@
-"""The order in which units are removed, worst first, and the width of every group after each step.
+"""The order in which units are removed, lowest values first, and the width of each group after each step.
 
-A step belongs to a role: one group, or several groups that have the same width, each of which loses its worst unit.
+A step removes the worst unit of each group of a role. A role is one group, or several groups with a common width.
 """
 
 from __future__ import annotations
@@ -16,24 +16,26 @@ from secateurs.errors import BudgetError, InfeasibleBudgetError
 from secateurs.structure import Role, Structure
 
 AllowedWidths = Callable[[Role, int], bool]
-"""Whether the groups of a role may have this width. The width of the dense model is always allowed."""
+"""Maps a role and a width to whether the width is allowed. The width of the dense model is always allowed."""
 
 
 class RemovalOrder:
-    """The widths after each number of steps.
+    """The order of removal, and the widths after each number of steps.
 
     Args:
         structure: of the dense model.
-        roles: the groups that take steps, in the order in which ties are resolved.
-        values: per group, one value per remaining unit; units with low values are removed first.
-        widths: the widths before the first step, of all groups that the budget covers.
+        roles: the groups to prune, by role. Of equal values, the value of the earlier role comes first.
+        values: group name to one value per remaining unit; units with low values are removed first.
+        widths: the widths of all groups before the first step.
         limits: bounds on all widths.
         scope: how units compete.
         allowed_widths: further bounds; by default every width is allowed.
 
     Attributes:
-        structure, roles, limits: as given.
-        steps: the number of steps, after which no unit would be left.
+        structure: see above.
+        roles: see above.
+        limits: see above.
+        steps: the number of steps; without limits, no unit would be left after the last step.
 
     Raises:
         InfeasibleBudgetError: no width of a group satisfies all limits.
@@ -65,7 +67,7 @@ class RemovalOrder:
         return {name: self.structure.group(name).size for name in self._first}
 
     def steps_to(self, count: int) -> int:
-        """The fewest steps that leave no more than this number of units in the groups that take steps."""
+        """The smallest number of steps that leaves at most `count` units in the groups of all roles."""
         sizes = np.array([len(role) for role in self.roles])
         total = sum(self._first_of[role] * len(role) for role in self.roles)
         removed = np.concatenate([[0], sizes[self._owner].cumsum()])
@@ -80,21 +82,30 @@ class RemovalOrder:
         return widths
 
     def allowed(self, role: Role, width: int) -> int:
-        """The width within all limits that a role gets where this one is wanted."""
+        """The width within all limits that replaces a requested width."""
         low, high = self._bounds[role]
         return min(max(self._next_allowed(role, width), low), high, self._first_of[role])
 
     def fill(self, quantity: Quantity, target: float, widths: dict[str, int]) -> dict[str, int]:
-        """Undo steps, those of the best units first, for as long as the amount stays within the target."""
+        """Restore units, highest values first, while the amount stays within the target.
+
+        Args:
+            quantity: the quantity of the budget.
+            target: the largest allowed amount.
+            widths: the widths to start from.
+
+        Returns:
+            The widths after which no further unit fits.
+        """
         widths, counter = dict(widths), quantity.counter(self.structure, widths)
         while True:
             fitting: list[tuple[float, dict[str, int]]] = []
             for role in self.roles:
-                now, most = widths[role[0]], min(self._bounds[role][1], self._first_of[role])
-                if now < most and (wider := self._next_allowed(role, now + 1)) <= most:
-                    undone = dict.fromkeys(role, wider)
-                    if counter.at(undone) <= target:
-                        fitting.append((self._values[role][self._first_of[role] - now - 1], undone))
+                width, widest = widths[role[0]], min(self._bounds[role][1], self._first_of[role])
+                if width < widest and (wider := self._next_allowed(role, width + 1)) <= widest:
+                    restored = dict.fromkeys(role, wider)
+                    if counter.at(restored) <= target:
+                        fitting.append((self._values[role][self._first_of[role] - width - 1], restored))
             if not fitting:
                 return widths
             _, best = max(fitting, key=lambda pair: pair[0])
@@ -102,7 +113,7 @@ class RemovalOrder:
             counter.set(best)
 
     def _bounds_of(self, role: Role) -> tuple[int, int]:
-        """The least and the largest width of a role."""
+        """The smallest and the largest width of a role."""
         least = max(self.structure.group(name).least for name in role)
         try:
             low, high = self.limits.bounds(self._size(role), least)
@@ -111,26 +122,26 @@ class RemovalOrder:
         highest = next((width for width in range(high, low - 1, -1) if self._is_allowed(role, width)), 0)
         if not highest:
             raise InfeasibleBudgetError(
-                f"group {role[0]!r}: the model's class supports no width from {low} to {high}; relax the limits"
+                f"group {role[0]!r}: the class of the model supports no width from {low} to {high}; relax the limits"
             )
         return self._next_allowed(role, low), highest
 
     def _next_allowed(self, role: Role, width: int) -> int:
-        """The least width from this one up that the role may have."""
+        """The smallest allowed width that is not below `width`."""
         return next(wider for wider in range(width, self._size(role) + 1) if self._is_allowed(role, wider))
 
     def _is_allowed(self, role: Role, width: int) -> bool:
-        """Whether multiples and the model's class allow this width."""
+        """Whether the multiples and `allowed_widths` allow this width."""
         size = self._size(role)
         divides = width == size or all(not width % self.structure.group(name).multiple for name in role)
         return divides and self.limits.width(width, size) == width and self._allowed_widths(role, width)
 
     def _worst_first(self, role: Role, values: Mapping[str, np.ndarray], scope: Scope) -> np.ndarray:
-        """The value of each step of a role, ascending: the mean value of the units that it removes."""
+        """The value of each step of a role, ascending: the mean value of the removed units."""
         width = self._first_of[role]
         if scope is Scope.LOCAL:
-            # A rank from the bottom, as a share, makes groups of all sizes shrink together. It is a share of the dense
-            # size: otherwise small groups would lose no unit in a schedule of small steps.
+            # Relative ranks make groups of all sizes shrink together. Ranks are relative to the dense size: relative to
+            # the current size, small groups would lose no unit in a schedule of small steps.
             size = self._size(role)
             return (np.arange(size - width, size) + 0.5) / size
         best_first = [np.sort(values[name])[::-1][:width] for name in role]

@@ -1,4 +1,4 @@
-"""Scopes: how units compete, and the values by which units of several groups are ranked together."""
+"""Scopes: the sets of units that compete, and the values by which units of several groups are ranked together."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ from secateurs.structure import Structure
 
 
 class Scope(str, Enum):
-    """How units compete for a place in the pruned model.
+    """How units compete to be kept.
 
     Attributes:
-        description: one line about the scope, for help texts.
+        description: one line that describes the scope, for help texts.
 
     Example:
         >>> from secateurs.budgets import Scope
@@ -35,25 +35,25 @@ class Scope(str, Enum):
     description: str
 
     def __new__(cls, value: str, description: str):
-        """Keep the description beside the value, which alone is the member's text."""
+        """Create a member with a description; the value alone is the text of the member."""
         member = str.__new__(cls, value)
         member._value_, member.description = value, description
         return member
 
     @classmethod
     def parse(cls, scope: str | Scope) -> Scope:
-        """Return the scope of this name.
+        """Look up a scope by name.
 
         Args:
             scope: "global", "per-cost", "relative" or "local", or a `Scope`, which is returned unchanged.
 
         Raises:
-            BudgetError: no scope has this name.
+            BudgetError: the name is unknown.
         """
         try:
             return cls(scope)
         except ValueError:
-            raise BudgetError(f"scope {scope!r} is none of {', '.join(cls)}") from None
+            raise BudgetError(f"unknown scope {scope!r}; choose one of {', '.join(cls)}") from None
 
     def __str__(self) -> str:
         return self.value
@@ -64,29 +64,29 @@ class Scope(str, Enum):
 def ranking_values(
     scope: Scope, structure: Structure, values: Mapping[str, np.ndarray], goal: Budget
 ) -> dict[str, np.ndarray]:
-    """Turn the scores of each group into values that are comparable in this scope.
+    """Turn scores into values that are comparable between groups in this scope.
 
     Args:
         scope: how units compete.
         structure: of the dense model.
-        values: per group, one score per unit.
+        values: group name to one score per unit.
         goal: the budget.
 
     Returns:
-        Per group, one value per unit, in the same order as the scores.
+        Group name to one value per unit, in the order of the scores.
 
     Raises:
-        CriterionError: a score is negative, and the scope needs scores of 0 or more.
+        CriterionError: a score is negative, but the scope needs scores ≥ 0.
     """
     if scope in (Scope.GLOBAL, Scope.LOCAL):
         return dict(values)
     for name, scores in values.items():
         if (scores < 0).any():
             raise CriterionError(
-                f"group {name!r}: a score is {scores.min():g}, but scope '{scope}' needs scores of 0 or more; "
+                f"group {name!r}: a score is {scores.min():g}, but scope '{scope}' needs scores ≥ 0; "
                 "choose 'global' or 'local'"
             )
-    if goal.quantity == EFFECTIVE:  # the effective number of units depends on the scores alone
+    if goal.quantity == EFFECTIVE:  # the effective number of units depends on the scores only
         return dict(values)
     if scope is Scope.RELATIVE:
         return {name: _shares(scores) for name, scores in values.items()}
@@ -94,7 +94,7 @@ def ranking_values(
 
 
 def _rates(structure: Structure, values: Mapping[str, np.ndarray], goal: Budget) -> dict[str, np.ndarray]:
-    """Scores divided by what the removal of one unit saves; units that save nothing are removed last."""
+    """Divide scores by the amount that the removal of one unit saves; units that save nothing are removed last."""
     savings = QUANTITIES[goal.quantity].savings(structure, values)
     return {
         name: scores / savings[name] if savings[name] > 0 else np.full(len(scores), np.inf)
@@ -103,11 +103,11 @@ def _rates(structure: Structure, values: Mapping[str, np.ndarray], goal: Budget)
 
 
 def _shares(scores: np.ndarray) -> np.ndarray:
-    """Each score divided by the mean score of the units that remain when it is the unit's turn to go, in [0, 1].
+    """Divide each score by the mean score of the units that are left just before the removal of the unit, in [0, 1].
 
-    Where this quotient would fall as the group gets narrower, it stays as it is, so that units keep their order.
+    The running maximum of the quotients keeps the units of the group in the order of their scores.
     """
-    order = np.argsort(scores, kind="stable")  # worst first
+    order = np.argsort(scores, kind="stable")  # lowest scores first
     worst_first = scores[order]
     means = worst_first[::-1].cumsum()[::-1] / np.arange(len(scores), 0, -1)
     quotients = np.divide(worst_first, means, out=np.zeros(len(scores)), where=means > 0)

@@ -1,4 +1,4 @@
-"""The best of scored entries: single weights, or features of an input."""
+"""Choose the scored entries to keep: single weights, or features of an input."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ def parse_share(budget: str | Budget, what: str) -> Budget:
         what: a name of the entries, for messages.
 
     Raises:
-        BudgetError: the text is no such budget.
+        BudgetError: the budget is invalid or has another quantity.
     """
     try:
         goal = Budget.parse(budget)
@@ -26,22 +26,24 @@ def parse_share(budget: str | Budget, what: str) -> Budget:
         goal = None
     if goal is None or goal.quantity not in ("keep", EFFECTIVE):
         raise BudgetError(
-            f'budget {str(budget)!r} cannot be used for {what}: give "keep:F" with the fraction F in (0, 1] that is '
-            f'kept, "{EFFECTIVE}", or "{EFFECTIVE}:B" with a factor B > 0'
+            f'budget {str(budget)!r} cannot be used for {what}; give "keep:F" with the fraction F in (0, 1] to keep, '
+            f'"{EFFECTIVE}", or "{EFFECTIVE}:B" with a factor B > 0'
         )
     return goal
 
 
 def number(goal: Budget, scores: Tensor, where: str) -> int:
-    """The number of entries that are kept, of scores [N]; see `numbers`."""
+    """Compute the number of entries to keep for scores [N]; see `numbers`."""
     return int(numbers(goal, scores[None], where))
 
 
 def numbers(goal: Budget, scores: Tensor, where: str) -> Tensor:
-    """The number of entries of each pool that are kept: max(⌊F · N⌋, 1), or the effective number (arXiv 2509.25606).
+    """Compute the number of entries to keep in each pool.
+
+    The number is max(⌊F · N⌋, 1) for "keep:F", and the effective number (arXiv 2509.25606) for "effective".
 
     Args:
-        goal: a budget for "keep" or "effective".
+        goal: a budget of the quantity "keep" or "effective".
         scores: [pools, N].
         where: a name of the entries, for messages.
 
@@ -53,12 +55,12 @@ def numbers(goal: Budget, scores: Tensor, where: str) -> Tensor:
     """
     if goal.quantity == EFFECTIVE:
         return effective_counts(scores, goal.fraction, where)
-    kept = max(int(goal.fraction * scores.shape[1] + 1e-9), 1)  # 0.29 × 100 is a little less than 29
+    kept = max(int(goal.fraction * scores.shape[1] + 1e-9), 1)  # in floating point, 0.29 × 100 < 29
     return torch.full((len(scores),), kept, device=scores.device)
 
 
 def best(scores: Tensor, counts: Tensor) -> Tensor:
-    """Mark the entries with the highest scores of each pool; equal scores are resolved for the lower index.
+    """Mark the entries with the highest scores of each pool; of equal scores, the lower index is marked first.
 
     Args:
         scores: [pools, entries].

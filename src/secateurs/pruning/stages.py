@@ -81,7 +81,7 @@ def _round(procedure: Procedure, budget: Budget, state: State, _: Path | None) -
         put_back=state.put_back,
         limits=procedure.limits,
         scope=config.unit_scope,
-        takes=procedure.allowed_widths,
+        allowed_widths=procedure.allowed_widths,
     )
     check_ranks_agree(procedure.data, step.plan.model_dump_json(), "plan")
     cut, compensation = step.cut, None

@@ -38,7 +38,7 @@ def prune_step(
     put_back: Mapping[str, str],
     limits: Limits | None = None,
     scope: Scope = Scope.GLOBAL,
-    takes: AllowedWidths | None = None,
+    allowed_widths: AllowedWidths | None = None,
 ) -> StepResult:
     """Cut a model that may have been cut before to a budget of the dense model.
 
@@ -53,7 +53,7 @@ def prune_step(
         dense: the structure of the dense model.
         earlier: what was left of the dense model, if that is not the model itself.
         put_back: groups to leave alone because they failed before, and how.
-        limits, scope, takes: see `allocate`.
+        limits, scope, allowed_widths: see `allocate`.
 
     Raises:
         SecateursError: of the kind that `allocate` or `apply` raise.
@@ -63,7 +63,7 @@ def prune_step(
         candidates = {
             name: group_scores for name, group_scores in scores.items() if name in dense.groups and name not in put_back
         }
-        plan = allocate(dense, candidates, budget, limits, scope, earlier.keep if earlier else None, takes)
+        plan = allocate(dense, candidates, budget, limits, scope, earlier.keep if earlier else None, allowed_widths)
         cut = apply_and_report(model, plan.since(earlier) if earlier else plan, example_inputs, structure)
         if not cut.put_back:
             return StepResult(plan.model_copy(update={"frozen": {**plan.frozen, **put_back}}), cut, put_back)

@@ -1,4 +1,4 @@
-"""The built-in quantities, one file each. A new file is imported here without another edit."""
+"""The built-in quantities, one file each. A new file in this folder is imported without any other edit."""
 
 from importlib import import_module
 from pkgutil import iter_modules

@@ -12,7 +12,7 @@ from secateurs.observe.gradients.gradient import Gradient, Setting, Values
 from secateurs.observe.gradients.sample_means import LOSS_GRADIENT
 
 PROBES = 100
-"""The number of Rademacher probes (Hutchinson). With fewer, noise decides the signs of the diagonal of ReLU networks."""
+"""The number of Rademacher probes (Hutchinson). With fewer, noise decides the signs in ReLU networks."""
 
 
 class HessianDiagonal(Gradient):

@@ -75,7 +75,7 @@ class GradualPruner:
             ramp.budget,
             self._limits,
             config.unit_scope,
-            takes=self._allowed_widths,
+            allowed_widths=self._allowed_widths,
         )
 
     @property
@@ -119,7 +119,7 @@ class GradualPruner:
                 put_back=self.put_back,
                 limits=self._limits,
                 scope=self._config.unit_scope,
-                takes=self._allowed_widths,
+                allowed_widths=self._allowed_widths,
             )
             check_ranks_agree(self._data, result.plan.model_dump_json(), "plan")
             self._cut_in_place(result.cut, structure)

@@ -171,7 +171,7 @@ class Layerwise:
             self.config.budget,
             replace(self.config.limits, uniform=True),
             self.config.unit_scope,
-            takes=supported_widths(inputs.offloaded.model, self.structure),
+            allowed_widths=supported_widths(inputs.offloaded.model, self.structure),
         )
         config = cut_config(inputs.offloaded.model, self.structure, plan)
         processor = Pretrained(self.tokenizer or str(self.path), inputs.dense.trust_remote_code).processor()
