@@ -253,9 +253,7 @@ def test_scopes_and_budgets_are_accepted_as_text_and_as_objects(structure):
     assert [Scope.parse(scope) for scope in ("global", "per-cost", "relative", "local")] == list(Scope)
     assert f"{Scope.PER_COST}" == "per-cost"
     assert all(scope.description for scope in Scope)
-    with pytest.raises(
-        BudgetError, match="unknown scope 'everywhere'; choose one of global, per-cost, relative"
-    ):
+    with pytest.raises(BudgetError, match="unknown scope 'everywhere'; choose one of global, per-cost, relative"):
         Scope.parse("everywhere")
     budget = Budget.parse("macs:0.5")
     assert Budget.parse(budget) is budget
