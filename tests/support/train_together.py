@@ -101,11 +101,11 @@ def main(out):
         history = case(model, out)
         torch.save((history.train, history.best, model.state_dict()), out / f"{name}-{rank}.pt")
     (out / "file").touch()
-    told = [
+    errors = [
         message(lambda: sc.finetune(network(), batches(OWN), RECIPE, directory=out / "file" / "stage")),
         message(without_launcher),
     ]
-    torch.save(told, out / f"told-{rank}.pt")
+    torch.save(errors, out / f"errors-{rank}.pt")
     distributed.destroy_process_group()
 
 

@@ -52,19 +52,19 @@ def cut(dense, batches):
 
 def put_out(model, x):
     """What each batch norm puts out, call by call."""
-    found = []
+    outputs = []
     with evaluating(model):
         handles = [
-            norm.register_forward_hook(lambda *its, name=name: found.append((name, its[2])))
+            norm.register_forward_hook(lambda *call, name=name: outputs.append((name, call[2])))
             for name, norm in tracking_norms(model).items()
         ]
         model(x)
         for handle in handles:
             handle.remove()
-    return found
+    return outputs
 
 
-def test_each_norm_puts_out_what_it_did_before_the_cut(dense, batches):
+def test_outputs_of_each_norm_have_the_statistics_of_the_dense_model(dense, batches):
     small, plan, structure = cut(dense, batches)
     masks = structure.keep_masks(plan.keep)
     x = batches[0][0]
@@ -79,7 +79,7 @@ def test_each_norm_puts_out_what_it_did_before_the_cut(dense, batches):
         torch.testing.assert_close(one.std(dims), other.std(dims), rtol=0.01, atol=1e-4)  # of n, n - 1
 
 
-def test_by_hand(net, batches):
+def test_statistics_equal_a_computation_by_hand(net, batches):
     """The first norm's statistics, from averages over batches of what goes into it."""
     net.eval()
     with torch.no_grad():
@@ -95,7 +95,8 @@ def test_by_hand(net, batches):
     with torch.no_grad():
         maps = [[model[0](x).transpose(0, 1).flatten(1) for x, _ in batches] for model in (net, small)]
     (mean, variance), (new_mean, new_variance) = (
-        (torch.stack([m.mean(1) for m in its]).mean(0), torch.stack([m.var(1) for m in its]).mean(0)) for its in maps
+        (torch.stack([m.mean(1) for m in group]).mean(0), torch.stack([m.var(1) for m in group]).mean(0))
+        for group in maps
     )
     old_mean, old_deviation = net[1].running_mean[kept], (net[1].running_var[kept] + 1e-5).sqrt()
     factor = ((new_variance + 1e-5) / (variance[kept] + 1e-5)).sqrt()
@@ -105,7 +106,7 @@ def test_by_hand(net, batches):
     assert small[1].num_batches_tracked == 3
 
 
-def test_a_model_that_was_not_cut_stays_as_it_is(dense, batches):
+def test_a_model_that_was_not_pruned_does_not_change(dense, batches):
     structure = sc.trace(dense, batches[0][0][:2])
     whole = random_plan(structure, "keep:1.0")
     small = copy.deepcopy(dense)
@@ -117,7 +118,7 @@ def test_a_model_that_was_not_cut_stays_as_it_is(dense, batches):
     assert small.bn1.num_batches_tracked == 3
 
 
-def test_it_is_plain_recalibration_where_the_statistics_were_those_of_the_data(net, batches):
+def test_it_equals_plain_recalibration_if_the_dense_model_has_the_statistics_of_the_data(net, batches):
     first = batches[:1]
     sc.recalibrate(net, first)
     structure = sc.trace(net, first[0][0][:2])
@@ -132,18 +133,18 @@ def test_it_is_plain_recalibration_where_the_statistics_were_those_of_the_data(n
         torch.testing.assert_close(one, other)
 
 
-def test_both_models_come_out_as_they_went_in(dense, batches):
+def test_only_statistics_of_the_pruned_model_change(dense, batches):
     small, plan, structure = cut(dense, batches)
     dense.train()
-    before = {name: its.clone() for name, its in dense.state_dict().items()}
-    parameters = {name: its.clone() for name, its in small.named_parameters()}
+    before = {name: tensor.clone() for name, tensor in dense.state_dict().items()}
+    parameters = {name: tensor.clone() for name, tensor in small.named_parameters()}
     wrong = torch.randn(2, 4, 6, 6), None
     state = torch.get_rng_state()
     sc.recalibrate(small, batches, dense, plan, structure)
     with pytest.raises(DataError):
         sc.recalibrate(small, [batches[0], wrong], dense, plan, structure)
-    assert all(torch.equal(its, before[name]) for name, its in dense.state_dict().items())
-    assert all(torch.equal(its, parameters[name]) for name, its in small.named_parameters())
+    assert all(torch.equal(tensor, before[name]) for name, tensor in dense.state_dict().items())
+    assert all(torch.equal(tensor, parameters[name]) for name, tensor in small.named_parameters())
     assert all(module.training for module in dense.modules())
     assert not any(module.training for module in small.modules())
     assert torch.equal(torch.get_rng_state(), state)
@@ -152,7 +153,7 @@ def test_both_models_come_out_as_they_went_in(dense, batches):
     assert small.unused.num_batches_tracked == 0
 
 
-def test_a_dead_channel_stays_finite(dense, batches):
+def test_statistics_of_a_dead_channel_are_finite(dense, batches):
     with torch.no_grad():
         for layer in (dense.conv1, dense.conv2):
             layer.weight[:5] = 0
@@ -160,10 +161,10 @@ def test_a_dead_channel_stays_finite(dense, batches):
     with torch.no_grad():
         small.conv1.weight.zero_()
     sc.recalibrate(small, batches, dense, plan, structure)
-    assert all(torch.isfinite(its).all() for its in small.buffers())
+    assert all(torch.isfinite(buffer).all() for buffer in small.buffers())
 
 
-def test_prune_recalibrates_by_the_dense_model(dense, batches):
+def test_prune_recalibrates_against_the_dense_model(dense, batches):
     options = {"criterion": "l2", "budget": "macs:0.6"}
     result = sc.prune(dense, batches, **options, recalibrate=True)
     expected = sc.prune(dense, batches, **options)
@@ -173,14 +174,14 @@ def test_prune_recalibrates_by_the_dense_model(dense, batches):
     assert not torch.equal(result.model.bn1.running_var, sc.prune(dense, batches, **options).model.bn1.running_var)
 
 
-def test_wrong_use(dense, batches):
+def test_invalid_arguments_are_refused(dense, batches):
     small, plan, _ = cut(dense, batches)
-    with pytest.raises(UsageError, match="takes both"):
+    with pytest.raises(UsageError, match="needs both arguments"):
         sc.recalibrate(small, batches, dense)
-    with pytest.raises(UsageError, match="takes both"):
+    with pytest.raises(UsageError, match="needs both arguments"):
         sc.recalibrate(small, batches, plan=plan)
-    with pytest.raises(UsageError, match="another one"):
+    with pytest.raises(UsageError, match="dense must be the model before pruning"):
         sc.recalibrate(dense, batches, dense, plan)
     other = random_plan(sc.trace(dense, batches[0][0][:2]), "keep:0.8")
-    with pytest.raises(PlanError, match="'bn1' is not what the plan leaves"):
+    with pytest.raises(PlanError, match="batch norm 'bn1' does not fit the plan"):
         sc.recalibrate(small, batches, dense, other)

@@ -33,7 +33,7 @@ def test_recalibration_changes_nothing_else(net, batches):
 
 
 @pytest.mark.parametrize("data", [[], [torch.randn(4, 3, 6, 6), torch.randn(4, 5, 6, 6)]])
-def test_statistics_survive_bad_data(net, data):
+def test_statistics_are_restored_after_invalid_data(net, data):
     with torch.no_grad():
         net[1].running_mean.fill_(3)
     with pytest.raises(DataError):
@@ -41,12 +41,12 @@ def test_statistics_survive_bad_data(net, data):
     assert net[1].running_mean.tolist() == [3] * 8
 
 
-def test_a_model_without_batch_norm_has_nothing_to_recalibrate():
+def test_a_model_without_batch_norm_is_refused():
     with pytest.raises(ModelError, match="nothing to recalibrate"):
         sc.recalibrate(nn.Linear(2, 2), [torch.randn(3, 2)])
 
 
-def test_finetuning_learns_in_place_and_is_repeatable(net, batches):
+def test_finetuning_reduces_the_loss_in_place_and_is_reproducible(net, batches):
     state = torch.get_rng_state()
     net.eval()
     twin = copy.deepcopy(net)
@@ -60,7 +60,7 @@ def test_finetuning_learns_in_place_and_is_repeatable(net, batches):
     assert torch.equal(torch.get_rng_state(), state)
 
 
-def test_layers_that_are_not_reached_keep_their_statistics(net, batches):
+def test_layers_outside_the_forward_pass_keep_their_statistics(net, batches):
     net.aux = nn.BatchNorm2d(3)
     model = nn.ModuleDict({"used": net[:10], "aux": net.aux})
     model.forward = lambda x: model["used"](x)
@@ -78,19 +78,19 @@ def test_statistics_that_are_not_finite_are_refused(net, batches):
     assert torch.equal(net[1].running_mean, before)
 
 
-def test_nothing_to_train(net, batches):
+def test_a_model_without_trainable_parameters_is_refused(net, batches):
     with pytest.raises(ModelError, match="nothing to train"):
         sc.finetune(net.requires_grad_(False), batches)
 
 
-def test_frozen_parameters_stay(net, batches):
+def test_frozen_parameters_do_not_change(net, batches):
     net[0].weight.requires_grad_(False)
     before = net[0].weight.clone()
     sc.finetune(net, batches, sc.Recovery(lr=0.1))
     assert torch.equal(net[0].weight, before)
 
 
-def test_a_teacher_is_learnt_from_and_left_alone(batches):
+def test_distillation_approaches_the_teacher_and_does_not_change_it(batches):
     torch.manual_seed(1)
     teacher, pupil = (nn.Sequential(nn.Flatten(), nn.Linear(108, 4)) for _ in range(2))
     data = [(x, torch.zeros(len(x), dtype=torch.int64)) for x, _ in batches]
@@ -107,7 +107,7 @@ def test_a_teacher_is_learnt_from_and_left_alone(batches):
     assert teacher.training
 
 
-def test_other_losses_and_optimisers(batches):
+def test_loss_and_optimiser_can_be_replaced(batches):
     model = nn.Sequential(nn.Flatten(), nn.Linear(108, 1))
     data = [(x, x.mean((1, 2, 3))) for x, _ in batches]
     loss = lambda outputs, targets: (outputs[:, 0] - targets).square().mean()  # noqa: E731
@@ -116,7 +116,7 @@ def test_other_losses_and_optimisers(batches):
     assert history[-1] < history[0] / 5
 
 
-def test_a_model_with_a_loss_of_its_own():
+def test_the_loss_of_the_model_is_the_default():
     class Own(nn.Module):
         def __init__(self):
             super().__init__()
@@ -145,7 +145,7 @@ def test_a_model_with_a_loss_of_its_own():
         ([(torch.randn(4, 3, 6, 6) * 1e30, torch.zeros(4).long())] * 3, {"lr": 1e9}, "lower the learning rate"),
     ],
 )
-def test_bad_data_and_options(net, data, options, message):
+def test_invalid_data_and_options_are_refused(net, data, options, message):
     net.eval()
     with pytest.raises((DataError, UsageError), match=message):
         sc.finetune(net, data, sc.Recovery(**options))

@@ -45,7 +45,7 @@ def described(model):
     )
 
 
-def test_only_adapted_weights_change_by_a_low_rank_and_no_trace_is_left(batches):
+def test_adapted_weights_change_by_a_low_rank_and_adapters_are_removed(batches):
     model = Mixed()
     before, layers = copy.deepcopy(model.state_dict()), dict(model.named_modules())
     trace = described(model)
@@ -63,14 +63,14 @@ def test_only_adapted_weights_change_by_a_low_rank_and_no_trace_is_left(batches)
         assert torch.linalg.matrix_rank(change, rtol=1e-4) == 2
 
 
-def test_the_merged_model_computes_what_was_trained(batches):
+def test_merging_does_not_change_the_outputs(batches):
     """The loss after an epoch, measured with the adapters in place, is that of the merged model."""
     model = nn.Sequential(nn.Flatten(), nn.Linear(108, 8), nn.ReLU(), nn.Linear(8, 4))
     history = sc.finetune(model, batches, RECIPE, validation=batches)
     assert sc.mean_loss(model, batches) == pytest.approx(history.validation[-1], rel=1e-5)
 
 
-def test_adapters_are_gone_after_a_failure_too(batches):
+def test_adapters_are_removed_after_a_failure(batches):
     model = Mixed()
     trace = described(model)
     with pytest.raises(DataError, match="failed on batch 1"):
@@ -79,12 +79,12 @@ def test_adapters_are_gone_after_a_failure_too(batches):
 
 
 @pytest.mark.parametrize("model", [nn.Conv2d(3, 4, 1), nn.Sequential(nn.Conv2d(3, 3, 1, groups=3)), nn.LayerNorm(3)])
-def test_nothing_to_adapt(model, batches):
-    with pytest.raises(ModelError, match="could have an adapter of rank 2"):
+def test_a_model_without_adaptable_layers_is_refused(model, batches):
+    with pytest.raises(ModelError, match="can have an adapter of rank 2"):
         sc.finetune(model, batches, RECIPE)
 
 
-def test_adapters_and_patience(batches):
+def test_the_best_epoch_is_restored_with_adapters(batches):
     model = nn.Sequential(nn.Flatten(), nn.Linear(108, 8), nn.ReLU(), nn.Linear(8, 4))
     recipe = sc.Recovery(epochs=20, lr=0.5, lr_schedule="constant", lora=2, patience=2)
     history = sc.finetune(model, batches, recipe, validation=batches[:1])
@@ -92,7 +92,7 @@ def test_adapters_and_patience(batches):
     assert sc.mean_loss(model, batches[:1]) == pytest.approx(history.validation[history.best], rel=1e-4)
 
 
-def test_peft_that_is_not_there(batches, monkeypatch):
+def test_missing_peft_is_an_error(batches, monkeypatch):
     monkeypatch.setitem(__import__("sys").modules, "peft", None)
     with pytest.raises(UsageError, match=r"pip install 'secateurs\[lora\]"):
         sc.finetune(Mixed(), batches, RECIPE)

@@ -19,8 +19,8 @@ SCRIPT = Path(__file__).parents[1] / "support" / "train_together.py"
 
 
 @pytest.fixture(scope="module")
-def found(tmp_path_factory):
-    """What each of two processes came to, per case: losses, best epoch, weights."""
+def results(tmp_path_factory):
+    """Losses, best epoch and weights of each of two processes, per case."""
     out = tmp_path_factory.mktemp("together")
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
@@ -42,21 +42,21 @@ def found(tmp_path_factory):
     finally:
         for process in started:
             process.kill()
-    return {name: [torch.load(out / f"{name}-{rank}.pt") for rank in "01"] for name in [*CASES, "told"]}
+    return {name: [torch.load(out / f"{name}-{rank}.pt") for rank in "01"] for name in [*CASES, "errors"]}
 
 
 @pytest.mark.parametrize("case", CASES)
-def test_both_processes_come_to_the_same_bits(found, case):
-    (losses, best, weights), (others, other_best, other_weights) = found[case]
-    assert losses == others
+def test_both_processes_have_the_same_bits(results, case):
+    (losses, best, weights), (other_losses, other_best, other_weights) = results[case]
+    assert losses == other_losses
     assert best == other_best
     assert all(torch.equal(tensor, other_weights[name]) for name, tensor in weights.items())
 
 
 def paired(numbers):
-    """A batch of one process for each step of two, whose batches have these numbers."""
-    its = batches(OWN)
-    return [tuple(torch.cat(parts) for parts in zip(its[a], its[b], strict=True)) for a, b in numbers]
+    """Join pairs of batches: a batch of one process for each step of two processes."""
+    own = batches(OWN)
+    return [tuple(torch.cat(parts) for parts in zip(own[a], own[b], strict=True)) for a, b in numbers]
 
 
 ALONE = {
@@ -72,8 +72,8 @@ ALONE = {
 
 
 @pytest.mark.parametrize("case", ALONE)
-def test_two_processes_come_to_what_one_comes_to(found, case):
-    losses, best, weights = found[case][0]
+def test_two_processes_equal_one_process(results, case):
+    losses, best, weights = results[case][0]
     model = network()
     history = ALONE[case](model)
     assert_close(losses, history.train, rtol=1e-5, atol=1e-5)
@@ -81,13 +81,13 @@ def test_two_processes_come_to_what_one_comes_to(found, case):
     assert_close(weights, model.state_dict(), rtol=0, atol=1e-5)
 
 
-def test_patience_ended_the_training_of_both(found):
-    losses, best, _ = found["patience"][0]
+def test_patience_ends_the_training_of_both_processes(results):
+    losses, best, _ = results["patience"][0]
     assert len(losses) == best + 3 < 8
 
 
-def test_a_failure_of_one_process_is_told_by_all(found):
-    (unwritable, lonely), others = found["told"]
+def test_an_error_of_one_process_is_raised_by_all(results):
+    (unwritable, lonely), others = results["errors"]
     assert "cannot be written" in unwritable
-    assert "torch.distributed has 2 processes, but the environment names 1" in lonely
+    assert "torch.distributed has 2 processes, but the environment has 1" in lonely
     assert others == [unwritable, lonely]

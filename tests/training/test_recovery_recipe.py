@@ -47,7 +47,7 @@ from secateurs.training.recover import recover
         ("trackers", ["tensorboard", ("tensor board",), (1,)]),
     ],
 )
-def test_values_are_checked(field, values):
+def test_invalid_values_are_refused(field, values):
     for value in values:
         with pytest.raises(UsageError, match=f"recovery {field} must be .*, not "):
             sc.Recovery(**{field: value})
@@ -58,7 +58,7 @@ RECIPES = st.builds(
     epochs=st.integers(1, 9),
     lr=st.floats(1e-9, 10),
     optimizer=st.sampled_from(["sgd", "adamw"]),
-    milestones=st.lists(st.floats(0.01, 0.99), unique=True).map(lambda its: tuple(sorted(its))),
+    milestones=st.lists(st.floats(0.01, 0.99), unique=True).map(lambda values: tuple(sorted(values))),
     patience=st.none() | st.integers(1, 5),
     clip=st.none() | st.floats(0.1, 5),
     trackers=st.sampled_from([(), ("tensorboard", "wandb")]),
@@ -66,34 +66,34 @@ RECIPES = st.builds(
 
 
 @given(RECIPES)
-def test_json_gives_the_recipe_back(recipe):
+def test_a_json_round_trip_gives_an_equal_recipe(recipe):
     assert TypeAdapter(sc.Recovery).validate_json(json.dumps(asdict(recipe))) == recipe
 
 
 @pytest.mark.parametrize("text", ['{"epoch": 3}', '{"epochs": "3"}', '{"epochs": 3.5}'])
-def test_json_is_read_strictly(text):
+def test_invalid_json_is_refused(text):
     with pytest.raises(ValidationError):
         TypeAdapter(sc.Recovery).validate_json(text)
 
 
 def rates(recipe, total, start=0):
     optimizer = make_optimizer(recipe, [nn.Parameter(torch.zeros(1))])
-    schedule, found = make_schedule(recipe, optimizer, total, start), []
+    schedule, rates = make_schedule(recipe, optimizer, total, start), []
     for _ in range(total - start):
-        found.append(optimizer.param_groups[0]["lr"])
+        rates.append(optimizer.param_groups[0]["lr"])
         optimizer.step()
         schedule.step()
-    return found
+    return rates
 
 
 def theirs(make, total, lr=0.1):
     optimizer = SGD([nn.Parameter(torch.zeros(1))], lr=lr)
-    schedule, found = make(optimizer), []
+    schedule, rates = make(optimizer), []
     for _ in range(total):
-        found.append(optimizer.param_groups[0]["lr"])
+        rates.append(optimizer.param_groups[0]["lr"])
         optimizer.step()
         schedule.step()
-    return found
+    return rates
 
 
 @pytest.mark.parametrize(
@@ -110,7 +110,7 @@ def theirs(make, total, lr=0.1):
     ],
 )
 @pytest.mark.filterwarnings("ignore:The epoch parameter")
-def test_the_learning_rate_goes_as_torchs_own_schedules(recipe, make):
+def test_the_learning_rate_equals_the_schedules_of_torch(recipe, make):
     recipe = sc.Recovery(lr=0.1, **recipe)
     assert_close(rates(recipe, 50), theirs(make, 50))
     assert rates(recipe, 50, start=20) == rates(recipe, 50)[20:]
@@ -164,7 +164,7 @@ def dense():
     ],
 )
 @pytest.mark.parametrize("sized", [True, False])
-def test_training_is_what_the_recipe_says(batches, recipe, sized):
+def test_training_equals_a_reference_loop(batches, recipe, sized):
     recipe = sc.Recovery(epochs=3, **recipe)
     model, reference = dense(), dense()
     sc.finetune(model, batches if sized else Endless(batches), recipe)
@@ -172,7 +172,7 @@ def test_training_is_what_the_recipe_says(batches, recipe, sized):
     assert_close(model.state_dict(), reference.state_dict())
 
 
-def test_patience_stops_and_brings_back_the_best(net, batches):
+def test_patience_stops_and_restores_the_best_epoch(net, batches):
     validation, seen = [batches[0]], []
     recipe = sc.Recovery(epochs=30, lr=1.0, lr_schedule="constant", patience=3)
     watch = lambda items, _: (seen.append(sc.mean_loss(net, validation)) or item for item in items)  # noqa: E731
@@ -183,7 +183,7 @@ def test_patience_stops_and_brings_back_the_best(net, batches):
     assert sc.mean_loss(net, validation) == history.validation[history.best]
 
 
-def test_validation_without_patience_is_recorded_only(net, batches):
+def test_validation_without_patience_is_only_recorded(net, batches):
     twin, recipe = copy.deepcopy(net), sc.Recovery(epochs=4, lr=1.0)
     history = sc.finetune(net, batches, recipe, validation=batches[:1])
     assert history.best is None
@@ -192,7 +192,7 @@ def test_validation_without_patience_is_recorded_only(net, batches):
     assert all(torch.equal(tensor, twin.state_dict()[name]) for name, tensor in net.state_dict().items())
 
 
-def test_a_teacher_alone_needs_no_targets():
+def test_pure_distillation_needs_no_targets():
     teacher, pupil = dense(), dense()
     with torch.no_grad():
         pupil[3].weight.zero_()
@@ -205,7 +205,7 @@ def test_a_teacher_alone_needs_no_targets():
 @pytest.mark.parametrize(
     ("recipe", "options", "message"),
     [
-        ({}, {"teacher": dense()}, "does not distill"),
+        ({}, {"teacher": dense()}, "distill_weight is 0"),
         ({"distill_weight": 0.5}, {}, "give a teacher, usually the dense model"),
         ({"patience": 2}, {}, "patience=2 needs validation data"),
         ({"trackers": ("tensorboard",)}, {}, "need a directory"),
@@ -213,18 +213,18 @@ def test_a_teacher_alone_needs_no_targets():
         ({}, {"extra_loss": lambda: 3.0}, "extra loss must return a scalar tensor, not float"),
     ],
 )
-def test_what_does_not_go_together_is_refused(batches, recipe, options, message):
+def test_inconsistent_arguments_are_refused(batches, recipe, options, message):
     model = dense()
     with pytest.raises(UsageError, match=message):
         sc.finetune(model, batches, sc.Recovery(**recipe), **options)
 
 
-def test_the_recipe_is_no_number(batches):
+def test_a_recipe_of_the_wrong_type_is_refused(batches):
     with pytest.raises(UsageError, match="Recovery"):
         sc.finetune(dense(), batches, 5)
 
 
-def test_a_validation_loss_that_is_not_finite(batches):
+def test_a_validation_loss_that_is_not_finite_is_an_error(batches):
     with pytest.raises(DataError, match="validation data after epoch 0 is nan"):
         sc.finetune(dense(), batches, validation=[(batches[0][0] * float("nan"), batches[0][1])])
 
@@ -253,7 +253,7 @@ def test_units_differ_more_after_training_with_the_differentiation_loss(net, bat
     assert not any(module._forward_pre_hooks for module in net.modules())
 
 
-def test_bf16_is_near_and_leaves_the_model_its_precision_and_its_forward(batches):
+def test_bf16_training_is_close_and_restores_the_model(batches):
     model, half = dense(), dense()
     recipe = sc.Recovery(epochs=2)
     sc.finetune(model, batches, recipe)
@@ -264,7 +264,7 @@ def test_bf16_is_near_and_leaves_the_model_its_precision_and_its_forward(batches
     assert half(batches[0][0]).dtype == torch.float32
 
 
-def test_an_accelerator_of_ones_own_is_left_as_it_was(batches, accelerate_state):
+def test_an_accelerator_of_the_user_is_not_changed(batches, accelerate_state):
     before = Accelerator(cpu=True, mixed_precision="bf16")
     state = dict(vars(before.state))
     sc.finetune(dense(), batches)
@@ -278,7 +278,7 @@ def test_sharded_training_is_refused(batches, monkeypatch):
         sc.finetune(dense(), batches)
 
 
-def test_trackers_follow_the_training(batches, tmp_path):
+def test_trackers_log_the_training(batches, tmp_path):
     events = pytest.importorskip("tensorboard.backend.event_processing.event_accumulator")
     recipe = sc.Recovery(epochs=3, trackers=("tensorboard",))
     history = sc.finetune(dense(), batches, recipe, validation=batches[:1], directory=tmp_path)
@@ -288,12 +288,12 @@ def test_trackers_follow_the_training(batches, tmp_path):
     assert [event.step for event in log.Scalars("lr")] == [1, 2, 3]
 
 
-def test_a_tracker_that_is_not_installed(batches, tmp_path):
+def test_a_tracker_that_is_not_installed_is_an_error(batches, tmp_path):
     with pytest.raises(UsageError, match="tracker swanlab is not installed"):
         sc.finetune(dense(), batches, sc.Recovery(trackers=("swanlab",)), directory=tmp_path)
 
 
-def test_recovery_by_a_recipe_or_by_the_users_own_training(batches):
+def test_a_recipe_or_a_training_function_recovers_a_model(batches):
     model, recipe = dense(), sc.Recovery(epochs=2)
     history = recover(model, recipe, batches, seed=3)
     assert isinstance(history, History)
@@ -312,28 +312,28 @@ def test_recovery_by_a_recipe_or_by_the_users_own_training(batches):
 @pytest.mark.parametrize(
     ("fit", "error", "message"),
     [
-        (lambda model: dense(), UsageError, "returned Sequential"),
-        (lambda model: model.append(nn.Linear(4, 2)), ModelError, "'4.bias' is \\[2\\], but was not there"),
-        (lambda model: model.__delitem__(3), ModelError, "'3.bias' is not there, but was \\[4\\]"),
-        ("sgd", UsageError, "not by 'sgd'"),
+        (lambda model: dense(), UsageError, "returned another object .Sequential."),
+        (lambda model: model.append(nn.Linear(4, 2)), ModelError, "'4.bias' from missing to \\[2\\]"),
+        (lambda model: model.__delitem__(3), ModelError, "'3.bias' from \\[4\\] to missing"),
+        ("sgd", UsageError, "not 'sgd'"),
     ],
 )
-def test_training_that_does_other_things(fit, error, message):
+def test_a_training_function_may_change_only_values(fit, error, message):
     with pytest.raises(error, match=message):
         recover(dense(), fit)
 
 
-def test_a_teacher_of_tokens_is_heard_per_token_and_not_on_padding():
+def test_distillation_of_tokens_skips_padding():
     logits, other = torch.randn(2, 5, 7), torch.randn(2, 5, 7)
     labels = torch.tensor([[1, 2, 3, -100, -100], [4, 5, 6, 0, 1]])
     teacher, pupil = nn.Identity(), nn.Identity()
     teacher.forward = lambda x: other
-    found = Objective(None, None, teacher, 1.0, 2.0)(pupil, Batch(Call((logits,)), labels, 0))
-    soft = [(its / 2).log_softmax(-1) for its in (logits, other)]
+    loss = Objective(None, None, teacher, 1.0, 2.0)(pupil, Batch(Call((logits,)), labels, 0))
+    soft = [(tensor / 2).log_softmax(-1) for tensor in (logits, other)]
     expected = [
         float((soft[1][n, t].exp() * (soft[1][n, t] - soft[0][n, t])).sum())
         for n in range(2)
         for t in range(5)
         if labels[n, t] >= 0
     ]
-    assert float(found) == pytest.approx(4 * sum(expected) / len(expected))
+    assert float(loss) == pytest.approx(4 * sum(expected) / len(expected))

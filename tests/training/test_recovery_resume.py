@@ -96,7 +96,7 @@ def momentum_of_sgd(parameters):
     ],
 )
 @pytest.mark.parametrize("done", [1, 3])
-def test_a_training_that_was_cut_off_ends_with_the_same_bits(tmp_path, recipe, options, done):
+def test_a_resumed_training_ends_with_the_same_bits(tmp_path, recipe, options, done):
     if "lora" in recipe:
         pytest.importorskip("peft")
     recipe = sc.Recovery(epochs=EPOCHS, **recipe)
@@ -116,7 +116,7 @@ def test_a_training_that_was_cut_off_ends_with_the_same_bits(tmp_path, recipe, o
     assert same(bits(again), bits(whole))
 
 
-def test_a_failure_within_an_epoch_costs_that_epoch_only(tmp_path):
+def test_a_failure_within_an_epoch_repeats_only_that_epoch(tmp_path):
     class Failing(list):
         left = 12
 
@@ -139,7 +139,7 @@ def test_a_failure_within_an_epoch_costs_that_epoch_only(tmp_path):
     assert same(bits(resumed), bits(whole))
 
 
-def test_generators_and_random_states_come_back():
+def test_generators_and_random_states_are_restored():
     data, model = loader(), network()
     states = data.generator.get_state(), torch.get_rng_state(), random.getstate()
     sc.finetune(model, data, sc.Recovery(epochs=2))
@@ -149,12 +149,12 @@ def test_generators_and_random_states_come_back():
 
 
 @pytest.mark.parametrize("generator", [None, torch.Generator()])
-def test_epochs_differ_and_are_told(generator):
-    seen, told = [], []
+def test_epochs_differ_and_set_epoch_is_called(generator):
+    seen, epochs = [], []
 
     class Told(TensorDataset):
         def set_epoch(self, epoch):
-            told.append(epoch)
+            epochs.append(epoch)
 
         def __getitem__(self, index):
             seen.append(index)
@@ -165,7 +165,7 @@ def test_epochs_differ_and_are_told(generator):
     sc.finetune(network(), data, sc.Recovery(epochs=2))
     assert sorted(seen[:16]) == list(range(16))
     assert seen[:16] != seen[16:]
-    assert sorted(set(told)) == [0, 1]
+    assert sorted(set(epochs)) == [0, 1]
 
 
 @pytest.mark.parametrize(
@@ -173,7 +173,10 @@ def test_epochs_differ_and_are_told(generator):
     [
         ({"recipe": sc.Recovery(epochs=2, lr=0.5)}, "lr was 0.01, not 0.5"),
         ({"seed": 3}, "seed was 0, not 3"),
-        ({"model": nn.Sequential(nn.Conv2d(3, 7, 3), nn.Flatten(), nn.Linear(112, 4))}, "of another model: '0.bias'"),
+        (
+            {"model": nn.Sequential(nn.Conv2d(3, 7, 3), nn.Flatten(), nn.Linear(112, 4))},
+            "another model: '0.bias'",
+        ),
         ({"model": network().double()}, "float32"),
     ],
 )
@@ -187,7 +190,7 @@ def test_a_checkpoint_of_another_training_is_refused(tmp_path, change, message):
     assert same(bits(call["model"]), before)
 
 
-def test_a_checkpoint_that_is_cut_short_is_refused(tmp_path):
+def test_a_damaged_checkpoint_is_refused(tmp_path):
     recipe = sc.Recovery(epochs=2)
     with pytest.raises(CutOffError):
         sc.finetune(network(), loader(), recipe, directory=tmp_path, progress=until(1))
@@ -196,7 +199,7 @@ def test_a_checkpoint_that_is_cut_short_is_refused(tmp_path):
     for damaged in (content[:-1], content[:50], b"", content.replace(b'\\"seed\\"', b'\\"sead\\"')):
         assert damaged != content
         path.write_bytes(damaged)
-        with pytest.raises(PersistError, match="remove it to begin anew"):
+        with pytest.raises(PersistError, match="Delete the file to start from the beginning"):
             sc.finetune(network(), loader(), recipe, directory=tmp_path)
 
 
@@ -216,7 +219,7 @@ def test_a_full_disk_leaves_the_last_checkpoint(tmp_path):
     before = resource.getrlimit(resource.RLIMIT_FSIZE)
     ignored = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
     try:
-        with pytest.raises(PersistError, match="the one before, if any, is intact"):
+        with pytest.raises(PersistError, match="The previous checkpoint, if any, is intact"):
             sc.finetune(copy.deepcopy(start), loader(), recipe, directory=tmp_path, progress=filling)
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, before)
@@ -227,24 +230,24 @@ def test_a_full_disk_leaves_the_last_checkpoint(tmp_path):
     assert same(bits(resumed), bits(whole))
 
 
-def test_a_directory_that_cannot_be_written(tmp_path):
+def test_a_directory_that_cannot_be_written_is_an_error(tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(PersistError, match="cannot be written"):
         sc.finetune(network(), loader(), directory=tmp_path / "file" / "stage")
 
 
-def test_an_optimiser_that_keeps_what_a_checkpoint_cannot_hold(tmp_path):
+def test_an_optimiser_state_that_json_cannot_represent_is_an_error(tmp_path):
     class Odd(torch.optim.SGD):
         def step(self, closure=None):
             self.state[self.param_groups[0]["params"][0]]["things"] = [1]
             return super().step(closure)
 
     sc.finetune(network(), loader(), optimizer=Odd)
-    with pytest.raises(PersistError, match="'things' as a list"):
+    with pytest.raises(PersistError, match="'things' of type list"):
         sc.finetune(network(), loader(), optimizer=Odd, directory=tmp_path)
 
 
-def test_a_checkpoint_says_what_it_is(tmp_path):
+def test_a_checkpoint_describes_itself(tmp_path):
     recipe = sc.Recovery(epochs=1, patience=1)
     history = sc.finetune(network(), loader(), recipe, validation=loader(8), directory=tmp_path)
     with safe_open(tmp_path / "checkpoint.safetensors", "pt") as file:

@@ -1,4 +1,4 @@
-"""Watching units differentiate during training, and encouraging them to."""
+"""Tracking of scores during training, and the differentiation loss."""
 
 import copy
 import json
@@ -38,7 +38,7 @@ def noisy(net):
 
 
 @pytest.mark.filterwarnings("ignore::secateurs.errors.SecateursWarning")
-def test_training_does_not_know_that_it_is_tracked(noisy, batches):
+def test_tracking_does_not_change_training(noisy, batches):
     twin = copy.deepcopy(noisy)
     torch.manual_seed(3)
     expected = trained(twin, batches)
@@ -46,8 +46,8 @@ def test_training_does_not_know_that_it_is_tracked(noisy, batches):
     loader = torch.utils.data.DataLoader(torch.randn(16, 3, 6, 6), 8, shuffle=True)  # draws random numbers
     torch.manual_seed(3)
     trackers = [track(noisy, batches, COMPONENTS, every=1), track(noisy, loader, "nexp", every=2)]
-    found = trained(noisy, batches, lambda: [tracker.step() for tracker in trackers])
-    assert all(torch.equal(a, b) for a, b in zip(found, expected, strict=True))
+    weights = trained(noisy, batches, lambda: [tracker.step() for tracker in trackers])
+    assert all(torch.equal(a, b) for a, b in zip(weights, expected, strict=True))
     assert all(module.training for module in noisy.modules())
 
 
@@ -58,14 +58,14 @@ def test_scores_are_recorded_at_the_start_and_then_at_intervals(net, batches):
     trained(net, batches, lambda: (tracker.step(), scores.append(sc.score(net, batches, "l1", structure))))
     assert [record.step for record in tracker.history] == [0, 2, 4, 6]
     assert tracker.steps == 6
-    for step, found in tracker.history:
-        assert {name: its.tolist() for name, its in found["l1"].items()} == {
-            name: its.tolist() for name, its in scores[step].items()
+    for step, recorded in tracker.history:
+        assert {name: values.tolist() for name, values in recorded["l1"].items()} == {
+            name: values.tolist() for name, values in scores[step].items()
         }
     assert not torch.equal(scores[0]["0"], scores[6]["0"])
 
 
-def test_every_record_is_of_the_same_samples_though_the_data_is_read_once(net, batches):
+def test_all_records_use_the_same_samples(net, batches):
     tracker = track(net, iter(batches), ["random", "nexp"], every=1, seed=4)
     tracker.step()
     first, second = (record.scores for record in tracker.history)
@@ -73,15 +73,15 @@ def test_every_record_is_of_the_same_samples_though_the_data_is_read_once(net, b
     assert torch.equal(first["nexp"]["0"], sc.score(net, batches, "nexp")["0"])
 
 
-def test_the_loss_of_the_user_decides(net, batches):
+def test_the_loss_of_the_user_is_used(net, batches):
     def loss(outputs, targets):
         return 3 * F.cross_entropy(outputs, targets, label_smoothing=0.1)
 
-    found = track(net, batches[:1], "fisher", loss=loss).history[0].scores["fisher"]
-    assert torch.equal(found["0"], sc.score(net, batches[:1], "fisher", loss=loss)["0"])
+    scores = track(net, batches[:1], "fisher", loss=loss).history[0].scores["fisher"]
+    assert torch.equal(scores["0"], sc.score(net, batches[:1], "fisher", loss=loss)["0"])
 
 
-def test_rows_and_file_hold_every_score(net, batches, tmp_path):
+def test_rows_and_file_contain_every_score(net, batches, tmp_path):
     tracker = track(net, batches, ["l1", "nexp"], every=1)
     tracker.step()
     rows = tracker.rows()
@@ -105,17 +105,17 @@ def test_the_figure_has_a_panel_per_group_and_a_line_per_unit_and_mean(net, batc
     assert [lines.count(colour) for colour in ("#2a9d8f", "#e9873d")] == [8 + 12 + 16, 3]
     assert re.findall(r">(0|3|7)</text>", svg)
     assert tracker.figure() != svg
-    with pytest.raises(CriterionError, match="'ndi' was not tracked, but l1, nexp"):
+    with pytest.raises(CriterionError, match="'ndi' was not tracked: choose one of l1, nexp"):
         tracker.figure("ndi")
 
 
 @pytest.mark.parametrize("every", [0, -1, 2.5, "often"])
-def test_an_interval_that_is_none_is_refused(net, batches, every):
+def test_an_invalid_interval_is_refused(net, batches, every):
     with pytest.raises(UsageError, match="every must be"):
         track(net, batches, every=every)
 
 
-def test_what_cannot_be_scored_is_refused_at_once(net, batches, images):
+def test_invalid_arguments_are_refused_before_training(net, batches, images):
     with pytest.raises(CriterionError, match="unknown criterion 'best'"):
         track(net, batches, "best")
     with pytest.raises(CriterionError, match="give a list"):
@@ -128,7 +128,7 @@ def test_what_cannot_be_scored_is_refused_at_once(net, batches, images):
         track(str, batches, structure=sc.trace(net, images))
 
 
-def test_a_model_that_was_cut_is_tracked_no_further(net, batches):
+def test_a_model_that_was_cut_cannot_be_tracked_further(net, batches):
     tracker = track(net, batches, "l1", every=1)
     net[7], net[9] = nn.Linear(12, 9), nn.Linear(9, 4)
     with pytest.raises(ModelError, match=r"'7.weight' has shape \[9, 12\], traced as \[16, 12\]"):
@@ -174,7 +174,7 @@ def test_the_units_of_a_transformer_are_read_at_its_linear_layers():
     assert "nn.Linear" in loss.left_out["self_attn:1"]
 
 
-def test_units_that_lie_together_or_own_several_features_are_told_apart():
+def test_units_with_several_features_are_separated():
     dense, x = Dense().double(), torch.randn(16, 3, 8, 8, dtype=torch.float64)
     model = nn.Sequential(nn.Conv2d(3, 4, 3), nn.ReLU(), nn.Flatten(), nn.Linear(4 * 36, 3)).double()
     torch.testing.assert_close(value(model, x), pairs(model[:2](x).mean((2, 3))), rtol=1e-12, atol=0)
@@ -185,7 +185,7 @@ def test_units_that_lie_together_or_own_several_features_are_told_apart():
     assert 0 < float(loss().detach()) < 1
 
 
-def test_the_gradient_is_that_of_the_value():
+def test_the_gradient_equals_a_numerical_gradient():
     z = torch.randn(7, 4, dtype=torch.float64, requires_grad=True)
     wide = torch.randn(4, 7, dtype=torch.float64, requires_grad=True)
     assert torch.autograd.gradcheck(mean_squared_correlation, z)
@@ -206,7 +206,7 @@ def test_scaling_and_shifting_units_changes_nothing(shape):
     torch.testing.assert_close(mean_squared_correlation(moved), mean_squared_correlation(z))
 
 
-def test_white_units_cost_nothing_and_copies_everything():
+def test_uncorrelated_units_have_loss_zero_and_copies_loss_one():
     z = torch.randn(40, 5, dtype=torch.float64)
     white = torch.linalg.qr(z - z.mean(0)).Q
     assert float(mean_squared_correlation(white)) == pytest.approx(0, abs=1e-15)
@@ -216,19 +216,19 @@ def test_white_units_cost_nothing_and_copies_everything():
 
 @pytest.mark.parametrize("constant", [0.0, 3.3, -1e5])
 @pytest.mark.parametrize("rounding", [0, torch.finfo(torch.float32).eps])
-def test_units_that_are_constant_correlate_with_nothing_and_get_no_gradient(constant, rounding):
+def test_constant_units_have_no_correlation_and_no_gradient(constant, rounding):
     z = torch.randn(50, 4)
     z[:, 2] = constant * (1 + rounding * torch.arange(50).remainder(3))
     z.requires_grad_()
-    found = mean_squared_correlation(z)
-    found.backward()
+    loss = mean_squared_correlation(z)
+    loss.backward()
     others = pairs(z.detach()[:, [0, 1, 3]])
-    torch.testing.assert_close(found.detach(), others * (3 * 2) / (4 * 3))
+    torch.testing.assert_close(loss.detach(), others * (3 * 2) / (4 * 3))
     assert torch.isfinite(z.grad).all()
     assert z.grad[:, 2].tolist() == [0] * 50
 
 
-def test_mixed_precision_does_not_reach_the_correlations():
+def test_correlations_are_computed_without_mixed_precision():
     z = torch.randn(64, 8)
     with torch.autocast("cpu", torch.bfloat16):
         inside = mean_squared_correlation(z)
@@ -240,12 +240,12 @@ def test_a_module_that_runs_twice_counts_twice():
     seen = []
     for module in (model.twice, model.also, model.leave):
         module.register_forward_pre_hook(lambda module, args: seen.append(args[0]))
-    found = value(model, x)
+    loss = value(model, x)
     seen = seen[-4:]
-    torch.testing.assert_close(found, torch.stack([pairs(z) for z in seen]).mean())
+    torch.testing.assert_close(loss, torch.stack([pairs(z) for z in seen]).mean())
 
 
-def test_layers_may_be_called_with_their_input_by_name():
+def test_layers_may_get_their_input_as_a_keyword():
     model = Apply(lambda m, x: m.b(input=m.a(input=x).relu()), a=nn.Linear(6, 8), b=nn.Linear(8, 3)).double()
     x = torch.randn(9, 6, dtype=torch.float64)
     torch.testing.assert_close(value(model, x), pairs(model.a(x).relu()))
@@ -263,7 +263,7 @@ class Interrupting(nn.Module):
 
 
 @pytest.mark.parametrize("error", [None, ValueError, KeyboardInterrupt])
-def test_no_hook_is_left_behind(net, images, error):
+def test_all_hooks_are_removed(net, images, error):
     breaks = Interrupting(None)
     model = nn.Sequential(*net, breaks)
     loss = differentiation_loss(model, sc.trace(model, images))
@@ -279,11 +279,11 @@ def test_no_hook_is_left_behind(net, images, error):
     assert float(loss().detach()) > 0
 
 
-def test_misuse_is_refused(net, images):
+def test_invalid_use_of_the_loss_is_refused(net, images):
     loss = differentiation_loss(net, sc.trace(net, images))
-    with pytest.raises(UsageError, match="run the model inside"):
+    with pytest.raises(UsageError, match="run the model inside the `with` block"):
         loss()
-    with loss, pytest.raises(UsageError, match="watching already"):
+    with loss, pytest.raises(UsageError, match="active already"):
         loss.__enter__()
     assert not net[3]._forward_pre_hooks
     with loss, pytest.raises(DataError, match="drop_last"):
@@ -294,7 +294,7 @@ def test_misuse_is_refused(net, images):
         differentiation_loss(net, sc.trace(net, images), weight=0)
 
 
-def test_training_with_it_decorrelates_the_units():
+def test_training_with_the_loss_decorrelates_units():
     digits = demo.Digits.load()
 
     def correlation(weight):

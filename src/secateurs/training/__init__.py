@@ -1,4 +1,4 @@
-"""Training: fine-tuning by a recipe, batch norm recalibration, and tracking and regularizing units during training."""
+"""Training: fine-tuning by a recipe, recalibration of batch norm, and tracking and regularisation of units."""
 
 from secateurs.training.differentiation_loss import DifferentiationLoss, differentiation_loss
 from secateurs.training.epoch_seed import randomness

@@ -1,4 +1,4 @@
-"""What batch norms put out in the model before the cut, on the same batches."""
+"""Output statistics of the batch norm layers of the dense model, the reference of recalibration."""
 
 from __future__ import annotations
 
@@ -20,55 +20,72 @@ from secateurs.utils import device_of, restoring_modes
 
 
 def running_statistics(norm: _BatchNorm) -> tuple[Tensor, Tensor]:
-    """The running mean and variance of a batch norm that keeps them."""
+    """The running mean and variance [channels] of a batch norm layer that tracks them."""
     assert norm.running_mean is not None
     assert norm.running_var is not None
     return norm.running_mean, norm.running_var
 
 
 class NormOutputs(NamedTuple):
-    """Standard deviations and means [channels] of what a batch norm puts out before its weight and bias."""
+    """Statistics of the outputs of a batch norm layer before the weight and bias are applied.
+
+    Attributes:
+        deviation: standard deviation [channels].
+        mean: mean [channels].
+    """
 
     deviation: Tensor
     mean: Tensor
 
     @classmethod
     def of(cls, norm: _BatchNorm, mean: Tensor, variance: Tensor) -> NormOutputs:
-        """In evaluation, where the inputs have this mean and variance."""
+        """Compute the output statistics in evaluation mode from the mean and variance [channels] of the inputs."""
         running_mean, running_variance = running_statistics(norm)
         scale = (running_variance + norm.eps).sqrt()
         return cls((variance + norm.eps).sqrt() / scale, (mean - running_mean) / scale)
 
-    def kept(self, mask: Tensor, norm: nn.Module) -> NormOutputs:
-        """Those of the channels that stay, where the norm of the smaller model is."""
-        chosen = mask.to(self.mean.device)
-        return NormOutputs(*(statistic[chosen].to(device_of(norm)) for statistic in self))
+    def select(self, mask: Tensor, norm: nn.Module) -> NormOutputs:
+        """Select the channels where `mask` [channels] is True, and move the result to the device of `norm`."""
+        mask = mask.to(self.mean.device)
+        return NormOutputs(*(statistic[mask].to(device_of(norm)) for statistic in self))
 
 
 class _NormPair(NamedTuple):
-    """A batch norm of the small model, that of the dense one, and the channels of this that stay."""
+    """Batch norm layers of one name in the pruned and the dense model, and the mask of kept channels [channels]."""
 
-    small: _BatchNorm
+    pruned: _BatchNorm
     dense: _BatchNorm
     kept: Tensor
 
 
 class DenseStatistics:
-    """The dense model, which goes over the same batches as the small one, each time before it.
+    """Observes the batch norm layers of the dense model and imposes their output statistics on the pruned model.
 
-    The batch norms of the small model, in training mode, put out what those of the dense one do: with the same mean and
-    variance of each channel, batch by batch.
+    Every batch is run through the dense model first and then through the pruned model. During these passes, the batch
+    norm layers of the pruned model run in training mode, and their outputs are rescaled to the mean and variance of the
+    dense model's outputs. `apply` finally changes the running statistics so that this holds in evaluation mode.
+
+    Args:
+        norms: batch norm layers of the pruned model by name.
+        dense: the dense model.
+        plan: the plan by which the model was pruned.
+        structure: structure of the dense model.
+
+    Raises:
+        PlanError: the pruned model does not fit the plan.
     """
 
     def __init__(self, norms: Mapping[str, _BatchNorm], dense: nn.Module, plan: Plan, structure: Structure):
         plan.check(structure)
-        masks, others = structure.keep_masks(plan.keep), dict(dense.named_modules())
+        masks, dense_modules = structure.keep_masks(plan.keep), dict(dense.named_modules())
         self._dense, self._pairs = dense, {}
         for name, norm in norms.items():
-            mask, other = masks.get(f"{name}.running_mean".lstrip(".")), others.get(name)
-            if mask is None or not isinstance(other, _BatchNorm) or int(mask[0].sum()) != norm.num_features:
-                raise PlanError(f"{name!r} is not what the plan leaves of the dense model's batch norm of that name")
-            self._pairs[name] = _NormPair(norm, other, mask[0])
+            mask, dense_norm = masks.get(f"{name}.running_mean".lstrip(".")), dense_modules.get(name)
+            if mask is None or not isinstance(dense_norm, _BatchNorm) or int(mask[0].sum()) != norm.num_features:
+                raise PlanError(
+                    f"batch norm {name!r} does not fit the plan: the model was not pruned from the dense model by it"
+                )
+            self._pairs[name] = _NormPair(norm, dense_norm, mask[0])
         self._waiting: dict[str, deque[NormOutputs]] = {name: deque() for name in norms}
         self._sums = {
             name: torch.zeros(2, len(pair.kept), device=device_of(pair.dense)) for name, pair in self._pairs.items()
@@ -77,44 +94,56 @@ class DenseStatistics:
 
     @contextmanager
     def observing(self) -> Iterator[Callable[[Batch], None]]:
-        """While the small model goes over the data; what is given shows a batch to the dense one, which comes first."""
+        """Register hooks on both models inside the block.
+
+        Yields:
+            A function that runs the dense model on a batch. Call it before the pruned model runs on the batch.
+        """
         with ExitStack() as stack:
             stack.enter_context(restoring_modes(self._dense))
             self._dense.eval()
             for name, pair in self._pairs.items():
-                stack.enter_context(pair.dense.register_forward_pre_hook(self._note(name, pair)))
-                stack.enter_context(pair.small.register_forward_hook(self._bring(name, pair)))
+                stack.enter_context(pair.dense.register_forward_pre_hook(self._record_inputs(name, pair)))
+                stack.enter_context(pair.pruned.register_forward_hook(self._rescale_outputs(name, pair)))
             yield lambda batch: forward(self._dense, batch.to(device_of(self._dense)))
 
-    def _note(self, name: str, pair: _NormPair) -> Callable[..., None]:
-        def note(_: nn.Module, args: tuple[Tensor, ...]) -> None:
+    def _record_inputs(self, name: str, pair: _NormPair) -> Callable[..., None]:
+        """Make a hook that records the input statistics of a dense batch norm layer."""
+
+        def record(_: nn.Module, args: tuple[Tensor, ...]) -> None:
             x = args[0].float()
             variance, mean = torch.var_mean(x, [dim for dim in range(x.dim()) if dim != 1], correction=0)
             rows = x.numel() // len(mean)
-            self._sums[name] += torch.stack([mean, variance * rows / max(rows - 1, 1)])  # as running statistics are
+            # the sums use the unbiased variance, as running statistics do
+            self._sums[name] += torch.stack([mean, variance * rows / max(rows - 1, 1)])
             self._counts[name] += 1
-            self._waiting[name].append(NormOutputs.of(pair.dense, mean, variance).kept(pair.kept, pair.small))
+            self._waiting[name].append(NormOutputs.of(pair.dense, mean, variance).select(pair.kept, pair.pruned))
 
-        return note
+        return record
 
-    def _bring(self, name: str, pair: _NormPair) -> Callable[..., Tensor]:
-        def bring(norm: nn.Module, _: Any, out: Tensor) -> Tensor:
-            outputs, like = self._waiting[name].popleft(), [1, -1] + [1] * (out.dim() - 2)
-            weight, bias = (1, 0) if pair.small.weight is None else (pair.small.weight, pair.small.bias)
+    def _rescale_outputs(self, name: str, pair: _NormPair) -> Callable[..., Tensor]:
+        """Make a hook that gives the outputs of a pruned batch norm layer the statistics of the dense layer."""
+
+        def rescale(norm: nn.Module, _: Any, out: Tensor) -> Tensor:
+            outputs, shape = self._waiting[name].popleft(), [1, -1] + [1] * (out.dim() - 2)
+            weight, bias = (1, 0) if pair.pruned.weight is None else (pair.pruned.weight, pair.pruned.bias)
             shift = outputs.mean * weight + bias * (1 - outputs.deviation)
-            return (out * outputs.deviation.view(like) + shift.view(like)).to(out)
+            return (out * outputs.deviation.view(shape) + shift.view(shape)).to(out)
 
-        return bring
+        return rescale
 
     def apply(self, data: Iterable[Any]) -> None:
-        """Let the small model's norms, which have the averages of their inputs now, put out in evaluation what the
-        dense model's do, on average over all ranks."""
-        for name, (small, dense, kept) in self._pairs.items():
+        """Adjust the running statistics of the pruned model to match the dense model's outputs in evaluation mode.
+
+        Before this call, the running statistics must be the averages of the inputs. The statistics of a shard are the
+        averages over all ranks.
+        """
+        for name, (pruned, dense, kept) in self._pairs.items():
             count, sums = sum_over_ranks(data, self._counts[name]), sum_over_ranks(data, self._sums[name])
             if not count:
                 continue
-            outputs = NormOutputs.of(dense, *(sums / count)).kept(kept, small)
-            running_mean, running_variance = running_statistics(small)
-            scale = (running_variance + small.eps).sqrt() / outputs.deviation
+            outputs = NormOutputs.of(dense, *(sums / count)).select(kept, pruned)
+            running_mean, running_variance = running_statistics(pruned)
+            scale = (running_variance + pruned.eps).sqrt() / outputs.deviation
             running_mean -= outputs.mean * scale
-            running_variance.copy_((scale.square() - small.eps).clamp(min=0))
+            running_variance.copy_((scale.square() - pruned.eps).clamp(min=0))

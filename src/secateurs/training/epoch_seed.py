@@ -1,4 +1,4 @@
-"""What is random in an epoch follows from its number, so that a training that was cut off goes on as it would have."""
+"""Random numbers of an epoch depend only on (seed, epoch), so that a resumed run equals an uninterrupted one."""
 
 from __future__ import annotations
 
@@ -16,9 +16,12 @@ from secateurs.utils import rng
 
 @contextmanager
 def randomness(seed: int, epoch: int, *data: Any) -> Iterator[None]:
-    """Seed Python, NumPy, torch, and the generators of `data` by (seed, epoch); restore all on leaving.
+    """Seed Python, NumPy, torch and all generators of the data by (seed, epoch). All states are restored on exit.
 
-    Whatever part of the data has `set_epoch` is told the epoch.
+    Args:
+        seed: seed of the training run.
+        epoch: number of the epoch. It is passed to `set_epoch` of every part of the data that has this method.
+        *data: data loaders, data sets, samplers or shards.
     """
     number = random.Random(f"{seed} {epoch}").getrandbits(63)
     parts = [part for item in data for part in _parts(item)]
@@ -38,7 +41,7 @@ def randomness(seed: int, epoch: int, *data: Any) -> Iterator[None]:
 
 
 def _parts(data: Any) -> Iterator[Any]:
-    """A data loader, its samplers and its data sets (or whatever else is data), which may hold generators."""
+    """Yield the data and its parts (underlying data, samplers, data sets), which may have generators."""
     yield data
     if isinstance(data, (Shard, RoundRobin, PaddedShard)):
         yield from _parts(data.data)

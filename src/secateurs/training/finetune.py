@@ -41,39 +41,45 @@ def finetune(
 ) -> History:
     """Train a model in place by a recipe.
 
-    Training runs on Hugging Face Accelerate, on the device that the model is on. Started by `torchrun` or `accelerate
-    launch`, processes share the data and end with the same weights (DDP); batch norm
-    goes by the batches of each, and its running statistics are those of the first.
+    Training uses Hugging Face Accelerate on the device of the model. If `torchrun` or `accelerate launch` started
+    several processes, these share the data and end with equal weights (DDP). Batch norm layers use the batches of their
+    own process. At the end, all processes have the running statistics of the first process.
 
-    Everything random in an epoch follows from (seed, epoch): a DataLoader's own generators are seeded by it, and
-    whatever has `set_epoch` is told. Workers that a loader keeps between epochs keep random states of their own.
+    All random numbers of an epoch depend on (seed, epoch) only: the generators of a DataLoader are seeded, and
+    `set_epoch` is called on samplers and data sets that have it. Persistent workers of a loader keep their own random
+    states.
 
     Args:
-        model: trained as a whole, in training mode; its modes are restored.
-        data: batches with targets (or dicts with labels); read once per epoch, so not an iterator.
-        recipe: how to train; by default one epoch.
-        teacher: the model to learn from if the recipe's `distill_weight` asks for it, usually the dense one.
-        validation: batches on which the loss is measured after each epoch, for `patience`; never those of the test.
-        loss: maps (outputs, targets) to a scalar; by default cross-entropy, or the model's own loss.
-        extra_loss: gives one more term of the loss of each batch; see `ExtraLoss`.
-        optimizer: makes an optimiser of parameters, in the place of the recipe's. Its learning rate is overridden.
-        pruner: makes, of the model and its optimiser, what cuts the model after each step that it chooses, such as
-            `lambda model, optimizer: sc.gradual(model, optimizer, batches, stop=1000)`.
-        seed: for dropout and shuffling while training.
-        directory: keeps a checkpoint of the last epoch; the same call, on the model as it was at the start, goes on
-            from there and ends with the weights that it would have had (bit by bit on the CPU). Several processes must
-            all see it.
+        model: the model. It is trained in training mode; the modes of all modules are restored.
+        data: batches of (inputs, targets), or dicts with `labels`. They are read once per epoch; an iterator is
+            accepted for a single epoch only.
+        recipe: the recipe; by default one epoch.
+        teacher: the model whose outputs are the target of distillation, usually the dense model. Required if, and only
+            if, `recipe.distill_weight` is positive.
+        validation: batches on which the loss is measured after each epoch. Required for `recipe.patience`. Do not use
+            test data.
+        loss: a function of (outputs, targets) that returns a scalar tensor; by default cross-entropy, or the loss that
+            the model returns.
+        extra_loss: a function that returns an additional term of the loss of each batch; see `ExtraLoss`.
+        optimizer: a function that makes an optimiser of parameters, instead of the recipe. The learning rate is set to
+            that of the recipe.
+        pruner: a function of (model, optimizer) that makes a pruner, whose `step` may cut the model after each step of
+            the optimiser. Example: `lambda model, optimizer: sc.gradual(model, optimizer, batches, stop=1000)`.
+        seed: seed for dropout and shuffling.
+        directory: a directory for a checkpoint after each epoch. To resume, repeat the same call on the initial model.
+            The weights are then equal to those of an uninterrupted run, bitwise on the CPU. Several processes must
+            share the directory.
         progress: wraps the iteration over the epochs.
 
     Returns:
-        The losses.
+        The losses of each epoch.
 
     Raises:
-        DataError: the data is empty, has no targets, can be read only once, or is refused by the model; or the loss
-            is not finite.
-        ModelError: no parameter is to be trained, or no layer can have an adapter.
-        UsageError: the recipe asks for what is not given or cannot be had here.
-        PersistError: the checkpoint is of another training, or cannot be read or written.
+        DataError: the data is empty, has no targets, is an iterator for several epochs, or makes the model fail; or the
+            loss is not finite.
+        ModelError: no parameter requires a gradient, or no layer can have an adapter.
+        UsageError: the recipe needs an argument that is missing, or an option that is not supported here.
+        PersistError: the checkpoint belongs to another training run, or cannot be read or written.
 
     Example:
         >>> history = sc.finetune(model, data, sc.Recovery(epochs=2, lr=0.01))
@@ -81,14 +87,14 @@ def finetune(
         2
     """
     require("accelerate", "train")
-    from secateurs.training.accelerate import accelerated  # loads Accelerate
+    from secateurs.training.accelerate import accelerated  # imported here because Accelerate is slow to import
 
     check_training(recipe, data, teacher is not None, validation, directory)
     if teacher is not None:
         device_of(teacher)
     device = device_of(model)
     if not any(p.requires_grad for p in model.parameters()):
-        raise ModelError(f"{type(model).__name__} has no parameter that requires a gradient, so nothing to train")
+        raise ModelError(f"{type(model).__name__} has no parameter that requires a gradient: there is nothing to train")
     directory = None if directory is None else Path(directory)
     with ExitStack() as stack:
         stack.enter_context(restoring_modes(model))
@@ -97,45 +103,55 @@ def finetune(
         accelerator, prepared = stack.enter_context(accelerated(model, device, recipe, directory))
         if pruner is not None and (accelerator.num_processes > 1 or recipe.lora or recipe.patience is not None):
             raise UsageError(
-                "a model that is cut while it trains cannot be trained in several processes, by adapters (lora), or "
-                "with an early stop (patience) here; cut it in a loop of your own, or prune it first"
+                "gradual pruning in finetune does not support several processes, adapters (lora) or early stopping "
+                "(patience): prune before fine-tuning, or call the pruner in a training loop of your own"
             )
-        made = make_optimizer(recipe, [p for p in model.parameters() if p.requires_grad], optimizer)
+        made_optimizer = make_optimizer(recipe, [p for p in model.parameters() if p.requires_grad], optimizer)
         training = Training(
             model=model,
             prepared=prepared,
             accelerator=accelerator,
-            optimizer=made,
+            optimizer=made_optimizer,
             objective=Objective(loss, extra_loss, teacher, recipe.distill_weight, recipe.temperature),
             data=stack.enter_context(process_batches(data, accelerator)),
             validation=validation,
             recipe=recipe,
             seed=seed,
             directory=directory,
-            pruner=None if pruner is None else pruner(model, made),
+            pruner=None if pruner is None else pruner(model, made_optimizer),
         )
         return training.run(progress)
 
 
 def check_training(recipe: Any, data: Any, teacher: bool, validation: Any, directory: Any) -> None:
-    """See that a recipe has what it needs, before anything slow.
+    """Check that the arguments of `finetune` fit together, before any slow operation.
+
+    Args:
+        recipe: the recipe.
+        data: the training data.
+        teacher: whether there is a teacher.
+        validation: the validation data, or None.
+        directory: the directory of the checkpoint and trackers, or None.
 
     Raises:
         UsageError, DataError: see `finetune`.
     """
     if not isinstance(recipe, Recovery):
-        raise UsageError(f"give the recipe as a Recovery, such as Recovery(epochs=5, lr=0.01), not {recipe!r}")
+        raise UsageError(f"the recipe must be a Recovery, such as Recovery(epochs=5, lr=0.01), not {recipe!r}")
     if isinstance(data, Iterator) and recipe.epochs > 1:
-        raise DataError("the data is an iterator, which can be read only once; give a list or a DataLoader")
+        raise DataError(
+            f"the data is an iterator, which can be read only once, but the recipe has {recipe.epochs} epochs: give a "
+            "list or a DataLoader"
+        )
     if isinstance(validation, Iterator):
-        raise DataError("the validation data is an iterator, which can be read only once; give a list or a DataLoader")
+        raise DataError("the validation data is an iterator, which can be read only once: give a list or a DataLoader")
     if teacher != (recipe.distill_weight > 0):
         raise UsageError(
-            "a teacher is given, but the recipe does not distill: set its weight, such as Recovery(distill_weight=0.5)"
+            "a teacher is given, but distill_weight is 0: set it, for example Recovery(distill_weight=0.5)"
             if teacher
-            else f"the recipe distills (weight {recipe.distill_weight}): give a teacher, usually the dense model"
+            else f"distill_weight={recipe.distill_weight} needs a teacher: give a teacher, usually the dense model"
         )
     if recipe.patience is not None and validation is None:
-        raise UsageError(f"patience={recipe.patience} needs validation data: a split of its own, not that of the test")
+        raise UsageError(f"patience={recipe.patience} needs validation data: give a split that is not the test data")
     if recipe.trackers and directory is None:
         raise UsageError(f"trackers {', '.join(recipe.trackers)} need a directory to write to")

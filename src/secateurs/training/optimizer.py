@@ -1,4 +1,4 @@
-"""How the optimiser is made, and how its learning rate goes."""
+"""The optimiser and the learning rate schedule of a recipe."""
 
 from __future__ import annotations
 
@@ -13,12 +13,19 @@ from torch.optim.lr_scheduler import LambdaLR
 from secateurs.training.recipe import Recovery
 
 MakeOptimizer = Callable[[list[nn.Parameter]], torch.optim.Optimizer]
+"""A function that makes an optimiser of parameters."""
 
 
 def make_optimizer(
     recipe: Recovery, parameters: list[nn.Parameter], make: MakeOptimizer | None = None
 ) -> torch.optim.Optimizer:
-    """The optimiser of a recipe, or the one that `make` gives, at the recipe's learning rate."""
+    """Make the optimiser of a recipe.
+
+    Args:
+        recipe: the recipe.
+        parameters: the parameters to train.
+        make: makes the optimiser instead of the recipe. The learning rate is set to that of the recipe in any case.
+    """
     if make is not None:
         optimizer = make(parameters)
     elif recipe.optimizer == "adamw":
@@ -33,17 +40,17 @@ def make_optimizer(
 
 
 def make_schedule(recipe: Recovery, optimizer: torch.optim.Optimizer, total: int, start: int) -> LambdaLR:
-    """The schedule of a recipe over `total` steps, of which `start` are done."""
+    """Make the learning rate schedule of a recipe for `total` steps, of which `start` are done already."""
     return LambdaLR(optimizer, lambda step: lr_factor(recipe, start + step, total))
 
 
 def lr_factor(recipe: Recovery, step: int, total: int) -> float:
-    """What the learning rate of step number `step` of `total` is multiplied by, in [0, 1]."""
+    """The factor in [0, 1] by which the peak learning rate is multiplied at step `step` (from 0) of `total`."""
     done = min(step / total, 1.0)
-    falling = {
+    decay = {
         "cosine": (1 + math.cos(math.pi * done)) / 2,
         "step": 0.1 ** bisect_right(recipe.milestones, done),
         "constant": 1.0,
     }[recipe.lr_schedule]
-    rising = (step + 1) / (recipe.warmup * total) if recipe.warmup else 1.0
-    return falling * min(rising, 1.0)
+    warmup = (step + 1) / (recipe.warmup * total) if recipe.warmup else 1.0
+    return decay * min(warmup, 1.0)

@@ -1,4 +1,4 @@
-"""What each process reads of the data that it trains on."""
+"""Distribution of training batches over processes."""
 
 from __future__ import annotations
 
@@ -19,10 +19,15 @@ if TYPE_CHECKING:  # Accelerate is slow to import, and an extra
 
 @contextmanager
 def process_batches(data: Iterable[Any], accelerator: Accelerator) -> Iterator[Iterable[Any]]:
-    """This process's batches: as many in each process, and together all of them, the first of them perhaps twice.
+    """Yield the batches of this process. Every process gets the same number of batches.
 
-    A DataLoader is read by each process in part. Other data is read whole by each, which takes its batches. A shard is
-    a process's own batches.
+    Together, the processes read all batches. Some batches may be read twice to equalise the numbers. Each process loads
+    only its part of a DataLoader. Other iterables are iterated completely by every process, which selects its batches.
+    A shard already contains the batches of its process.
+
+    Args:
+        data: the training data.
+        accelerator: the accelerator, which knows the processes.
     """
     if isinstance(data, Shard):
         yield PaddedShard(data, max(data.gather(_count(data))))
@@ -37,14 +42,22 @@ def process_batches(data: Iterable[Any], accelerator: Accelerator) -> Iterator[I
             yield accelerator.prepare_data_loader(data, device_placement=False)
         finally:
             if sampler is not None and hasattr(sampler, "generator"):
-                sampler.generator = generator  # where there is none, Accelerate sets one
+                sampler.generator = generator  # Accelerate sets a generator if there is none
     else:
         yield RoundRobin(data, accelerator.process_index, accelerator.num_processes)
 
 
 @dataclass(frozen=True)
 class RoundRobin:
-    """Of each `ranks` batches in turn, that of this rank; the last turn is filled up with the first batches."""
+    """The batches rank, rank + ranks, rank + 2·ranks, ... of the data.
+
+    If the number of batches is not a multiple of `ranks`, the first batches are repeated at the end.
+
+    Attributes:
+        data: batches, the same in every process.
+        rank: number of this process.
+        ranks: number of processes.
+    """
 
     data: Iterable[Any]
     rank: int
@@ -53,10 +66,10 @@ class RoundRobin:
     def __iter__(self) -> Iterator[Any]:
         batches = iter(self.data)
         first: list[Any] = []
-        while turn := list(islice(batches, self.ranks)):
-            first = first or turn
-            missing = self.ranks - len(turn)
-            yield (turn + first * missing)[self.rank]
+        while group := list(islice(batches, self.ranks)):
+            first = first or group
+            missing = self.ranks - len(group)
+            yield (group + first * missing)[self.rank]
 
     def __len__(self) -> int:
         return -(-len(self.data) // self.ranks)  # type: ignore[arg-type]
@@ -64,7 +77,7 @@ class RoundRobin:
 
 @dataclass(frozen=True)
 class PaddedShard:
-    """A shard, filled up with its own first batches to a number of batches."""
+    """A shard of `count` batches: the first batches of `data` are repeated at the end if there are fewer."""
 
     data: Shard
     count: int
@@ -77,7 +90,7 @@ class PaddedShard:
 
 
 def known_length(data: Any) -> int | None:
-    """How many batches there are, where that is known."""
+    """The number of batches; None if the data has no length."""
     try:
         return len(data)
     except TypeError:
@@ -85,8 +98,9 @@ def known_length(data: Any) -> int | None:
 
 
 def _count(shard: Shard) -> int:
+    """The number of batches of a shard."""
     count = known_length(shard)
     if not count:
-        has = "no batch" if count == 0 else "no length"
-        raise DataError(f"the shard of rank {shard.rank} has {has}; to train, each needs a batch or more")
+        problem = "no batch" if count == 0 else "no length"
+        raise DataError(f"the shard of rank {shard.rank} has {problem}: training needs a known number of batches ≥ 1")
     return count

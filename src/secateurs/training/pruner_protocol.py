@@ -1,4 +1,4 @@
-"""What a training needs of a pruner that cuts the model meanwhile; `secateurs.gradual` makes one."""
+"""The interface of a pruner that cuts the model during training. `secateurs.gradual` returns one."""
 
 from __future__ import annotations
 
@@ -10,17 +10,18 @@ from torch.optim import Optimizer
 
 
 class Pruner(Protocol):
-    """Cuts a model in place, and its optimiser with it."""
+    """Cuts a model and the state of the optimiser in place during training."""
 
     def step(self) -> Any:
-        """Called after each step of the optimiser."""
+        """Cut the model if a cut is due. Called after each step of the optimiser."""
 
     def state_dict(self) -> dict[str, Any]:
-        """What was cut, as plain data for JSON."""
+        """The units that were removed so far, as JSON data."""
         ...
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Cut the dense model, and its optimiser, to that."""
+        """Cut the dense model and the optimiser state to the state of another pruner."""
 
 
 MakePruner = Callable[[nn.Module, Optimizer], Pruner]
+"""A function that makes a pruner of a model and its optimiser."""

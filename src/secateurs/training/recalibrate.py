@@ -1,4 +1,4 @@
-"""Batch norm statistics of a model whose weights or units have changed."""
+"""Recalibration: batch norm statistics of a model after weights or units have changed."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from secateurs.utils import Progress, device_of, restoring_modes, rng, silent
 
 
 def tracking_norms(model: nn.Module) -> dict[str, _BatchNorm]:
-    """The batch norm layers that keep running statistics, by name."""
+    """Collect the batch norm layers with running statistics, by name."""
     return {
         name: module
         for name, module in model.named_modules()
@@ -39,29 +39,31 @@ def recalibrate(
 ) -> None:
     """Re-estimate the running statistics of batch norm layers on data, in place.
 
-    With the model before the cut, each batch norm then puts out what it did there: each channel has the same mean and
-    variance over the data. That is right whatever the running statistics were, also where batch norm was folded into
-    the layers before it, and what the data has of its own cancels out: a model that was not cut stays as it is.
-    Without, the running statistics become their averages over the data, as in training.
+    Without `dense`, the running statistics become the averages of the batch statistics over the data, as in training.
 
-    Layers that the forward pass does not reach keep theirs. Only batch norm layers run in training mode meanwhile;
-    weights do not change.
+    With `dense` and `plan`, every batch norm layer of the pruned model then has the same output mean and variance per
+    channel, over the data, as the dense model. This is correct for any running statistics of the dense model, also if
+    batch norm was folded into preceding layers. Peculiarities of the data cancel out: a model that was not pruned does
+    not change.
+
+    Layers that the forward pass does not reach keep their statistics. Only batch norm layers run in training mode.
+    Weights do not change.
 
     Args:
-        model: with batch norm that tracks statistics.
-        data: see `secateurs.data.batches`; read once. Of a shard (see `secateurs.shard`), the averages are those over
+        model: the model, with batch norm layers that track statistics.
+        data: batches, see `secateurs.data.batches`; read once. The averages of a shard (see `secateurs.shard`) are over
             the batches of all ranks.
-        dense: the model before the cut, which goes over the data as well.
-        plan: by which `model` was made of `dense`.
-        structure: of `dense`; by default it is traced again on the first samples of the data.
+        dense: the dense model before pruning. It is also run on the data.
+        plan: the plan by which `model` was pruned from `dense`.
+        structure: structure of `dense`; by default `dense` is traced on the first samples of the data.
         progress: wraps the iteration over the data.
 
     Raises:
-        ModelError: the model has no such layer.
-        UsageError: a dense model without a plan, or a plan without one; or it is the same model.
-        PlanError: `model` is not what `plan` makes of `dense`.
-        DataError: the data is empty, the model refuses a batch, or the statistics are not finite; those of the model
-            are then as they were.
+        ModelError: the model has no batch norm layer with running statistics.
+        UsageError: only one of `dense` and `plan` is given, or `dense` is `model`.
+        PlanError: `model` was not pruned from `dense` by `plan`.
+        DataError: the data is empty, the model fails on a batch, or the statistics are not finite. The statistics of
+            the model are then restored.
 
     Example:
         >>> result = sc.prune(model, data, criterion="l2", budget="keep:0.5", recovery=None)
@@ -70,10 +72,12 @@ def recalibrate(
     device = device_of(model)
     norms = tracking_norms(model)
     if not norms:
-        raise ModelError(f"{type(model).__name__} has no batch norm with running statistics, so nothing to recalibrate")
+        raise ModelError(
+            f"{type(model).__name__} has no batch norm with running statistics: there is nothing to recalibrate"
+        )
     if dense is model:
-        raise UsageError("recalibration compares the model with another one: the dense model before the cut")
-    reference = _reference(norms, data, dense, plan, structure)
+        raise UsageError("dense must be the model before pruning, not the pruned model itself")
+    reference = _dense_statistics(norms, data, dense, plan, structure)
     before = [{name: buffer.clone() for name, buffer in norm.named_buffers()} for norm in norms.values()]
     momenta = [norm.momentum for norm in norms.values()]
     done = False
@@ -83,14 +87,14 @@ def recalibrate(
             for norm in norms.values():
                 norm.train()
                 norm.reset_running_stats()
-                norm.momentum = None  # a cumulative average: every batch counts the same
-            with errors_on_all_ranks(data), reference.observing() if reference else nullcontext() as show:
+                norm.momentum = None  # cumulative average: all batches have the same weight
+            with errors_on_all_ranks(data), reference.observing() if reference else nullcontext() as run_dense:
                 for batch in progress(batches(data), "recalibrating"):
-                    if show:
-                        show(batch)
+                    if run_dense:
+                        run_dense(batch)
                     forward(model, batch.to(device))
             for norm in norms.values():
-                _merge(norm, data)
+                _average_over_ranks(norm, data)
             if reference:
                 reference.apply(data)
         if not all(torch.isfinite(buffer).all() for norm in norms.values() for buffer in norm.buffers()):
@@ -104,27 +108,28 @@ def recalibrate(
                 getattr(norm, name).copy_(buffer)
 
 
-def _reference(
+def _dense_statistics(
     norms: Mapping[str, _BatchNorm],
     data: Iterable[Any],
     dense: nn.Module | None,
     plan: Plan | None,
     structure: Structure | None,
 ) -> DenseStatistics | None:
+    """Make the observer of the dense model; None if neither `dense` nor `plan` is given."""
     if dense is None and plan is None:
         return None
     if dense is None or plan is None:
-        raise UsageError("recalibration by the model before the cut takes both: dense= and the plan= it was cut by")
+        raise UsageError("recalibration against the dense model needs both arguments: dense= and plan=")
     return DenseStatistics(norms, dense, plan, structure or trace(dense, first_batch(data).sample(2), kinds="all"))
 
 
-def _merge(norm: _BatchNorm, data: Iterable[Any]) -> None:
-    """Make the averages of this rank's batches those of all ranks' that the data is spread over."""
+def _average_over_ranks(norm: _BatchNorm, data: Iterable[Any]) -> None:
+    """Replace the running statistics of this rank by the averages over the batches of all ranks of a shard."""
     counts = gather_ranks(data, int(norm.num_batches_tracked or 0))
     if len(counts) == 1 or not sum(counts):
         return
     for name in ("running_mean", "running_var"):
         means = gather_ranks(data, getattr(norm, name))
         getattr(norm, name).copy_(sum(count * mean for count, mean in zip(counts, means, strict=True)) / sum(counts))
-    assert norm.num_batches_tracked is not None, "it was reset"
+    assert norm.num_batches_tracked is not None, "a batch norm with running statistics counts batches"
     norm.num_batches_tracked.fill_(sum(counts))

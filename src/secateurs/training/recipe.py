@@ -1,4 +1,4 @@
-"""A fine-tuning recipe, as data."""
+"""The fine-tuning recipe and the validation of its fields."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ from secateurs.utils import require
 
 @dataclass(frozen=True)
 class Recovery:
-    """A recipe for `finetune`: epochs, optimiser, learning rate schedule, distillation and the rest.
+    """A recipe for `finetune`: epochs, optimiser, learning rate schedule, distillation and further options.
 
-    Every field has a plain value and a description that pydantic reads, so that a recipe converts to JSON and back
-    (`pydantic.TypeAdapter(Recovery)`, which refuses unknown keys) and command line options are made from the fields.
+    A recipe converts to JSON and back with `pydantic.TypeAdapter(Recovery)`, which refuses unknown keys. The options of
+    the command line are generated from the fields.
 
     Raises:
-        UsageError: a field has a value of the wrong type or outside its range.
+        UsageError: a field has a value of the wrong type or out of range.
 
     Example:
         >>> recipe = sc.Recovery(epochs=5, lr=0.01, lr_schedule="cosine", warmup=0.1)
@@ -104,31 +104,37 @@ class Recovery:
             )
 
 
-def _number(value: Any) -> bool:
+def _is_number(value: Any) -> bool:
+    """Whether the value is a finite int or float (and not a bool)."""
     return isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
 
 
-def _whole(value: Any, least: int) -> bool:
+def _is_integer(value: Any, least: int) -> bool:
+    """Whether the value is an int (and not a bool) of at least `least`."""
     return isinstance(value, int) and not isinstance(value, bool) and value >= least
 
 
-def _positive(value: Any) -> bool:
-    return _number(value) and value > 0
+def _is_positive(value: Any) -> bool:
+    """Whether the value is a finite number > 0."""
+    return _is_number(value) and value > 0
 
 
-def _rising(values: Any) -> bool:
+def _are_rising_fractions(values: Any) -> bool:
+    """Whether the values are a strictly increasing tuple of numbers in (0, 1)."""
     return (
         isinstance(values, tuple)
-        and all(_number(value) and 0 < value < 1 for value in values)
+        and all(_is_number(value) and 0 < value < 1 for value in values)
         and list(values) == sorted(set(values))
     )
 
 
 def _one_of(*names: str) -> tuple[Callable[[Any], bool], str]:
+    """Make the rule of a field whose value must be one of the names."""
     return lambda value: isinstance(value, str) and value in names, "one of " + ", ".join(names)
 
 
 def _known_trackers() -> list[str]:
+    """Names of the experiment trackers of Accelerate."""
     require("accelerate", "train")
     from accelerate.utils import LoggerType
 
@@ -136,23 +142,24 @@ def _known_trackers() -> list[str]:
 
 
 _RULES: dict[str, tuple[Callable[[Any], bool], str]] = {
-    "epochs": (lambda v: _whole(v, 1), "a number of epochs ≥ 1"),
-    "lr": (_positive, "a positive learning rate"),
+    "epochs": (lambda v: _is_integer(v, 1), "a number of epochs ≥ 1"),
+    "lr": (_is_positive, "a positive learning rate"),
     "optimizer": _one_of("sgd", "adamw"),
-    "weight_decay": (lambda v: _number(v) and v >= 0, "a number ≥ 0"),
-    "momentum": (lambda v: _number(v) and 0 <= v < 1, "a number in [0, 1)"),
+    "weight_decay": (lambda v: _is_number(v) and v >= 0, "a number ≥ 0"),
+    "momentum": (lambda v: _is_number(v) and 0 <= v < 1, "a number in [0, 1)"),
     "lr_schedule": _one_of("cosine", "step", "constant"),
-    "milestones": (_rising, "a tuple of rising fractions in (0, 1)"),
-    "warmup": (lambda v: _number(v) and 0 <= v < 1, "a fraction in [0, 1)"),
-    "distill_weight": (lambda v: _number(v) and 0 <= v <= 1, "a share in [0, 1]"),
-    "temperature": (_positive, "a positive number"),
-    "patience": (lambda v: v is None or _whole(v, 1), "a number of epochs ≥ 1, or None"),
-    "grad_accumulation": (lambda v: _whole(v, 1), "a number of batches ≥ 1"),
+    "milestones": (_are_rising_fractions, "a tuple of rising fractions in (0, 1)"),
+    "warmup": (lambda v: _is_number(v) and 0 <= v < 1, "a fraction in [0, 1)"),
+    "distill_weight": (lambda v: _is_number(v) and 0 <= v <= 1, "a weight in [0, 1]"),
+    "temperature": (_is_positive, "a positive number"),
+    "patience": (lambda v: v is None or _is_integer(v, 1), "a number of epochs ≥ 1, or None"),
+    "grad_accumulation": (lambda v: _is_integer(v, 1), "a number of batches ≥ 1"),
     "mixed_precision": _one_of("no", "bf16", "fp16"),
-    "clip": (lambda v: v is None or _positive(v), "a positive number, or None"),
-    "lora": (lambda v: _whole(v, 0), "a rank ≥ 0"),
+    "clip": (lambda v: v is None or _is_positive(v), "a positive number, or None"),
+    "lora": (lambda v: _is_integer(v, 0), "a rank ≥ 0"),
     "trackers": (
         lambda v: isinstance(v, tuple) and all(isinstance(name, str) for name in v),
         "a tuple of names of trackers",
     ),
 }
+"""By field: a predicate that accepts valid values, and a description of these for the error message."""

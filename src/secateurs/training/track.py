@@ -1,4 +1,4 @@
-"""`track`: what a criterion says of every unit while a model trains in a loop of the user's own."""
+"""`track`: scores of every unit at intervals during a training loop of the user."""
 
 from __future__ import annotations
 
@@ -17,18 +17,23 @@ from secateurs.structure import Structure, check_shapes, trace
 
 
 class Record(NamedTuple):
-    """What criteria said after so many steps: criterion name to group name to scores [units], float64 on the CPU."""
+    """Scores at one training step.
+
+    Attributes:
+        step: number of training steps so far.
+        scores: scores [units] by criterion name and group name, float64 on the CPU.
+    """
 
     step: int
     scores: Mapping[str, Mapping[str, Tensor]]
 
 
 class Tracker:
-    """Scores of every unit at intervals during training; made by `track`.
+    """Scores of every unit at intervals during training. Made by `track`.
 
     Attributes:
-        steps: how often `step` was called.
-        history: what was recorded, from step 0 on.
+        steps: number of calls of `step`.
+        history: the records, from step 0 on.
     """
 
     def __init__(
@@ -48,18 +53,18 @@ class Tracker:
         self._record()
 
     def step(self) -> None:
-        """Count one step of training; score all units if it is one of those to be recorded.
+        """Count one training step. Score all units if the number of steps is a multiple of `every`.
 
         Raises:
-            ModelError: the model was cut since it was traced.
-            SecateursError: of the kind that `score_many` raises, for instance once weights are not finite.
+            ModelError: the model was cut after it was traced.
+            SecateursError: any error of `score_many`, for example because weights are no longer finite.
         """
         self.steps += 1
         if self.steps % self._every == 0:
             self._record()
 
     def rows(self) -> list[dict[str, Any]]:
-        """The history as one row per step, criterion and unit: step, criterion, group, unit, score."""
+        """Convert the history to one row per step, criterion and unit: step, criterion, group, unit, score."""
         return [
             {"step": record.step, "criterion": criterion, "group": group, "unit": unit, "score": score}
             for record in self.history
@@ -69,7 +74,10 @@ class Tracker:
         ]
 
     def save(self, path: str | Path) -> None:
-        """Write `rows` as JSON lines, a row a line, over what the file held before.
+        """Write the rows to a file of JSON lines. An existing file is overwritten.
+
+        Args:
+            path: the file.
 
         Raises:
             PersistError: the file cannot be written.
@@ -80,20 +88,25 @@ class Tracker:
             raise PersistError(f"the scores cannot be written to {path}: {error}") from error
 
     def figure(self, criterion: str | None = None) -> str:
-        """A panel per group, a thin line per unit, a thick one for the mean, as SVG text (Fig. 1 of the NDI paper).
+        """Plot the scores over the steps, as in Fig. 1 of the NDI paper.
+
+        Each group has a panel with a thin line per unit and a thick line for the mean.
 
         Args:
-            criterion: which, by name; by default the first.
+            criterion: name of the criterion; by default the first one.
+
+        Returns:
+            SVG text.
 
         Raises:
-            CriterionError: it was not tracked.
+            CriterionError: the criterion was not tracked.
         """
         from secateurs.training.track_figure import draw
 
         tracked = self.history[0].scores
         name = next(iter(tracked)) if criterion is None else criterion
         if name not in tracked:
-            raise CriterionError(f"criterion {name!r} was not tracked, but {', '.join(tracked)}")
+            raise CriterionError(f"criterion {name!r} was not tracked: choose one of {', '.join(tracked)}")
         records = [record.scores[name] for record in self.history]
         lines = {group: torch.stack([scores[group] for scores in records]) for group in records[0]}
         return draw(name, [record.step for record in self.history], lines)
@@ -114,31 +127,34 @@ def track(
     loss: Loss | None = None,
     seed: int = 0,
 ) -> Tracker:
-    """Record what criteria say of every unit now, as step 0, and again after every `every` calls of `Tracker.step`.
+    """Score all units now (step 0) and again after every `every` calls of `Tracker.step`.
 
-    Scoring leaves no trace on training: modes, buffers, gradients and random states are as they were, and the weights
-    become, bit by bit, what they would have become. (Forward hooks of your own see the passes that it makes.) The
-    model must keep its shape meanwhile; a cut model is another one, and needs a tracker of its own.
+    Scoring does not affect training: modes, buffers, gradients and random states are restored, and training ends with
+    the same bits in all weights. Only forward hooks of your own see the additional forward passes. The shapes of the
+    model must not change during tracking. Make a new tracker for a pruned model.
 
-    NDI is calibrated across the network at each step: it says how a unit stands among all others at that step, so a
-    rising line is a unit that gains on the others, and no proof that it has changed. To see whether units differentiate
-    in absolute terms, track its components too, which are not calibrated:
-    `criterion=["ndi", "diversity", "informativeness", "fisher"]`. They share their passes over the data.
+    NDI scores are calibrated across the network at each step. They rank a unit among all others at that step, so a
+    rising line does not prove that the unit has changed. To see whether units differentiate in absolute terms, also
+    track the components of NDI, which are not calibrated:
+    `criterion=["ndi", "diversity", "informativeness", "fisher"]`. These criteria share passes over the data.
 
     Args:
         model: the model that is being trained.
-        data: see `secateurs.data.batches`; read once, now, and kept in memory, so that every step is judged by the
-            same samples. More samples than the widest layer has units, about 1,000 in the paper; not the loader that
-            you train with, which might shuffle otherwise for having been read.
-        criterion: whatever `secateurs.score_many` takes, or a list of such.
-        every: steps of training between records.
-        structure: from `trace`; by default the model is traced on the first samples of the data.
-        loss: for criteria that need gradients, as NDI does; see `secateurs.score_many`.
-        seed: for criteria that draw random numbers; the same at every step.
+        data: batches, see `secateurs.data.batches`. They are read once now and kept in memory, so that all steps use
+            the same samples. Give more samples than the widest layer has units (about 1,000 in the paper). Do not give
+            the training loader: reading it here may change the shuffled order of training.
+        criterion: a criterion that `secateurs.score_many` accepts, or a list of criteria.
+        every: training steps between two records.
+        structure: structure of the model; by default the model is traced on the first samples of the data.
+        loss: loss function for criteria that need gradients, such as NDI; see `secateurs.score_many`.
+        seed: seed for criteria that draw random numbers. Every step uses the same seed.
+
+    Returns:
+        The tracker, with the record of step 0.
 
     Raises:
-        UsageError: `every` is no positive integer.
-        SecateursError: of the kind that `trace` or `score_many` raise; or the structure is another model's.
+        UsageError: `every` is not a positive integer.
+        SecateursError: any error of `trace` or `score_many`, or the structure belongs to another model.
 
     Example:
         >>> optimizer = torch.optim.SGD(model.parameters(), lr=0.01)
@@ -153,7 +169,7 @@ def track(
     """
     if not isinstance(every, int) or every < 1:
         raise UsageError(f"every must be a number of training steps ≥ 1, not {every!r}")
-    kept = cache_batches(data)
-    structure = structure or trace(model, first_batch(kept).sample(2))
+    cached = cache_batches(data)
+    structure = structure or trace(model, first_batch(cached).sample(2))
     criteria = [criterion] if isinstance(criterion, Named) else criterion
-    return Tracker(model, kept, criteria, every, structure, loss, seed)
+    return Tracker(model, cached, criteria, every, structure, loss, seed)

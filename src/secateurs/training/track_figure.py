@@ -1,4 +1,4 @@
-"""The picture of a tracker, in the style of the report's."""
+"""The figure of a tracker, in the style of the HTML report."""
 
 from __future__ import annotations
 
@@ -10,7 +10,16 @@ from secateurs.utils import COLOURS, STYLE, require, svg
 
 
 def draw(criterion: str, steps: list[int], lines: Mapping[str, Tensor]) -> str:
-    """A panel for each of `lines` [steps, units]: a thin line per unit and a thick one for their mean, as SVG text."""
+    """Plot scores over steps: a panel per group, with a thin line per unit and a thick line for the mean.
+
+    Args:
+        criterion: name of the criterion, the label of the vertical axis.
+        steps: the training steps.
+        lines: scores [steps, units] of each group.
+
+    Returns:
+        SVG text.
+    """
     require("matplotlib", "report")
     from matplotlib import rc_context
     from matplotlib.figure import Figure
