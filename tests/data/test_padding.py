@@ -1,4 +1,4 @@
-"""Sequences of several lengths, and padding, which counts in no statistic."""
+"""Sequences of several lengths: padding does not change statistics."""
 
 from types import SimpleNamespace
 
@@ -28,7 +28,7 @@ def ragged(lengths, units, features, seed):
 
 
 def padded(samples, size, left):
-    """All samples in one tensor, with noise where they end, and where it is."""
+    """All samples in one padded tensor, with the mask of positions that are not padding."""
     x = torch.full((len(samples), samples[0].shape[1], size, samples[0].shape[3]), 99.0, dtype=torch.float64)
     counted = torch.zeros(len(samples), size, dtype=torch.bool)
     for i, sample in enumerate(samples):
@@ -50,13 +50,13 @@ def test_padding_changes_no_statistic(kind, lengths, features, more, seed, data)
     torch.testing.assert_close(together.state(), alone.state(), rtol=1e-6, atol=1e-6, equal_nan=True)
 
 
-def scored(kind, samples, criterion):
-    """What a criterion says of these samples, each a batch of its own."""
+def scores_of(kind, samples, criterion):
+    """Scores of a criterion on the samples, one sample per batch."""
     statistic = kind()
     for sample in samples:
         statistic = statistic.extended(sample)
     group = SimpleNamespace(name="g")
-    evidence = SimpleNamespace(statistics=lambda _: [statistic], combine=lambda its: its[0], group=group)
+    evidence = SimpleNamespace(statistics=lambda _: [statistic], combine=lambda values: values[0], group=group)
     return sc.criteria.CRITERIA[criterion].score(evidence)
 
 
@@ -65,22 +65,22 @@ def scored(kind, samples, criterion):
 @given(LENGTHS, st.integers(1, 3), st.integers(0, 10**6))
 def test_inputs_of_several_lengths_are_compared_where_both_have_positions(lengths, features, seed):
     samples = ragged(lengths, 3, features, seed)
-    torch.testing.assert_close(scored(FiringCounts, samples, "nexp"), nexp_by_pairs(samples), rtol=1e-6, atol=1e-7)
+    torch.testing.assert_close(scores_of(FiringCounts, samples, "nexp"), nexp_by_pairs(samples), rtol=1e-6, atol=1e-7)
     share = torch.cat([(s > 0)[0].flatten(1) for s in samples], 1).double().mean(1)
-    torch.testing.assert_close(scored(FiringCounts, samples, "apoz"), share)
+    torch.testing.assert_close(scores_of(FiringCounts, samples, "apoz"), share)
 
 
 @settings(max_examples=25, deadline=None)
 @given(LENGTHS, st.integers(0, 10**6))
-def test_the_median_is_that_of_all_values_that_there_are(lengths, seed):
+def test_the_median_is_over_all_values_except_padding(lengths, seed):
     samples = ragged(lengths, 3, 1, seed)
     median = torch.cat([s[0].flatten(1) for s in samples], 1).sort(1).values[:, (sum(lengths) - 1) // 2]
     expected = nexp_by_pairs([s - median[:, None, None] for s in samples])
-    torch.testing.assert_close(scored(Sampled, samples, "nexp-median"), expected, rtol=1e-6, atol=1e-7)
+    torch.testing.assert_close(scores_of(Sampled, samples, "nexp-median"), expected, rtol=1e-6, atol=1e-7)
 
 
 class Tokens(nn.Module):
-    """An embedding and two layers with a choice of how samples and positions are laid out between them."""
+    """An embedding and two layers, with several layouts of samples and positions between them."""
 
     def __init__(self, form):
         super().__init__()
@@ -103,7 +103,7 @@ class Tokens(nn.Module):
         return self.b(self.a(x).relu())
 
     def hidden(self, ids):
-        """What the units say of one sample, by position, [1, positions, units]: a class token is one of these."""
+        """Activations of one sample [1, positions, units], including a class token if there is one."""
         x = self.embed(ids)
         x = torch.cat([x.new_zeros(1, 1, 5), x], 1) if self.form == "with a class token" else x
         return self.a(x).relu()
@@ -115,14 +115,14 @@ FORMS = ("whole", "flat", "positions first", "positions first, flat", "repeated"
 @pytest.mark.parametrize("form", FORMS)
 @pytest.mark.parametrize("traced", [(2, 4), (3, 3), (2, 7)])
 def test_other_lengths_are_observed_in_every_layout(form, traced):
-    """Also where the number of samples, or of positions, is that of another dimension, or of samples when traced."""
+    """Some shapes are ambiguous: a number equals another dimension or the traced number of samples."""
     model = Tokens(form).eval()
     structure = sc.trace(model, {"input_ids": torch.randint(9, traced)})
     tap = structure.groups["a"].after[0]
     for shape in ((3, 4), (4, 3), (5, 7), (6, 6), (1, 9), (2, 1)):
         ids = torch.randint(9, shape)
-        found = observe(model, [{"input_ids": ids}], {tap: [Pooled]})[tap, Pooled].values
-        torch.testing.assert_close(found, torch.cat([model.hidden(text[None]).mean(1) for text in ids]))
+        values = observe(model, [{"input_ids": ids}], {tap: [Pooled]})[tap, Pooled].values
+        torch.testing.assert_close(values, torch.cat([model.hidden(text[None]).mean(1) for text in ids]))
 
 
 @pytest.mark.parametrize("form", FORMS)
@@ -132,33 +132,33 @@ def test_padding_is_found_in_every_layout(form):
     structure = sc.trace(model, {"input_ids": torch.randint(9, (2, 5))})
     tap = structure.groups["a"].after[0]
     for left in (False, True):
-        found = observe(model, [batch_of(texts, 8, left)], {tap: [Pooled]})[tap, Pooled].values
-        torch.testing.assert_close(found, torch.cat([model.hidden(text).mean(1) for text in texts]))
+        values = observe(model, [batch_of(texts, 8, left)], {tap: [Pooled]})[tap, Pooled].values
+        torch.testing.assert_close(values, torch.cat([model.hidden(text).mean(1) for text in texts]))
 
 
 @pytest.mark.parametrize("form", FORMS)
-def test_a_trace_on_one_sample_serves_unless_samples_and_positions_share_a_dimension(form):
+def test_a_trace_on_one_sample_suffices_unless_samples_and_positions_share_a_dimension(form):
     model = Tokens(form).eval()
     tap = sc.trace(model, {"input_ids": torch.randint(9, (1, 4))}).groups["a"].after[0]
     ids = torch.randint(9, (3, 5))
     alone = torch.cat([model.hidden(text[None]).mean(1) for text in ids])
-    found = observe(model, [{"input_ids": text[None]} for text in ids], {tap: [Pooled]})[tap, Pooled].values
-    torch.testing.assert_close(found, alone)
+    values = observe(model, [{"input_ids": text[None]} for text in ids], {tap: [Pooled]})[tap, Pooled].values
+    torch.testing.assert_close(values, alone)
     if form in ("flat", "positions first, flat", "repeated"):
         with pytest.raises(DataError, match=r"shape .* traced as .*trace the model on several samples"):
             observe(model, [{"input_ids": ids}], {tap: [Pooled]})
     else:
-        found = observe(model, [{"input_ids": ids}], {tap: [Pooled]})[tap, Pooled].values
-        torch.testing.assert_close(found, alone)
+        values = observe(model, [{"input_ids": ids}], {tap: [Pooled]})[tap, Pooled].values
+        torch.testing.assert_close(values, alone)
 
 
 def test_a_mask_that_does_not_fit_is_refused():
     model = Tokens("whole")
-    wanted = {sc.trace(model, {"input_ids": torch.randint(9, (2, 2))}).groups["a"].after[0]: [Pooled]}
+    statistics = {sc.trace(model, {"input_ids": torch.randint(9, (2, 2))}).groups["a"].after[0]: [Pooled]}
     ids = torch.ones(2, 2, dtype=torch.long)
     for mask, message in (
         (torch.tensor([[1, 1], [0, 0]]), "'attention_mask' marks all positions of sample 1 as padding"),
         (torch.ones(2, 3), r"'attention_mask' has shape \[2, 3\], but the batch has 2 samples of 2 positions"),
     ):
         with pytest.raises(DataError, match=message):
-            observe(model, [{"input_ids": ids, "attention_mask": mask}], wanted)
+            observe(model, [{"input_ids": ids, "attention_mask": mask}], statistics)

@@ -106,7 +106,7 @@ def test_files_of_each_format_are_read(place):
     assert [int(sample["labels"]) for sample in pairs] == [number % 2 for number in range(120)]
     labelled = read_data(f"jsonl:{place / 'labels.jsonl'}", None, 50, text=bert)
     assert [batch["labels"].tolist() for batch in labelled] == [[1] * 50, [1] * 50, [1] * 20]
-    other = TextOptions(tokenizer=str(place / "gpt"), length=8)  # a model of another kind
+    other = TextOptions(tokenizer=str(place / "gpt"), length=8)  # for a model of another library
     assert read_dataset(f"tsv:{place / 'pairs.tsv'}", text=other)[1]["labels"] == 1
     assert len(read_dataset(f"text:{place / 'plain.txt'}", text=other)[0]["labels"]) == 8
 

@@ -12,7 +12,7 @@ from secateurs.persist import EXPORT_FORMATS, temporary_export_formats
 
 
 class Branching(nn.Module):
-    """Its Python code depends on values, which `torch.export` refuses."""
+    """A module whose control flow depends on values, which `torch.export` does not support."""
 
     def forward(self, x):
         return x if x.sum() > 0 else -x
@@ -39,7 +39,7 @@ def test_a_pruned_model_is_exported_as_pt2(net, batches, tmp_path):
     path = sc.export(small, batches[0][0], tmp_path / "deep" / "small.pt2")
     assert [module.training for module in small.modules()] == modes
     loaded = torch.export.load(path).module()
-    torch.testing.assert_close(loaded(x), small.eval()(x))  # another number of samples than that of the example
+    torch.testing.assert_close(loaded(x), small.eval()(x))  # the number of samples differs from the example
 
 
 def test_keyword_arguments_are_exported(tmp_path):

@@ -1,4 +1,4 @@
-"""Plans and saved models: what is read is what was written, and anything else is refused."""
+"""Plans and saved models are read as they were written, and damaged files are refused."""
 
 import json
 import os
@@ -96,7 +96,7 @@ def test_tied_weights_modes_and_non_persistent_buffers_survive(tmp_path):
             self.a, self.b, self.c = nn.Linear(4, 6), nn.Linear(4, 6), nn.Linear(6, 3)
             self.b.weight = self.a.weight
             self.register_buffer("shift", torch.ones(6) * 3, persistent=False)
-            self.constant = torch.full((1,), 2.0)  # a tensor that is in no state dict
+            self.constant = torch.full((1,), 2.0)  # a tensor outside the state dict
 
         def forward(self, x):
             return self.c((self.a(x) + self.b(x) + self.shift).relu()) * self.constant

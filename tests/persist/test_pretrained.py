@@ -106,7 +106,7 @@ def refusal(result, directory):
     with pytest.raises(PersistError) as caught:
         result.save_pretrained(directory / "small")
     assert list(directory.iterdir()) == []
-    result.save(directory / "small")  # as the message says
+    result.save(directory / "small")  # the fix in the message
     return str(caught.value)
 
 
@@ -125,7 +125,7 @@ def test_unequal_widths_are_refused_with_a_fix(tmp_path):
 
 
 def test_heads_that_do_not_divide_the_hidden_size_are_refused_with_the_reason(tmp_path):
-    uneven = sc.Limits(uniform=False)  # with uniform widths these are never chosen
+    uneven = sc.Limits(uniform=False)  # uniform widths exclude such numbers
     result, _ = pruned("LlamaForCausalLM", HEADS, budget="keep:0.75", limits=uneven, **EIGHT)
     message = refusal(result, tmp_path)
     assert "hidden size (64) is not a multiple of the number of attention heads (6)" in message

@@ -1,4 +1,4 @@
-"""One process of a training in several: started by test_recovery_processes.py, with what torchrun sets."""
+"""One process of a distributed training, started by test_recovery_processes.py with the environment of torchrun."""
 
 import contextlib
 import os
@@ -14,7 +14,7 @@ from secateurs.data.shard import shard
 from secateurs.errors import SecateursError
 
 GLOBAL, OWN = 8, 4
-"""Samples in a batch of one process alone, and in that of one of two."""
+"""Samples per batch in a single process, and in each of two processes."""
 
 
 def network(norm=False):
@@ -37,13 +37,13 @@ def loader(size, **options):
 
 
 def interleaved():
-    """Batches for two shards, whose parts are contiguous: theirs at each step are those that are one batch above."""
+    """Batches in an order in which the contiguous parts of two shards form the batches of a single process."""
     both = batches(OWN)
     return both[0::2] + both[1::2]
 
 
 def cut_off(items, description):
-    """Progress that fails after two epochs."""
+    """A progress function that fails after two epochs."""
     for item in items:
         if item == 2:
             raise InterruptedError

@@ -1,4 +1,4 @@
-"""Recalibration by the model before the cut."""
+"""Recalibration against the dense model."""
 
 import copy
 
@@ -15,7 +15,7 @@ from secateurs.utils.restore import evaluating
 
 @pytest.fixture
 def dense():
-    """Batch norms of all kinds: with statistics, folded, without weights, used twice; and one that never runs."""
+    """Batch norm layers with statistics, folded, without weights, used twice, and outside the forward pass."""
 
     class Net(nn.Module):
         def __init__(self):
@@ -40,7 +40,7 @@ def dense():
             norm.weight.uniform_(0.5, 2)
             norm.bias.normal_()
         for p in model.conv2.parameters():
-            p *= 7  # far from what batch norm would make of it, as where it was folded
+            p *= 7  # outputs far from normalised, as after folding
     return model
 
 
@@ -50,8 +50,8 @@ def cut(dense, batches):
     return sc.apply(dense, plan, batches[0][0][:2]), plan, structure
 
 
-def put_out(model, x):
-    """What each batch norm puts out, call by call."""
+def norm_outputs(model, x):
+    """Name and output of each call of a batch norm layer, in order."""
     outputs = []
     with evaluating(model):
         handles = [
@@ -69,18 +69,20 @@ def test_outputs_of_each_norm_have_the_statistics_of_the_dense_model(dense, batc
     masks = structure.keep_masks(plan.keep)
     x = batches[0][0]
     sc.recalibrate(small, [x], dense, plan)
-    for (name, one), (same, other) in zip(put_out(small, x), put_out(dense, x), strict=True):
+    for (name, one), (same, other) in zip(norm_outputs(small, x), norm_outputs(dense, x), strict=True):
         assert name == same
-        if name == "bn3":  # of two places, it has the average
+        if name == "bn3":  # it runs twice and has the average statistics of both calls
             continue
         other = other[:, masks[f"{name}.running_mean"][0]]
         dims = [dim for dim in range(one.dim()) if dim != 1]
         torch.testing.assert_close(one.mean(dims), other.mean(dims), rtol=1e-4, atol=1e-4)
-        torch.testing.assert_close(one.std(dims), other.std(dims), rtol=0.01, atol=1e-4)  # of n, n - 1
+        torch.testing.assert_close(
+            one.std(dims), other.std(dims), rtol=0.01, atol=1e-4
+        )  # the sample deviation divides by n − 1
 
 
 def test_statistics_equal_a_computation_by_hand(net, batches):
-    """The first norm's statistics, from averages over batches of what goes into it."""
+    """Computes the statistics of the first batch norm layer from the averages of the inputs over batches."""
     net.eval()
     with torch.no_grad():
         net[1].running_mean.normal_()
@@ -89,7 +91,7 @@ def test_statistics_equal_a_computation_by_hand(net, batches):
     plan = random_plan(structure)
     small = sc.apply(net, plan, batches[0][0][:2])
     with torch.no_grad():
-        small[0].weight.mul_(3).add_(0.1)  # as if compensated
+        small[0].weight.mul_(3).add_(0.1)  # like compensation
     kept = structure.keep_masks(plan.keep)["1.running_mean"][0]
     sc.recalibrate(small, batches, net, plan, structure)
     with torch.no_grad():

@@ -95,14 +95,14 @@ def test_distillation_approaches_the_teacher_and_does_not_change_it(batches):
     teacher, pupil = (nn.Sequential(nn.Flatten(), nn.Linear(108, 4)) for _ in range(2))
     data = [(x, torch.zeros(len(x), dtype=torch.int64)) for x, _ in batches]
 
-    def apart():
+    def difference():
         with torch.no_grad():
             return sum(float((teacher(x).softmax(1) - pupil(x).softmax(1)).abs().mean()) for x, _ in data)
 
-    before, weights = apart(), teacher[1].weight.clone()
-    zero = lambda outputs, targets: outputs.sum() * 0  # noqa: E731 (only the teacher's half of the loss is left)
+    before, weights = difference(), teacher[1].weight.clone()
+    zero = lambda outputs, targets: outputs.sum() * 0  # noqa: E731 (leaves only the distillation loss)
     sc.finetune(pupil, data, sc.Recovery(epochs=30, lr=0.05, distill_weight=0.5), teacher=teacher, loss=zero)
-    assert apart() < before / 3
+    assert difference() < before / 3
     assert torch.equal(teacher[1].weight, weights)
     assert teacher.training
 

@@ -18,7 +18,7 @@ RECIPE = sc.Recovery(epochs=4, lr=0.1, lora=2)
 
 
 class Mixed(nn.Module):
-    """Layers that get adapters, and layers that cannot."""
+    """A network of layers that can and layers that cannot have an adapter."""
 
     def __init__(self):
         super().__init__()
@@ -37,7 +37,8 @@ class Mixed(nn.Module):
 ADAPTED = {"conv", "inner", "head"}
 
 
-def described(model):
+def description(model):
+    """Everything about a model but the values of tensors."""
     return (
         [(name, type(module), set(vars(module)), module.training) for name, module in model.named_modules()],
         [(name, p.requires_grad, p.shape, p.grad) for name, p in model.named_parameters()],
@@ -48,10 +49,10 @@ def described(model):
 def test_adapted_weights_change_by_a_low_rank_and_adapters_are_removed(batches):
     model = Mixed()
     before, layers = copy.deepcopy(model.state_dict()), dict(model.named_modules())
-    trace = described(model)
+    before_training = description(model)
     history = sc.finetune(model, batches, RECIPE)
     assert history.train[-1] < history.train[0]
-    assert described(model) == trace
+    assert description(model) == before_training
     assert all(layers[name] is module for name, module in model.named_modules())
     for name, tensor in model.state_dict().items():
         layer, _, kind = name.rpartition(".")
@@ -64,7 +65,7 @@ def test_adapted_weights_change_by_a_low_rank_and_adapters_are_removed(batches):
 
 
 def test_merging_does_not_change_the_outputs(batches):
-    """The loss after an epoch, measured with the adapters in place, is that of the merged model."""
+    """The validation loss is measured before merging."""
     model = nn.Sequential(nn.Flatten(), nn.Linear(108, 8), nn.ReLU(), nn.Linear(8, 4))
     history = sc.finetune(model, batches, RECIPE, validation=batches)
     assert sc.mean_loss(model, batches) == pytest.approx(history.validation[-1], rel=1e-5)
@@ -72,10 +73,10 @@ def test_merging_does_not_change_the_outputs(batches):
 
 def test_adapters_are_removed_after_a_failure(batches):
     model = Mixed()
-    trace = described(model)
+    before_training = description(model)
     with pytest.raises(DataError, match="failed on batch 1"):
         sc.finetune(model, [batches[0], (torch.randn(4, 5, 6, 6), torch.zeros(4).long())], RECIPE)
-    assert described(model) == trace
+    assert description(model) == before_training
 
 
 @pytest.mark.parametrize("model", [nn.Conv2d(3, 4, 1), nn.Sequential(nn.Conv2d(3, 3, 1, groups=3)), nn.LayerNorm(3)])

@@ -1,4 +1,4 @@
-"""Training in two processes comes to what one process comes to."""
+"""Training in two processes gives the same result as training in one process."""
 
 import os
 import socket

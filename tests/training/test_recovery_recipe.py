@@ -1,4 +1,4 @@
-"""The recipe of a recovery, and that training follows it."""
+"""The recipe of fine-tuning: validation of the fields, and training compared with a reference loop."""
 
 import copy
 import json
@@ -76,7 +76,8 @@ def test_invalid_json_is_refused(text):
         TypeAdapter(sc.Recovery).validate_json(text)
 
 
-def rates(recipe, total, start=0):
+def learning_rates(recipe, total, start=0):
+    """The learning rate of each step of a recipe."""
     optimizer = make_optimizer(recipe, [nn.Parameter(torch.zeros(1))])
     schedule, rates = make_schedule(recipe, optimizer, total, start), []
     for _ in range(total - start):
@@ -86,7 +87,8 @@ def rates(recipe, total, start=0):
     return rates
 
 
-def theirs(make, total, lr=0.1):
+def torch_learning_rates(make, total, lr=0.1):
+    """The learning rate of each step of a scheduler of torch."""
     optimizer = SGD([nn.Parameter(torch.zeros(1))], lr=lr)
     schedule, rates = make(optimizer), []
     for _ in range(total):
@@ -112,11 +114,11 @@ def theirs(make, total, lr=0.1):
 @pytest.mark.filterwarnings("ignore:The epoch parameter")
 def test_the_learning_rate_equals_the_schedules_of_torch(recipe, make):
     recipe = sc.Recovery(lr=0.1, **recipe)
-    assert_close(rates(recipe, 50), theirs(make, 50))
-    assert rates(recipe, 50, start=20) == rates(recipe, 50)[20:]
+    assert_close(learning_rates(recipe, 50), torch_learning_rates(make, 50))
+    assert learning_rates(recipe, 50, start=20) == learning_rates(recipe, 50)[20:]
 
 
-class Endless:
+class Unsized:
     """Data without a length."""
 
     def __init__(self, items):
@@ -126,8 +128,8 @@ class Endless:
         return iter(self.items)
 
 
-def by_hand(model, batches, recipe, per_step=True):
-    """The same training in plain PyTorch: the reference."""
+def train_reference(model, batches, recipe, per_step=True):
+    """Train in plain PyTorch as the recipe says."""
     kind = SGD if recipe.optimizer == "sgd" else AdamW
     options = {"momentum": recipe.momentum, "nesterov": True} if kind is SGD else {}
     optimizer = kind(model.parameters(), recipe.lr, weight_decay=recipe.weight_decay, **options)
@@ -167,8 +169,8 @@ def dense():
 def test_training_equals_a_reference_loop(batches, recipe, sized):
     recipe = sc.Recovery(epochs=3, **recipe)
     model, reference = dense(), dense()
-    sc.finetune(model, batches if sized else Endless(batches), recipe)
-    by_hand(reference, batches, recipe, per_step=sized)
+    sc.finetune(model, batches if sized else Unsized(batches), recipe)
+    train_reference(reference, batches, recipe, per_step=sized)
     assert_close(model.state_dict(), reference.state_dict())
 
 
@@ -179,7 +181,7 @@ def test_patience_stops_and_restores_the_best_epoch(net, batches):
     history = sc.finetune(net, batches, recipe, validation=validation, progress=watch)
     assert len(history.train) == len(history.validation) == history.best + 4 < 30
     assert min(history.validation) == history.validation[history.best]
-    assert seen[1:] == history.validation  # before an epoch, the loss is what it was after the last
+    assert seen[1:] == history.validation  # the weights do not change between two epochs
     assert sc.mean_loss(net, validation) == history.validation[history.best]
 
 
@@ -233,7 +235,7 @@ def test_the_extra_loss_is_added(batches):
     model, reference = dense(), dense()
     recipe = sc.Recovery(epochs=2, weight_decay=0.0)
     sc.finetune(model, batches, recipe, extra_loss=lambda: sum(p.square().sum() for p in model.parameters()) * 0.05)
-    by_hand(reference, batches, sc.Recovery(epochs=2, weight_decay=0.1))  # the gradient of 0.05 w² is 0.1 w
+    train_reference(reference, batches, sc.Recovery(epochs=2, weight_decay=0.1))  # the gradient of 0.05 w² is 0.1 w
     assert_close(model.state_dict(), reference.state_dict())
 
 
@@ -241,15 +243,15 @@ def test_units_differ_more_after_training_with_the_differentiation_loss(net, bat
     structure = sc.trace(net, batches[0][0])
     differentiation = sc.differentiation_loss(net, structure, weight=2.0)
 
-    def alike():
+    def correlation():
         with torch.no_grad(), differentiation:
             net(batches[0][0])
         return float(differentiation())
 
-    before = alike()
-    none = lambda outputs, targets: outputs.sum() * 0  # noqa: E731
-    sc.finetune(net, batches, sc.Recovery(epochs=20, lr=0.5), loss=none, extra_loss=differentiation)
-    assert alike() < before / 2
+    before = correlation()
+    zero = lambda outputs, targets: outputs.sum() * 0  # noqa: E731
+    sc.finetune(net, batches, sc.Recovery(epochs=20, lr=0.5), loss=zero, extra_loss=differentiation)
+    assert correlation() < before / 2
     assert not any(module._forward_pre_hooks for module in net.modules())
 
 
@@ -300,12 +302,12 @@ def test_a_recipe_or_a_training_function_recovers_a_model(batches):
     assert len(history.train) == 2
 
     def fit(trained):
-        by_hand(trained, batches, recipe)
+        train_reference(trained, batches, recipe)
         return trained
 
     own, reference = dense(), dense()
     assert recover(own, fit) is None
-    by_hand(reference, batches, recipe)
+    train_reference(reference, batches, recipe)
     assert_close(own.state_dict(), reference.state_dict())
 
 

@@ -1,4 +1,4 @@
-"""A training that was cut off goes on as if it had not been."""
+"""A resumed training gives the same result as an uninterrupted one."""
 
 import copy
 import json
@@ -22,11 +22,11 @@ LARGE = 1_000_000
 
 
 class CutOffError(Exception):
-    pass
+    """Raised by the progress of a test to interrupt training."""
 
 
 class Noisy(nn.Module):
-    """Draws from every random source that a model may draw from, and keeps a buffer that is not saved with it."""
+    """Uses the random generators of Python and NumPy, and has a buffer that is not persistent."""
 
     def __init__(self):
         super().__init__()
@@ -52,7 +52,7 @@ def loader(count=40, shuffle=True):
 
 
 def until(epoch):
-    """Progress that fails when so many epochs are done."""
+    """A progress function that raises CutOffError after `epoch` epochs."""
 
     def wrap(items, description):
         for item in items:

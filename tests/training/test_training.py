@@ -21,7 +21,7 @@ COMPONENTS = ["ndi", "diversity", "informativeness", "fisher"]
 
 
 def trained(model, batches, after_step=lambda: None):
-    """The weights after six steps of training, with the gradients and random state that they leave."""
+    """Weights, gradients and random state after six training steps."""
     optimizer = torch.optim.SGD(model.parameters(), lr=0.1, momentum=0.9)
     for x, y in batches * 2:
         optimizer.zero_grad()
@@ -138,8 +138,8 @@ def test_a_model_that_was_cut_cannot_be_tracked_further(net, batches):
 
 
 def pairs(z):
-    """The mean squared correlation of two different columns, by the book."""
-    r = torch.corrcoef(z.T).nan_to_num(0)  # dead units have none
+    """Reference of the mean squared correlation between two different columns."""
+    r = torch.corrcoef(z.T).nan_to_num(0)  # nan for constant units
     return r[~torch.eye(len(r), dtype=torch.bool)].square().mean()
 
 
@@ -274,7 +274,7 @@ def test_all_hooks_are_removed(net, images, error):
         model(images)
     assert not any(module._forward_pre_hooks for module in model.modules())
     breaks.error = None
-    with loss:  # and it serves again
+    with loss:  # the loss can be used again after an error
         model(images)
     assert float(loss().detach()) > 0
 
@@ -314,6 +314,6 @@ def test_training_with_the_loss_decorrelates_units():
             model, digits.test_batches()
         )
 
-    (without, _), (with_it, accuracy) = correlation(0), correlation(1)
-    assert with_it < 0.7 * without
+    (without_loss, _), (with_loss, accuracy) = correlation(0), correlation(1)
+    assert with_loss < 0.7 * without_loss
     assert accuracy > 0.9
