@@ -56,9 +56,9 @@ def test_a_file_that_is_no_plan_is_refused(plan, tmp_path, change):
 
 
 def test_unreadable_and_unwritable_plans_are_errors(plan, tmp_path):
-    with pytest.raises(PlanError, match="cannot be read"):
+    with pytest.raises(PlanError, match="cannot read the plan"):
         sc.Plan.load(tmp_path / "absent.json")
-    with pytest.raises(PlanError, match="cannot be written"):
+    with pytest.raises(PlanError, match="cannot write the plan"):
         plan.save(tmp_path / "absent" / "plan.json")
     (tmp_path / "plan.json").write_text(plan.model_dump_json()[:100])
     with pytest.raises(PlanError, match="is not a plan"):

@@ -76,9 +76,7 @@ def test_outputs_of_each_norm_have_the_statistics_of_the_dense_model(dense, batc
         other = other[:, masks[f"{name}.running_mean"][0]]
         dims = [dim for dim in range(one.dim()) if dim != 1]
         torch.testing.assert_close(one.mean(dims), other.mean(dims), rtol=1e-4, atol=1e-4)
-        torch.testing.assert_close(
-            one.std(dims), other.std(dims), rtol=0.01, atol=1e-4
-        )  # the sample deviation divides by n − 1
+        torch.testing.assert_close(one.std(dims), other.std(dims), rtol=0.01, atol=1e-4)  # divided by n − 1
 
 
 def test_statistics_equal_a_computation_by_hand(net, batches):
