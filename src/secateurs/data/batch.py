@@ -101,6 +101,7 @@ def batches(data: Iterable[Any]) -> BatchIterator:
 
 
 def _batches(data: Iterable[Any]) -> Iterator[Batch]:
+    """Convert the items of the data one by one."""
     if isinstance(data, (Tensor, Mapping, str)) or not isinstance(data, Iterable):
         raise DataError(
             f"data must be an iterable of batches, not a {type(data).__name__}: put a single batch into a list"

@@ -22,12 +22,28 @@ def errors_on_all_ranks(data: Any) -> AbstractContextManager[None]:
 
 
 def gather_ranks(data: Any, value: T) -> list[T]:
-    """Collect the values of all ranks in the order of ranks; `[value]` if `data` is not a shard."""
+    """Collect the values of all ranks.
+
+    Args:
+        data: the data. If it is a shard, every rank must call this function.
+        value: the value of this rank.
+
+    Returns:
+        The values in the order of ranks; `[value]` if `data` is not a shard.
+    """
     return data.gather(value) if isinstance(data, Shard) else [value]
 
 
 def sum_over_ranks(data: Any, value: N) -> N:
-    """Sum the values of all ranks. The result is bitwise equal on all ranks."""
+    """Sum the values of all ranks.
+
+    Args:
+        data: the data. If it is a shard, every rank must call this function.
+        value: the value of this rank.
+
+    Returns:
+        The sum, bitwise equal on all ranks; `value` if `data` is not a shard.
+    """
     return reduce(lambda total, term: total + term, gather_ranks(data, value))
 
 
@@ -57,6 +73,10 @@ def check_ranks_agree(data: Any, value: str, what: str) -> None:
 
 def check_same_weights(data: Any, model: nn.Module) -> None:
     """Check that all ranks have the same weights, by comparing the sum of each parameter (6 digits).
+
+    Args:
+        data: the data; nothing is checked unless it is a shard.
+        model: the model of this rank.
 
     Raises:
         UsageError: a rank has other weights than rank 0.

@@ -52,5 +52,6 @@ def _native(array: np.ndarray) -> np.ndarray:
 
 
 def _targets(values: np.ndarray) -> Tensor:
+    """Convert targets to float32 or int64."""
     y = torch.from_numpy(values)
     return y.float() if y.is_floating_point() else y.long()

@@ -185,5 +185,13 @@ def _order(data: Any) -> str:
 
 
 def map_data(change: Callable[[Any], Any], data: Any) -> Any:
-    """Apply `change` to the data. For a shard, apply it to the underlying data and return a shard."""
+    """Apply a function to data, or to the underlying data of a shard.
+
+    Args:
+        change: the function.
+        data: any data.
+
+    Returns:
+        The changed data; a shard if `data` is a shard.
+    """
     return replace(data, data=change(data.data)) if isinstance(data, Shard) else change(data)

@@ -135,6 +135,7 @@ class Pretrained:
 
     @property
     def _model_class(self) -> Any:
+        """The class of transformers, or of the code that comes with the model, that loads the model."""
         library = _transformers()
         remote = getattr(self.config, "auto_map", None) or {}
         if self.trust_remote_code:

@@ -56,7 +56,14 @@ def write_pretrained(
 ) -> None:
     """Write a model whose configuration describes all widths to a directory for `from_pretrained`.
 
-    For arguments and verification see `save_pretrained`, which checks the widths first.
+    The saved model is loaded and verified as in `save_pretrained`, which also checks the widths.
+
+    Args:
+        directory: the directory. Missing parent directories are created.
+        model: the model.
+        examples: arguments of the model on which outputs are compared.
+        tokenizer: tokenizer or processor to save with the model.
+        plan: the plan to save with the model.
 
     Raises:
         PersistError: the loaded model differs, or the directory exists or cannot be written.

@@ -69,7 +69,14 @@ class Training:
     pruner: Pruner | None
 
     def run(self, progress: Progress) -> History:
-        """Train for all epochs that the checkpoint does not contain, and return the history of all epochs."""
+        """Train for all epochs that the checkpoint does not contain.
+
+        Args:
+            progress: wraps the iteration over the epochs.
+
+        Returns:
+            The losses of all epochs.
+        """
         state = self._resume()
         history, best = state.history, state.best
         steps = self._steps_per_epoch()

@@ -40,7 +40,14 @@ def make_optimizer(
 
 
 def make_schedule(recipe: Recovery, optimizer: torch.optim.Optimizer, total: int, start: int) -> LambdaLR:
-    """Make the learning rate schedule of a recipe for `total` steps, of which `start` are done already."""
+    """Make the learning rate schedule of a recipe.
+
+    Args:
+        recipe: the recipe.
+        optimizer: the optimiser whose learning rate changes.
+        total: steps of the whole training run.
+        start: number of steps that a resumed run has already done.
+    """
     return LambdaLR(optimizer, lambda step: lr_factor(recipe, start + step, total))
 
 

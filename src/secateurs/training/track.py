@@ -112,6 +112,7 @@ class Tracker:
         return draw(name, [record.step for record in self.history], lines)
 
     def _record(self) -> None:
+        """Score all units and append a record to the history."""
         check_shapes(self._model, self._structure)
         scores = score_many(self._model, self._data, self._criteria, self._structure, self._loss, seed=self._seed)
         self.history.append(Record(self.steps, scores))

@@ -44,17 +44,41 @@ def marker(number: int) -> str:
 
 
 def legend(figure: Figure, handles: Sequence[Any], labels: Sequence[str]) -> None:
-    """Add a legend above the panels of a figure."""
+    """Add a legend above the panels of a figure.
+
+    Args:
+        figure: the figure.
+        handles: one line or marker per entry.
+        labels: one text per entry.
+    """
     figure.legend(handles, labels, loc="outside upper left", ncols=7, frameon=False)
 
 
 def short(name: str, length: int = 24) -> str:
-    """Shorten a name to about `length` characters by replacing the middle with an ellipsis."""
+    """Shorten a name by replacing the middle with an ellipsis.
+
+    Args:
+        name: the name.
+        length: maximum number of characters, even.
+
+    Returns:
+        The name if it is short enough, or else `length` characters of it including the ellipsis.
+    """
     return name if len(name) <= length else f"{name[: length // 2 - 1]}…{name[-(length // 2) :]}"
 
 
 def panels(figure: Figure, number: int, columns: int, **options: Any) -> list[Axes]:
-    """Add `number` panels in rows of `columns` to a figure. `options` go to `Figure.subplots`."""
+    """Add a grid of panels to a figure.
+
+    Args:
+        figure: the figure.
+        number: number of panels.
+        columns: panels per row.
+        **options: further arguments of `Figure.subplots`.
+
+    Returns:
+        The axes of the panels, row by row.
+    """
     grid = list(figure.subplots(-(-number // columns), columns, squeeze=False, **options).flat)
     for axes in grid[number:]:
         axes.set_visible(False)
@@ -101,7 +125,15 @@ def heat(
 
 
 def svg(figure: Figure, title: str) -> str:
-    """Render a figure as an `<svg>` element that scales with the page and has `title` as its accessible name."""
+    """Render a figure as an `<svg>` element that scales with the page.
+
+    Args:
+        figure: the figure.
+        title: description of the figure for screen readers. It must differ between the figures of a page.
+
+    Returns:
+        SVG text.
+    """
     from matplotlib import rc_context
 
     text = StringIO()

@@ -10,5 +10,5 @@ Progress = Callable[[Iterable[Any], str], Iterable[Any]]
 
 
 def silent(items: Iterable[Any], description: str) -> Iterable[Any]:
-    """Return the iterable unchanged: shows no progress."""
+    """A `Progress` function that shows nothing: returns the iterable unchanged."""
     return items

@@ -51,6 +51,7 @@ def refuse_quantized_config(config: Any, name: str) -> None:
 
 
 def _error(name: str, reason: str) -> ModelError:
+    """Make the error for a quantized model."""
     return ModelError(
         f"{name} is quantized ({reason}). Units cannot be cut out of packed weights: prune the original model, then "
         "quantize the pruned model"

@@ -56,7 +56,12 @@ def _wrap(cell: str, width: int) -> list[str]:
 
 
 def markdown(headers: Sequence[str], rows: Iterable[Sequence[Any]]) -> str:
-    """Format a table as Markdown. Special characters in cells are escaped."""
+    """Format a table as Markdown. Special characters in cells are escaped.
+
+    Args:
+        headers: names of the columns.
+        rows: cells of each row.
+    """
     lines = [map(escape, headers), ["---"] * len(headers), *(map(escape, map(str, row)) for row in rows)]
     return "".join(f"| {' | '.join(line)} |\n" for line in lines)
 
@@ -67,13 +72,27 @@ def escape(text: str) -> str:
 
 
 def list_reasons(reasons: Mapping[str, str], most: int = 5) -> str:
-    """Join names and their reasons on one line. Only the first `most` are listed; the rest is counted."""
+    """Join names and reasons on one line.
+
+    Args:
+        reasons: the reason for each name.
+        most: maximum number of names that are listed. The others are counted.
+
+    Returns:
+        A text such as "'conv1' (no weight); 'conv2' (no weight); and 3 more".
+    """
     more = f"; and {len(reasons) - most} more" if len(reasons) > most else ""
     return "; ".join(f"{name!r} ({reason})" for name, reason in list(reasons.items())[:most]) + more
 
 
 def spread(values: Sequence[float], digits: int = 2, scale: float = 1.0, unit: str = "") -> str:
-    """Format mean ± standard deviation, both multiplied by `scale`.
+    """Format mean ± standard deviation of values.
+
+    Args:
+        values: the values.
+        digits: digits after the decimal point.
+        scale: factor by which mean and deviation are multiplied.
+        unit: text after the numbers.
 
     Returns:
         The text: without the deviation for a single value, and empty for no values.

@@ -9,11 +9,16 @@ from types import FrameType
 from secateurs.errors import SecateursWarning
 
 INTERNAL = frozenset({"secateurs", "torch", "contextlib"})
-"""Packages whose stack frames are skipped: the library, and packages whose frames appear between library frames."""
+"""Packages whose stack frames are skipped: the library, and packages that appear between frames of the library."""
 
 
 def warn_user(message: str, category: type[SecateursWarning] = SecateursWarning) -> None:
-    """Issue a warning at the innermost line of the call stack that is outside the library."""
+    """Issue a warning at the innermost line of the call stack that is outside the library.
+
+    Args:
+        message: text of the warning.
+        category: class of the warning.
+    """
     frame, level = inspect.currentframe(), 1
     while frame is not None and frame.f_back is not None and _is_internal(frame):
         frame, level = frame.f_back, level + 1
