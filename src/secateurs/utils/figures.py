@@ -59,10 +59,7 @@ def short(name: str, length: int = 24) -> str:
 
     Args:
         name: the name.
-        length: maximum number of characters, even.
-
-    Returns:
-        The name if it is short enough, or else `length` characters of it including the ellipsis.
+        length: maximum number of characters, including the ellipsis.
     """
     return name if len(name) <= length else f"{name[: length // 2 - 1]}…{name[-(length // 2) :]}"
 
