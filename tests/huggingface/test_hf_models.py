@@ -21,13 +21,13 @@ from secateurs.huggingface.text.data import TextOptions
 
 
 @pytest.fixture(scope="module")
-def place(tmp_path_factory):
-    return languages.written(tmp_path_factory.mktemp("text"))
+def directory(tmp_path_factory):
+    return languages.write_models_and_texts(tmp_path_factory.mktemp("text"))
 
 
 def saved_with_config(directory, **settings):
     """Save a model with changed settings in the configuration; returns the spec of the directory."""
-    languages.saved(directory, "GPT2LMHeadModel")
+    languages.save_model(directory, "GPT2LMHeadModel")
     config = json.loads((directory / "config.json").read_text()) | settings
     (directory / "config.json").write_text(json.dumps(config))
     return f"hf:{directory}"
@@ -59,12 +59,12 @@ def test_directories_without_a_model_are_refused(tmp_path):
 
 
 def test_a_model_with_missing_weights_is_refused(tmp_path):
-    place = languages.saved(tmp_path / "model", "BertForSequenceClassification")
-    weights = safetensors.torch.load_file(place / "model.safetensors")
+    directory = languages.save_model(tmp_path / "model", "BertForSequenceClassification")
+    weights = safetensors.torch.load_file(directory / "model.safetensors")
     del weights["classifier.weight"]
-    safetensors.torch.save_file(weights, place / "model.safetensors", {"format": "pt"})
+    safetensors.torch.save_file(weights, directory / "model.safetensors", {"format": "pt"})
     with pytest.raises(ModelError, match=r"no weights of the right shape for classifier.weight"):
-        build_model(f"hf:{place}")
+        build_model(f"hf:{directory}")
 
 
 def test_code_that_comes_with_a_model_is_run_only_if_trusted(tmp_path):
@@ -92,17 +92,17 @@ def command(monkeypatch, *arguments, code=0):
 TRAINING = ["--epochs", "1", "--lr", "0.05"]
 
 
-def prune(monkeypatch, place, out, model, spec, *more, code=0):
-    arguments = [f"hf:{place / model}", "--data", spec, "--test", spec, "--batch-size", "16", "--out", out]
+def prune(monkeypatch, directory, out, model, spec, *more, code=0):
+    arguments = [f"hf:{directory / model}", "--data", spec, "--test", spec, "--batch-size", "16", "--out", out]
     command(monkeypatch, "prune", *arguments, "--budget", "params:0.9", "--quiet", *more, code=code)
 
 
 @pytest.mark.slow
-def test_a_decoder_is_pruned_and_recovered_by_the_command(monkeypatch, place, tmp_path):
-    spec = f"text:{place / 'plain.txt'}"
-    prune(monkeypatch, place, tmp_path / "run", "gpt", spec, "--length", "8", *TRAINING, "--validation", "0.2")
+def test_a_decoder_is_pruned_and_recovered_by_the_command(monkeypatch, directory, tmp_path):
+    spec = f"text:{directory / 'plain.txt'}"
+    prune(monkeypatch, directory, tmp_path / "run", "gpt", spec, "--length", "8", *TRAINING, "--validation", "0.2")
     report = Comparison.load(tmp_path / "run" / "report.json")
-    model, options = build_model(f"hf:{place / 'gpt'}"), TextOptions(str(place / "gpt"), length=8)
+    model, options = build_model(f"hf:{directory / 'gpt'}"), TextOptions(str(directory / "gpt"), length=8)
     assert report.metric.name == "perplexity"
     assert not report.metric.higher_is_better
     tokens = torch.tensor(languages.ids(" ".join(languages.sentences(120))))
@@ -117,25 +117,25 @@ def test_a_decoder_is_pruned_and_recovered_by_the_command(monkeypatch, place, tm
 
 
 @pytest.mark.slow
-def test_an_encoder_is_pruned_and_recovered_by_the_command(monkeypatch, place, tmp_path):
-    spec = f"tsv:{place / 'pairs.tsv'}"
-    prune(monkeypatch, place, tmp_path / "run", "bert", spec, *TRAINING, "--criterion", "taylor")
+def test_an_encoder_is_pruned_and_recovered_by_the_command(monkeypatch, directory, tmp_path):
+    spec = f"tsv:{directory / 'pairs.tsv'}"
+    prune(monkeypatch, directory, tmp_path / "run", "bert", spec, *TRAINING, "--criterion", "taylor")
     report = Comparison.load(tmp_path / "run" / "report.json")
-    model, options = build_model(f"hf:{place / 'bert'}"), TextOptions(str(place / "bert"))
+    model, options = build_model(f"hf:{directory / 'bert'}"), TextOptions(str(directory / "bert"))
     assert report.metric.name == "accuracy"
     assert report.quality == sc.accuracy(model, read_data(spec, text=options))
     assert set(report.outcomes[0].quality) == {"cut", "recovered"}
 
 
-def test_the_command_reports_invalid_text_options(monkeypatch, place, tmp_path, capsys):
-    spec = f"tsv:{place / 'pairs.tsv'}"
-    prune(monkeypatch, place, tmp_path / "run", "bert", f"text:{place / 'plain.txt'}", "--length", "99", code=3)
+def test_the_command_reports_invalid_text_options(monkeypatch, directory, tmp_path, capsys):
+    spec = f"tsv:{directory / 'pairs.tsv'}"
+    prune(monkeypatch, directory, tmp_path / "run", "bert", f"text:{directory / 'plain.txt'}", "--length", "99", code=3)
     assert "sequences cannot have 99 tokens" in capsys.readouterr().err
     (tmp_path / "net.py").write_text("from torch import nn\n\ndef net():\n    return nn.Linear(2, 2)\n")
     other = f"py:{tmp_path / 'net.py'}:net"
     command(monkeypatch, "prune", other, "--data", spec, "--out", tmp_path / "other", code=3)
     assert "text needs a tokenizer" in capsys.readouterr().err
-    study = ["study", "samples", f"hf:{place / 'bert'}", "--data", spec, "--out", tmp_path / "study"]
+    study = ["study", "samples", f"hf:{directory / 'bert'}", "--data", spec, "--out", tmp_path / "study"]
     command(monkeypatch, *study, code=3)
     assert "needs inputs of one tensor each" in " ".join(capsys.readouterr().err.split())
 
@@ -168,8 +168,16 @@ def test_a_hub_name_fails_within_ten_seconds_without_a_network(monkeypatch):
 
 
 @pytest.mark.slow
-def test_a_killed_run_on_text_resumes_to_the_same_result(monkeypatch, place, tmp_path):
-    inputs = [f"hf:{place / 'gpt'}", "--data", f"text:{place / 'plain.txt'}", "--length", "8", "--batch-size", "8"]
+def test_a_killed_run_on_text_resumes_to_the_same_result(monkeypatch, directory, tmp_path):
+    inputs = [
+        f"hf:{directory / 'gpt'}",
+        "--data",
+        f"text:{directory / 'plain.txt'}",
+        "--length",
+        "8",
+        "--batch-size",
+        "8",
+    ]
     options = ["--budget", "params:0.9", "--kinds", "neuron", "--epochs", "4", "--validation", "0.2", "--quiet"]
     command(monkeypatch, "prune", *inputs, *options, "--out", tmp_path / "whole")
     start = "import benchmarks.torchvision_ops, sys; from secateurs.cli import main; main()"

@@ -90,25 +90,25 @@ def test_the_seed_determines_the_order_and_subsets_are_padded():
 
 
 @pytest.fixture(scope="module")
-def place(tmp_path_factory):
-    return languages.written(tmp_path_factory.mktemp("text"))
+def directory(tmp_path_factory):
+    return languages.write_models_and_texts(tmp_path_factory.mktemp("text"))
 
 
-def test_files_of_each_format_are_read(place):
-    gpt, bert = (TextOptions(str(place / name), length=8) for name in ("gpt", "bert"))
+def test_files_of_each_format_are_read(directory):
+    gpt, bert = (TextOptions(str(directory / name), length=8) for name in ("gpt", "bert"))
     many = languages.sentences(120)
-    plain = read_dataset(f"text:{place / 'plain.txt'}", text=gpt)
+    plain = read_dataset(f"text:{directory / 'plain.txt'}", text=gpt)
     assert plain[0]["input_ids"].tolist() == ids(" ".join(many))[:8]
-    documents = read_dataset(f"jsonl:{place / 'texts.jsonl'}", text=gpt)
+    documents = read_dataset(f"jsonl:{directory / 'texts.jsonl'}", text=gpt)
     assert documents.tokens.tolist() == [token for text in many for token in (*ids(text), EOS)][:-1]
-    pairs = read_dataset(f"tsv:{place / 'pairs.tsv'}", text=bert)
+    pairs = read_dataset(f"tsv:{directory / 'pairs.tsv'}", text=bert)
     assert [sample["input_ids"].tolist() for sample in pairs] == [ids(text) for text in many]
     assert [int(sample["labels"]) for sample in pairs] == [number % 2 for number in range(120)]
-    labelled = read_data(f"jsonl:{place / 'labels.jsonl'}", None, 50, text=bert)
+    labelled = read_data(f"jsonl:{directory / 'labels.jsonl'}", None, 50, text=bert)
     assert [batch["labels"].tolist() for batch in labelled] == [[1] * 50, [1] * 50, [1] * 20]
-    other = TextOptions(tokenizer=str(place / "gpt"), length=8)  # for a model of another library
-    assert read_dataset(f"tsv:{place / 'pairs.tsv'}", text=other)[1]["labels"] == 1
-    assert len(read_dataset(f"text:{place / 'plain.txt'}", text=other)[0]["labels"]) == 8
+    other = TextOptions(tokenizer=str(directory / "gpt"), length=8)  # for a model of another library
+    assert read_dataset(f"tsv:{directory / 'pairs.tsv'}", text=other)[1]["labels"] == 1
+    assert len(read_dataset(f"text:{directory / 'plain.txt'}", text=other)[0]["labels"]) == 8
 
 
 BAD = [
@@ -134,15 +134,15 @@ BAD = [
 
 
 @pytest.mark.parametrize(("kind", "content", "message"), BAD)
-def test_an_invalid_file_is_refused_with_its_error(place, tmp_path, kind, content, message):
+def test_an_invalid_file_is_refused_with_its_error(directory, tmp_path, kind, content, message):
     (tmp_path / "file").write_bytes(content)
-    options = TextOptions(str(place / ("gpt" if kind == "text" else "bert")), length=4)
+    options = TextOptions(str(directory / ("gpt" if kind == "text" else "bert")), length=4)
     with pytest.raises(DataError, match=message):
         read_dataset(f"{kind}:{tmp_path / 'file'}", text=options)
 
 
-def test_invalid_arguments_are_refused(place, tmp_path):
-    text = f"text:{place / 'plain.txt'}"
+def test_invalid_arguments_are_refused(directory, tmp_path):
+    text = f"text:{directory / 'plain.txt'}"
     with pytest.raises(DataError, match="cannot be read"):
         read_dataset(f"text:{tmp_path / 'none'}", text=PLAIN)
     with pytest.raises(UsageError, match="text needs a tokenizer"):

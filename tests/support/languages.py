@@ -1,4 +1,4 @@
-"""Tiny transformers with a tokenizer of their own, for tests of text."""
+"""Small transformers models and a matching word tokenizer, for tests of text data."""
 
 from __future__ import annotations
 
@@ -35,42 +35,42 @@ CONFIGURATIONS = {
 
 
 def model(name, **options):
-    """A model of this class in evaluation mode."""
+    """Make a small model of the class `name`, in evaluation mode."""
     torch.manual_seed(0)
     kind = getattr(transformers, name)
     return kind(kind.config_class(**{**IDS, **CONFIGURATIONS[name], **options})).eval()
 
 
 def tokenizer(**special):
-    """Words are tokens, numbered as in `VOCABULARY`."""
-    its = Tokenizer(models.WordLevel({word: number for number, word in enumerate(VOCABULARY)}, "[UNK]"))
-    its.pre_tokenizer = pre_tokenizers.WhitespaceSplit()
-    return transformers.PreTrainedTokenizerFast(tokenizer_object=its, **{**SPECIAL, **special})
+    """Make a tokenizer whose tokens are the words of `VOCABULARY`."""
+    words = Tokenizer(models.WordLevel({word: number for number, word in enumerate(VOCABULARY)}, "[UNK]"))
+    words.pre_tokenizer = pre_tokenizers.WhitespaceSplit()
+    return transformers.PreTrainedTokenizerFast(tokenizer_object=words, **{**SPECIAL, **special})
 
 
-def saved(place, name, **options):
-    """A directory with the model and the tokenizer."""
-    model(name, **options).save_pretrained(place)
-    tokenizer().save_pretrained(place)
-    return place
+def save_model(directory, name, **options):
+    """Save a model of the class `name` and the tokenizer; returns the directory."""
+    model(name, **options).save_pretrained(directory)
+    tokenizer().save_pretrained(directory)
+    return directory
 
 
 def sentences(count, words=6):
-    """Sentences of up to so many words, the same each time."""
+    """Make `count` sentences of 2 to `words` words, the same in every call."""
     generator = torch.Generator().manual_seed(3)
     sizes = torch.randint(2, words + 1, (count,), generator=generator).tolist()
     return [" ".join(WORDS[i] for i in torch.randint(len(WORDS), (n,), generator=generator).tolist()) for n in sizes]
 
 
 def ids(text):
-    """The tokens of a text."""
+    """Token numbers of a text."""
     return [VOCABULARY.index(word) for word in text.split()]
 
 
-def written(place):
-    """The directory, with two models and files of text in it."""
+def write_models_and_texts(directory):
+    """Write two models and a text file of each format; returns the directory."""
     for folder, name in (("gpt", "GPT2LMHeadModel"), ("bert", "BertForSequenceClassification")):
-        saved(place / folder, name)
+        save_model(directory / folder, name)
     many = sentences(120)
     files = {
         "plain.txt": " ".join(many),
@@ -79,5 +79,5 @@ def written(place):
         "labels.jsonl": "\n".join(json.dumps({"text": text, "label": "good"}) for text in many),
     }
     for name, content in files.items():
-        (place / name).write_bytes(content.encode())
-    return place
+        (directory / name).write_bytes(content.encode())
+    return directory

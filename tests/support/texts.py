@@ -1,4 +1,4 @@
-"""Sentences, batches of them with padding, and tiny transformers that take them in."""
+"""Random sentences, padded batches, and small transformers models."""
 
 from functools import partial
 from itertools import combinations
@@ -23,7 +23,7 @@ MODELS = {
 
 
 def transformer(name, **options):
-    """One of `MODELS`, in evaluation mode, with weights large enough to make units differ."""
+    """Make one of `MODELS` in evaluation mode, with weights large enough that units differ."""
     import benchmarks.torchvision_ops  # noqa: F401, I001  (first: transformers imports torchvision)
     import transformers
 
@@ -39,13 +39,13 @@ def transformer(name, **options):
 
 
 def sentences(lengths, seed=1, vocabulary=40):
-    """Random tokens, none of them special, one tensor [1, length] per sentence."""
+    """Make random sentences without special tokens: one tensor [1, length] per sentence."""
     generator = torch.Generator().manual_seed(seed)
     return [torch.randint(3, vocabulary, (1, n), generator=generator) for n in lengths]
 
 
 def batch_of(texts, size, left=False, **others):
-    """Sentences padded to one size, and the mask that says where."""
+    """Pad sentences to one size, with the attention mask."""
     ids, mask = torch.zeros(len(texts), size, dtype=torch.long), torch.zeros(len(texts), size, dtype=torch.long)
     for i, text in enumerate(texts):
         part = slice(size - text.shape[1], size) if left else slice(0, text.shape[1])
@@ -54,7 +54,7 @@ def batch_of(texts, size, left=False, **others):
 
 
 def labelled(name, texts, size):
-    """A batch for one of `MODELS`, with what its own loss needs."""
+    """Make a batch for one of `MODELS`, with the labels that the loss of the model needs."""
     draw = partial(torch.randint, generator=torch.Generator().manual_seed(2))
     if name == "vit":
         pixels = torch.randn(len(texts), 3, 12, 12, generator=torch.Generator().manual_seed(2))
@@ -68,16 +68,16 @@ def labelled(name, texts, size):
 
 
 def split(batch, *sizes):
-    """A dict of tensors as several of fewer samples."""
+    """Split a batch, a dict of tensors, into batches of the given sizes."""
     parts = {name: tensor.split(list(sizes)) for name, tensor in batch.items()}
-    return [dict(zip(parts, its, strict=True)) for its in zip(*parts.values(), strict=True)]
+    return [dict(zip(parts, tensors, strict=True)) for tensors in zip(*parts.values(), strict=True)]
 
 
 def nexp_by_pairs(samples):
-    """The share of positions at which two inputs fire differently, over all pairs and positions that both have.
+    """Reference of NEXP: the fraction of positions where two samples fire differently, over all pairs of samples.
 
     Args:
-        samples: of activations, each [1, units, positions, features].
+        samples: activations [1, units, positions, features] of each sample. Only common positions are compared.
     """
     differ, common = 0, 0
     for one, other in combinations(samples, 2):
