@@ -24,7 +24,7 @@ from benchmarks.real.data import batches, cifar10
 from secateurs.criteria.tune import ALPHAS
 from secateurs.evaluate.quality import accuracy
 from secateurs.utils.environment import environment
-from secateurs.utils.tables import markdown, spread
+from secateurs.utils.tables import format_mean, markdown
 
 RESULTS = Path(__file__).parent / "results"
 BUDGETS = (("keep:0.5", "local"), ("macs:0.5", "global"))
@@ -69,7 +69,7 @@ def page(dense: float, found: dict[str, dict[str, list[float]]]) -> str:
         f"images, mean ± standard deviation over {SEEDS} seeds. Dense: {100 * dense:.1f}.",
         "",
     ]
-    rows = [[name, *(spread(its[stage], 1, 100) for stage in stages)] for name, its in found.items()]
+    rows = [[name, *(format_mean(its[stage], 1, 100) for stage in stages)] for name, its in found.items()]
     return "\n".join(lines) + "\n" + markdown(["mixture", *stages], rows)
 
 

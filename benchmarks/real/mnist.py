@@ -44,7 +44,7 @@ from benchmarks.real.experiment import Experiment
 from benchmarks.real.record import Figures, Line, Settings
 from benchmarks.real.tables import Column, mean, pivot, setting, table
 from secateurs.training.recipe import Recovery
-from secateurs.utils.tables import spread
+from secateurs.utils.tables import format_mean
 
 SEEDS = (0, 1, 2)
 SPARSITIES = (50, 60, 70, 80, 90, 95, 98)
@@ -182,7 +182,7 @@ def _drawn(seed: int, count: int = 1024) -> TensorDataset:
 def tables(lines: Sequence[Line]) -> str:
     """EMP; then accuracy by sparsity for each thing that is removed, after training and before."""
     dense = {line.settings["seed"]: line.figures["dense"] for line in lines}
-    text = f"Dense: {spread(list(dense.values()), 2, 100)}, {len(dense)} seed(s).\n\n"
+    text = f"Dense: {format_mean(list(dense.values()), 2, 100)}, {len(dense)} seed(s).\n\n"
     effective = [line for line in lines if "sparsity" not in line.settings]
     if effective:
         columns: dict[str, Column] = {name: setting(name) for name in ("removed", "method", "scope", "budget")}
@@ -200,7 +200,7 @@ def _recipe() -> str:
 
 
 def _lost(lines: Sequence[Line]) -> str:
-    return spread([line.figures["dense"] - line.figures["cut"] for line in lines], 2, 100)
+    return format_mean([line.figures["dense"] - line.figures["cut"] for line in lines], 2, 100)
 
 
 def _by_sparsity(removed: str, lines: Sequence[Line], stage: str) -> str:

@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 
 from benchmarks.real import peer
 from benchmarks.real.record import Line
-from secateurs.utils.figures import INK, STYLE, WIDTH, colour, legend, marker, svg
+from secateurs.utils.figures import INK, STYLE, WIDTH, colour, legend, marker, render_svg
 
 
 class Picture(NamedTuple):
@@ -53,7 +53,7 @@ def curves(
         axes.set_ylabel("accuracy, %")
         axes.invert_xaxis()
         axes.legend(frameon=False, fontsize=8)
-        return Picture(name, title, svg(figure, title))
+        return Picture(name, title, render_svg(figure, title))
 
 
 def dots(name: str, title: str, rows: Mapping[str, Sequence[Line]], stages: Sequence[str], dense: float) -> Picture:
@@ -76,7 +76,7 @@ def dots(name: str, title: str, rows: Mapping[str, Sequence[Line]], stages: Sequ
         axes.set_xlabel("accuracy, %")
         axes.grid(axis="y", lw=0.3)
         legend(figure, *axes.get_legend_handles_labels())
-        return Picture(name, title, svg(figure, title))
+        return Picture(name, title, render_svg(figure, title))
 
 
 def _centre(values: Sequence[float]) -> tuple[float, float]:

@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from benchmarks.real.record import Line, key
-from secateurs.utils.tables import markdown, spread
+from secateurs.utils.tables import format_mean, markdown
 
 Column = Callable[[Sequence[Line]], str]
 """The text of one cell, from the lines of its row."""
@@ -15,7 +15,7 @@ Column = Callable[[Sequence[Line]], str]
 
 def mean(figure: str, digits: int = 1, scale: float = 100.0) -> Column:
     """Of a figure, over the seeds for which it was measured; by default as per cent."""
-    return lambda lines: spread([its.figures[figure] for its in lines if figure in its.figures], digits, scale)
+    return lambda lines: format_mean([its.figures[figure] for its in lines if figure in its.figures], digits, scale)
 
 
 def setting(name: str) -> Column:

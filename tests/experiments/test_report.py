@@ -21,7 +21,7 @@ from secateurs.experiments.report.outcome import Metric
 from secateurs.experiments.report.page import render_markdown, render_page, write_report
 from secateurs.experiments.report.sections import sections
 from secateurs.experiments.report.tidy import records, summary, to_csv
-from secateurs.utils.tables import markdown, spread
+from secateurs.utils.tables import format_mean, markdown
 
 
 class Page(html.parser.HTMLParser):
@@ -79,7 +79,7 @@ def test_the_table_shows_mean_and_deviation():
 
 @pytest.mark.parametrize(("values", "text"), [([], ""), ([0.5], "50.0 %"), ([0.5, 0.7], "60.0 ± 14.1 %")])
 def test_spread_is_mean_and_standard_deviation(values, text):
-    assert spread(values, 1, 100, " %") == text
+    assert format_mean(values, 1, 100, " %") == text
 
 
 def test_damage_is_split_into_lost_regained_and_missing():

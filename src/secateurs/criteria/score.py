@@ -18,7 +18,7 @@ from secateurs.data import Loss, first_batch, map_data
 from secateurs.errors import CriterionError, DataError
 from secateurs.observe import Observations
 from secateurs.structure import Structure, trace
-from secateurs.utils import Progress, need_values, silent
+from secateurs.utils import Progress, check_has_values, silent
 
 
 def score(
@@ -110,7 +110,7 @@ def score_many(
         >>> scores["fisher"]["3"].shape
         torch.Size([12])
     """
-    need_values(model, "scoring")
+    check_has_values(model, "scoring")
     if isinstance(criteria, str) or not isinstance(criteria, Sequence) or not criteria:
         raise CriterionError(f"give a list of criteria, not {criteria!r}")
     if aggregate not in (AUTO, *AGGREGATES):

@@ -15,7 +15,7 @@ from secateurs.data import Call, as_call
 from secateurs.errors import PersistError, UsageError
 from secateurs.structure import outputs_of
 from secateurs.surgery import difference, run_model
-from secateurs.utils import atomic_path, device_of, evaluating, need_values, rng
+from secateurs.utils import atomic_path, check_has_values, device_of, evaluating, rng
 
 Runner = Callable[..., Any]
 """A function that runs the exported model. It takes the same arguments as the model."""
@@ -123,7 +123,7 @@ def export(model: nn.Module, example_inputs: Any, path: str | Path, format: str 
     """
     if format not in EXPORT_FORMATS:
         raise UsageError(f"unknown export format {format!r}: choose one of {', '.join(sorted(EXPORT_FORMATS))}")
-    need_values(model, "export")
+    check_has_values(model, "export")
     path, call = Path(path), as_call(example_inputs).to(device_of(model))
     if path.exists():
         raise PersistError(f"{path} exists already: choose another path")

@@ -27,7 +27,7 @@ from secateurs.data import (
 from secateurs.errors import CriterionError, DataError, PersistError
 from secateurs.evaluate import mean_loss
 from secateurs.observe import Totals, merge_statistics
-from secateurs.utils import Progress, device_of, evaluating, need_values, render, silent
+from secateurs.utils import Progress, check_has_values, device_of, evaluating, render, silent
 
 METHODS = {
     "taylor": "the mean over samples of |x · ∂loss/∂x|",
@@ -139,7 +139,7 @@ def rank_features(
         >>> ranking.keep.shape, int(ranking.keep.sum())
         (torch.Size([3, 8, 8]), 48)
     """
-    need_values(model, "ranking its input features")
+    check_has_values(model, "ranking its input features")
     if method not in METHODS:
         raise CriterionError(f"method {method!r} is none of {', '.join(METHODS)}")
     goal = parse_share(budget, "input features")

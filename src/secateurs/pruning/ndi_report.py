@@ -16,7 +16,7 @@ from secateurs.data import Batch, batches, errors_on_all_ranks, first_batch, sum
 from secateurs.errors import DataError
 from secateurs.observe import Pooled, observe
 from secateurs.structure import Structure, kept_entries, outputs_of, trace
-from secateurs.utils import device_of, evaluating, need_values, render
+from secateurs.utils import check_has_values, device_of, evaluating, render
 
 
 @dataclass(frozen=True)
@@ -112,7 +112,7 @@ def ndi_report(dense: nn.Module, plan: Plan, data: Iterable[Any], structure: Str
         >>> report.change > 0
         True
     """
-    need_values(dense, "the report")
+    check_has_values(dense, "the report")
     example = first_batch(data).sample(2)  # refuses what can be read only once
     structure = trace(dense, example) if structure is None else structure
     plan.check(structure)

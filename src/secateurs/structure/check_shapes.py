@@ -6,7 +6,7 @@ from torch import nn
 
 from secateurs.errors import ModelError
 from secateurs.structure.structure import Structure
-from secateurs.utils import named_tensors, need_values
+from secateurs.utils import check_has_values, named_tensors
 
 
 def check_shapes(model: nn.Module, structure: Structure) -> None:
@@ -15,7 +15,7 @@ def check_shapes(model: nn.Module, structure: Structure) -> None:
     Raises:
         ModelError: a tensor is missing or has another shape, or the model is on the meta device and has no values.
     """
-    need_values(model, "training")
+    check_has_values(model, "training")
     shapes = {name: list(tensor.shape) for name, tensor in named_tensors(model)}
     for name, axes in structure.axes.items():
         traced = [axis.size for axis in axes]

@@ -14,7 +14,7 @@ from secateurs.structure import Structure, trace
 from secateurs.surgery.config import config_changes
 from secateurs.surgery.stale_attributes import Attributes, assign
 from secateurs.surgery.trials import Trials
-from secateurs.utils import device_of, need_values, warn_user
+from secateurs.utils import check_has_values, device_of, warn_user
 
 
 @dataclass(frozen=True)
@@ -82,7 +82,7 @@ def apply_and_report(model: nn.Module, plan: Plan, example_inputs: Any, structur
     """Like `apply`, but return the record of the cut and do not warn."""
     if not isinstance(plan, Plan):
         raise PlanError(f"expected a Plan, not {type(plan).__name__}; Plan.load reads one from a file")
-    need_values(model, "cutting")
+    check_has_values(model, "cutting")
     structure = structure or trace(model, example_inputs, kinds="all")
     plan.check(structure)
     call = as_call(example_inputs).to(device_of(model))

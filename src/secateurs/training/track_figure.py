@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 from torch import Tensor
 
-from secateurs.utils import COLOURS, STYLE, require, svg
+from secateurs.utils import COLOURS, STYLE, render_svg, require
 
 
 def draw(criterion: str, steps: list[int], lines: Mapping[str, Tensor]) -> str:
@@ -37,4 +37,4 @@ def draw(criterion: str, steps: list[int], lines: Mapping[str, Tensor]) -> str:
             axes.set_visible(False)
         figure.supxlabel("training step")
         figure.supylabel(criterion)
-        return svg(figure, f"{criterion} of every unit during training, and the mean of each layer")
+        return render_svg(figure, f"{criterion} of every unit during training, and the mean of each layer")

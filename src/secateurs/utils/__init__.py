@@ -2,14 +2,26 @@
 
 from secateurs.utils.atomic_write import atomic_path, atomic_write_text
 from secateurs.utils.environment import environment
-from secateurs.utils.figures import COLOURS, INK, STYLE, WIDTH, colour, heat, legend, marker, panels, short, svg
-from secateurs.utils.modules import device_of, named_tensors, need_values
+from secateurs.utils.figures import (
+    COLOURS,
+    INK,
+    STYLE,
+    WIDTH,
+    colour,
+    draw_heatmap,
+    legend,
+    marker,
+    panels,
+    render_svg,
+    shorten,
+)
+from secateurs.utils.modules import check_has_values, device_of, named_tensors
 from secateurs.utils.process_group import barrier, is_first_process, is_single_process, is_writer, process_group
 from secateurs.utils.progress import Progress, silent
 from secateurs.utils.quantized import refuse_quantized, refuse_quantized_config
 from secateurs.utils.require import require
 from secateurs.utils.restore import batch_statistics, differentiating, evaluating, restoring_modes, rng
-from secateurs.utils.tables import Number, Table, escape, list_reasons, markdown, render, spread
+from secateurs.utils.tables import Number, Table, escape, format_mean, list_reasons, markdown, render
 from secateurs.utils.warnings import warn_user
 
 __all__ = [
@@ -29,7 +41,7 @@ __all__ = [
     "escape",
     "evaluating",
     "is_first_process",
-    "heat",
+    "draw_heatmap",
     "is_writer",
     "legend",
     "list_reasons",
@@ -37,7 +49,7 @@ __all__ = [
     "marker",
     "restoring_modes",
     "named_tensors",
-    "need_values",
+    "check_has_values",
     "panels",
     "process_group",
     "refuse_quantized",
@@ -45,10 +57,10 @@ __all__ = [
     "render",
     "require",
     "rng",
-    "short",
+    "shorten",
     "silent",
-    "spread",
-    "svg",
+    "format_mean",
+    "render_svg",
     "barrier",
     "warn_user",
     "atomic_path",

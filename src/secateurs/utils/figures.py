@@ -15,7 +15,7 @@ if TYPE_CHECKING:  # matplotlib is slow to import, and an extra
     from matplotlib.figure import Figure
 
 WIDTH = 9  # width in inches of a figure that is as wide as the page
-INK = "#010203"  # `svg` replaces this colour by currentColor, which suits light and dark pages
+INK = "#010203"  # `render_svg` replaces this colour by currentColor, which suits light and dark pages
 COLOURS = ("#2a9d8f", "#e9873d", "#5b7fd1", "#c44f7b", "#8a8f3c", "#7a5cc0")
 MARKERS = "osD^vPX"
 STYLE: dict[Any, Any] = {
@@ -54,7 +54,7 @@ def legend(figure: Figure, handles: Sequence[Any], labels: Sequence[str]) -> Non
     figure.legend(handles, labels, loc="outside upper left", ncols=7, frameon=False)
 
 
-def short(name: str, length: int = 24) -> str:
+def shorten(name: str, length: int = 24) -> str:
     """Shorten a name by replacing the middle with an ellipsis.
 
     Args:
@@ -82,7 +82,7 @@ def panels(figure: Figure, number: int, columns: int, **options: Any) -> list[Ax
     return grid[:number]
 
 
-def heat(
+def draw_heatmap(
     axes: Axes,
     values: np.ndarray,
     columns: Sequence[str],
@@ -107,7 +107,7 @@ def heat(
 
     mesh = axes.pcolormesh(np.ma.masked_invalid(values), cmap=colours, vmin=0, vmax=1, edgecolors="none")
     axes.invert_yaxis()
-    axes.set_xticks(np.arange(len(columns)) + 0.5, list(map(short, columns)))
+    axes.set_xticks(np.arange(len(columns)) + 0.5, list(map(shorten, columns)))
     axes.tick_params(top=True, labeltop=True, bottom=False, labelbottom=False, left=False, length=0)
     axes.spines[:].set_visible(False)
     for (row, column), value in np.ndenumerate(values):
@@ -121,7 +121,7 @@ def heat(
     return mesh
 
 
-def svg(figure: Figure, title: str) -> str:
+def render_svg(figure: Figure, title: str) -> str:
     """Render a figure as an `<svg>` element that scales with the page.
 
     Args:

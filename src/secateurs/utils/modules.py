@@ -28,7 +28,7 @@ def device_of(model: nn.Module) -> torch.device:
     return torch.device("cpu") if tensor is None else tensor.device
 
 
-def need_values(model: nn.Module, purpose: str) -> None:
+def check_has_values(model: nn.Module, purpose: str) -> None:
     """Check that the weights of a model have values, that is, that the model is not on the meta device.
 
     Args:

@@ -85,7 +85,7 @@ def list_reasons(reasons: Mapping[str, str], most: int = 5) -> str:
     return "; ".join(f"{name!r} ({reason})" for name, reason in list(reasons.items())[:most]) + more
 
 
-def spread(values: Sequence[float], digits: int = 2, scale: float = 1.0, unit: str = "") -> str:
+def format_mean(values: Sequence[float], digits: int = 2, scale: float = 1.0, unit: str = "") -> str:
     """Format mean ± standard deviation of values.
 
     Args:

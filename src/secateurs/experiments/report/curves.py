@@ -10,7 +10,7 @@ import numpy as np
 
 from secateurs.experiments.report.comparison import Comparison
 from secateurs.experiments.report.figure import page_figure
-from secateurs.utils import INK, colour, legend, marker, panels, short, svg
+from secateurs.utils import INK, colour, legend, marker, panels, render_svg, shorten
 
 if TYPE_CHECKING:  # matplotlib is an extra
     from matplotlib.axes import Axes
@@ -30,7 +30,7 @@ def by_stage(comparison: Comparison) -> str:
             offset = (number - (len(rows) - 1) / 2) * width
             heights, errors = zip(*values, strict=True)
             positions = np.arange(len(stages)) + offset
-            look = {"color": colour(number), "ecolor": INK, "capsize": 3, "label": short(row.criterion)}
+            look = {"color": colour(number), "ecolor": INK, "capsize": 3, "label": shorten(row.criterion)}
             axes.bar(positions, heights, width * 0.9, yerr=errors, **look)
         _dense_line(axes, comparison)
         axes.set_xticks(np.arange(len(stages)), stages)
@@ -38,7 +38,7 @@ def by_stage(comparison: Comparison) -> str:
         if comparison.metric.percent:
             axes.set_ylim(0, 104)
         legend(figure, *axes.get_legend_handles_labels())
-        return svg(figure, f"{comparison.metric.name} by stage")
+        return render_svg(figure, f"{comparison.metric.name} by stage")
 
 
 def against_cost(comparison: Comparison) -> str:
@@ -59,7 +59,7 @@ def against_cost(comparison: Comparison) -> str:
             axes.set_xlabel(f"{cost} left, %" if row == len(stages) - 1 else "")
             axes.set_ylabel(f"{stage}: {_label(comparison)}" if column == 0 else "")
         legend(figure, *grid[0, 0].get_legend_handles_labels())
-        return svg(figure, f"{metric.name} against cost, {' and '.join(stages)}")
+        return render_svg(figure, f"{metric.name} against cost, {' and '.join(stages)}")
 
 
 def damage(comparison: Comparison) -> str:
@@ -81,7 +81,7 @@ def damage(comparison: Comparison) -> str:
         for axes in grid[::columns]:
             axes.set_ylabel(f"{last}: {_label(comparison)}")
         legend(figure, *grid[0].get_legend_handles_labels())
-        return svg(figure, f"{comparison.metric.name} {last} against {first}")
+        return render_svg(figure, f"{comparison.metric.name} {last} against {first}")
 
 
 def _centre(values: Sequence[float], scale: float) -> tuple[float, float]:
@@ -94,7 +94,7 @@ def _points(
     axes: Axes, points: Sequence[tuple[tuple[float, float], ...]], number: int, label: str, line: str = ""
 ) -> None:
     (x, x_error), (y, y_error) = np.array(points).reshape(-1, 2, 2).transpose(1, 2, 0)
-    look = {"color": colour(number), "ls": line, "marker": marker(number), "label": short(label), **BAR}
+    look = {"color": colour(number), "ls": line, "marker": marker(number), "label": shorten(label), **BAR}
     axes.errorbar(x, y, y_error, x_error, **look)
 
 

@@ -11,7 +11,7 @@ from pydantic import ConfigDict
 
 from secateurs.budgets import Certificate
 from secateurs.structure import Cost
-from secateurs.utils import Number, spread
+from secateurs.utils import Number, format_mean
 
 STRICT = ConfigDict(extra="forbid", strict=True)
 
@@ -44,7 +44,7 @@ class Metric:
 
     def text(self, values: Sequence[float]) -> str:
         """Mean and, for several values, standard deviation."""
-        return spread(values, 1, self.scale, " %") if self.percent else spread(values, 3)
+        return format_mean(values, 1, self.scale, " %") if self.percent else format_mean(values, 3)
 
     def cell(self, values: Sequence[float]) -> str:
         """The same as a table cell, which is sorted by the mean."""

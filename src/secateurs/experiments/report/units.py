@@ -10,7 +10,7 @@ from secateurs.experiments.report.agreement import agreement
 from secateurs.experiments.report.comparison import Comparison
 from secateurs.experiments.report.figure import page_figure
 from secateurs.experiments.report.outcome import Outcome
-from secateurs.utils import INK, colour, heat, legend, panels, short, svg
+from secateurs.utils import INK, colour, draw_heatmap, legend, panels, render_svg, shorten
 
 REMOVED = "#b9bec6"
 BARS = 4  # rows up to which widths are shown as bars; above, as a heat map
@@ -33,13 +33,13 @@ def _width_bars(comparison: Comparison) -> str:
             offset = (number - (len(rows) - 1) / 2) * height
             values = list(row.widths(comparison.units).values())
             axes.barh(
-                positions + offset, values, height * 0.9, color=colour(number), label=short(comparison.label(row))
+                positions + offset, values, height * 0.9, color=colour(number), label=shorten(comparison.label(row))
             )
-        axes.set_yticks(positions, [short(group, 40) for group in groups])
+        axes.set_yticks(positions, [shorten(group, 40) for group in groups])
         axes.set_ylim(len(groups) - 0.4, -0.6)
         axes.set_xlabel("units")
         legend(figure, *axes.get_legend_handles_labels())
-        return svg(figure, LABEL)
+        return render_svg(figure, LABEL)
 
 
 def _width_heat(comparison: Comparison) -> str:
@@ -51,11 +51,11 @@ def _width_heat(comparison: Comparison) -> str:
             rows = comparison.at(budget)
             kept = np.array([[width / units[name] for name, width in row.widths(units).items()] for row in rows]).T
             texts = [[f"{100 * share:.0f}" for share in line] for line in kept]
-            heat(axes, kept, [row.criterion for row in rows], texts)
+            draw_heatmap(axes, kept, [row.criterion for row in rows], texts)
             axes.tick_params(axis="x", labelrotation=90)
-            axes.set_yticks(np.arange(len(units)) + 0.5, [short(group, 40) for group in units])
+            axes.set_yticks(np.arange(len(units)) + 0.5, [shorten(group, 40) for group in units])
             axes.set_xlabel(budget)
-        return svg(figure, LABEL)
+        return render_svg(figure, LABEL)
 
 
 def scores(comparison: Comparison) -> str:
@@ -69,12 +69,12 @@ def scores(comparison: Comparison) -> str:
     with page_figure(0.4 + 2.2 * lines) as figure:
         for outcome, axes in zip(shown, panels(figure, len(shown), columns), strict=True):
             _histogram(axes, outcome, colour(comparison.criteria.index(outcome.criterion)))
-            axes.set_title(f"{short(outcome.criterion)}, {outcome.budget}", fontsize=10)
+            axes.set_title(f"{shorten(outcome.criterion)}, {outcome.budget}", fontsize=10)
         figure.supxlabel("score", fontsize=9)
         figure.supylabel("units", fontsize=9)
         handles = [Patch(color=REMOVED), Patch(color=INK, alpha=0.6), Line2D([], [], color=INK, lw=1, ls="--")]
         legend(figure, handles, ["removed", "kept (in the criterion's colour)", "highest score removed"])
-        return svg(figure, "Distribution of scores, kept and removed")
+        return render_svg(figure, "Distribution of scores, kept and removed")
 
 
 def scored(comparison: Comparison) -> list[Outcome]:
@@ -113,10 +113,10 @@ def agreements(comparison: Comparison) -> str:
             overlaps, chance = agreement(comparison.at(budget), comparison.units)
             texts = [[f"{a:.2f}\n({b:.2f})" for a, b in pairs] for pairs in np.stack([overlaps, chance], 2)]
             above = np.clip((overlaps - chance) / (1 - chance + 1e-12), 0, 1)
-            heat(axes, above, names, texts)
+            draw_heatmap(axes, above, names, texts)
             axes.tick_params(axis="x", labelrotation=90)
             first = number % columns == 0 or names != comparison.criteria
-            axes.set_yticks(np.arange(len(names)) + 0.5, list(map(short, names)) if first else [""] * len(names))
+            axes.set_yticks(np.arange(len(names)) + 0.5, list(map(shorten, names)) if first else [""] * len(names))
             axes.set_aspect("equal")
             axes.set_xlabel(budget)
-        return svg(figure, "Overlap of the units that criteria remove")
+        return render_svg(figure, "Overlap of the units that criteria remove")

@@ -13,7 +13,7 @@ from secateurs.criteria import GroupScores
 from secateurs.experiments.report import page_figure
 from secateurs.experiments.studies.agreement import correlation
 from secateurs.experiments.studies.picture import standalone
-from secateurs.utils import colour, panels, require, spread
+from secateurs.utils import colour, format_mean, panels, require
 
 RANDOM_ORDERS = 1000
 
@@ -63,7 +63,7 @@ def sentence(results: Sequence[Ranks], harm: Mapping[str, Tensor]) -> str:
     within = {name: [result.within for result in results if result.criterion == name] for name in names}
     order = sorted(within, key=lambda name: -mean(within[name]))
     limit = by_chance(harm)
-    texts = {name: f"{name} ({spread(within[name])})" for name in order}
+    texts = {name: f"{name} ({format_mean(within[name])})" for name in order}
     above = [texts[name] for name in order if min(within[name]) > limit]
     other = [texts[name] for name in order if min(within[name]) <= limit]
     lower = sum(int((changes < 0).sum()) for changes in harm.values()) / sum(map(len, harm.values()))
@@ -79,8 +79,8 @@ def table(results: Sequence[Ranks], groups: Sequence[str]) -> list[list[str]]:
     rows = []
     for name in dict.fromkeys(result.criterion for result in results):
         seeds = [result for result in results if result.criterion == name]
-        cells = [spread([seed.within for seed in seeds]), spread([seed.together for seed in seeds])]
-        cells += [spread([seed.groups[group] for seed in seeds if group in seed.groups]) for group in groups]
+        cells = [format_mean([seed.within for seed in seeds]), format_mean([seed.together for seed in seeds])]
+        cells += [format_mean([seed.groups[group] for seed in seeds if group in seed.groups]) for group in groups]
         rows.append([name, *cells])
     return rows
 

@@ -14,7 +14,7 @@ from secateurs.experiments.studies.picture import standalone
 from secateurs.experiments.studies.points import points
 from secateurs.experiments.studies.retrain import SeedResult
 from secateurs.experiments.studies.wording import SPREAD, sides
-from secateurs.utils import legend, spread
+from secateurs.utils import format_mean, legend
 
 ZERO, MEDIAN, CONTROLS = "nexp", "nexp-median", ("l1", "random")
 CRITERIA = (ZERO, MEDIAN, *CONTROLS)
@@ -73,14 +73,14 @@ def summarise(results: Results, job: Job, epochs: tuple[int, int], command: str)
 
 
 def _rows(results: Results, activation: str) -> list[list[str]]:
-    dense = spread([result.dense for result in results[activation]], 1, 100)
+    dense = format_mean([result.dense for result in results[activation]], 1, 100)
     rows = [[activation, "dense", "", "", "", dense]]
     for criterion in CRITERIA:
         cells = [
-            spread(_means(results, activation, criterion, "spread")),
-            spread(_means(results, activation, criterion, "level"), 0, 100),
-            spread(_means(results, activation, criterion, "correlation")),
-            spread(_accuracies(results, activation, criterion), 1, 100),
+            format_mean(_means(results, activation, criterion, "spread")),
+            format_mean(_means(results, activation, criterion, "level"), 0, 100),
+            format_mean(_means(results, activation, criterion, "correlation")),
+            format_mean(_accuracies(results, activation, criterion), 1, 100),
         ]
         rows.append([activation, criterion, *cells])
     return rows

@@ -17,7 +17,7 @@ from secateurs.experiments.studies.picture import curve, dense_line, standalone
 from secateurs.experiments.studies.sweeping import STAGE_TEXTS, as_sentence, dense_cells, failures, row_of, run_sweep
 from secateurs.experiments.sweep import Sweep
 from secateurs.experiments.workers import Execute
-from secateurs.utils import INK, Progress, legend, silent, spread
+from secateurs.utils import INK, Progress, format_mean, legend, silent
 
 BETAS = (0.5, 0.75, 1.0, 1.25, 1.5, 2.0)
 Cliffs = Mapping[str, Mapping[str, Sequence[float | None]]]  # stage → criterion → β per seed
@@ -148,7 +148,7 @@ def _points(
 
 def _row(comparison: Comparison, criterion: str, budgets: Mapping[float, str], factor: float) -> list[str]:
     row = row_of(comparison, criterion, budgets[factor])
-    kept = spread([share(comparison, outcome) for outcome in row.outcomes], 1, 100, " %")
+    kept = format_mean([share(comparison, outcome) for outcome in row.outcomes], 1, 100, " %")
     return [
         criterion,
         f"{factor:g}",

@@ -15,7 +15,7 @@ from secateurs.experiments.report import page_figure
 from secateurs.experiments.studies.agreement import correlation
 from secateurs.experiments.studies.finding import Finding
 from secateurs.experiments.studies.picture import curve, standalone
-from secateurs.utils import INK, legend, spread
+from secateurs.utils import INK, format_mean, legend
 
 RANDOM = "random"
 SETTLED = 0.9
@@ -95,9 +95,11 @@ def summarise(seeds: Seeds, steps: Sequence[int], figures: Mapping[str, str], jo
 def _row(seeds: Seeds, name: str, groups: Sequence[str], label: str) -> list[str]:
     courses = [seed[name] for seed in seeds]
     middle = len(courses[0].mean[groups[0]]) // 2
-    means = [spread([mean(course.mean[g][when] for g in groups) for course in courses], 3) for when in (0, middle, -1)]
-    orders = [spread(_order(seeds, name, when, groups)) for when in (0, middle)]
-    return [name, label, *means, *orders, spread(_settled(seeds, name, groups), 0, 100)]
+    means = [
+        format_mean([mean(course.mean[g][when] for g in groups) for course in courses], 3) for when in (0, middle, -1)
+    ]
+    orders = [format_mean(_order(seeds, name, when, groups)) for when in (0, middle)]
+    return [name, label, *means, *orders, format_mean(_settled(seeds, name, groups), 0, 100)]
 
 
 def _order(seeds: Seeds, name: str, when: int, groups: Sequence[str] = ()) -> list[float]:
@@ -119,10 +121,10 @@ def _sentence(seeds: Seeds) -> str:
     beside = ", ".join(f"{name}: {100 * share:.0f} %" for name, share in settled.items())
     return (
         f"The order of units by {first} at the start of training has a rank correlation of "
-        f"{spread(_order(seeds, first, 0))} with the order at the end (random: {spread(_order(seeds, RANDOM, 0))}); "
-        f"halfway it is {spread(_order(seeds, first, middle))}. The order settles (≥ {SETTLED:g}) after "
-        f"{spread(_settled(seeds, first), 0, 100)} % of the training ({beside}). The mean {first} of a group changes "
-        f"by {gains[least]:+.2f} ({least}) to {gains[most]:+.2f} ({most})."
+        f"{format_mean(_order(seeds, first, 0))} with the order at the end "
+        f"(random: {format_mean(_order(seeds, RANDOM, 0))}); halfway it is {format_mean(_order(seeds, first, middle))}. The order settles (≥ {SETTLED:g}) after "
+        f"{format_mean(_settled(seeds, first), 0, 100)} % of the training ({beside}). The mean {first} of a group "
+        f"changes by {gains[least]:+.2f} ({least}) to {gains[most]:+.2f} ({most})."
     )
 
 

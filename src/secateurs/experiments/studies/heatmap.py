@@ -6,7 +6,7 @@ import numpy as np
 
 from secateurs.experiments.report import page_figure
 from secateurs.experiments.studies.picture import standalone
-from secateurs.utils import heat
+from secateurs.utils import draw_heatmap
 
 
 def heatmap(title: str, rows: list[str], columns: list[str], values: np.ndarray) -> str:
@@ -20,7 +20,7 @@ def heatmap(title: str, rows: list[str], columns: list[str], values: np.ndarray)
     with page_figure(1 + 0.24 * len(rows), width=8, layout=None) as figure:
         axes = figure.add_subplot()
         texts = [[f"{value:.2f}" for value in line] for line in values]
-        image = heat(axes, values, columns, texts, "RdBu", size=9)
+        image = draw_heatmap(axes, values, columns, texts, "RdBu", size=9)
         axes.set_yticks(np.arange(len(rows)) + 0.5, rows)
         bar = figure.colorbar(image, ax=axes, label="area under the curve; 0.5 is chance", shrink=0.6)
         bar.outline.set_visible(False)  # type: ignore[attr-defined]

@@ -15,7 +15,7 @@ from secateurs.experiments.studies.picture import standalone
 from secateurs.experiments.studies.points import points
 from secateurs.experiments.studies.retrain import SeedResult
 from secateurs.experiments.studies.wording import SPREAD, against
-from secateurs.utils import INK, legend, spread
+from secateurs.utils import INK, format_mean, legend
 
 EARLY, LATE = "pruned at initialisation", "pruned after training"
 HEADERS = ("criterion", "rank correlation", "removed alike, %", f"{EARLY}, %", f"{LATE}, %")
@@ -52,9 +52,9 @@ def summarise(results: Sequence[SeedResult[ScoreChange]], job: Job, epochs: tupl
     """Put the results into a sentence, a table and a picture."""
     columns = {name: _column(results, name) for name in results[0].seen}
     dense = [result.dense for result in results]
-    rows = [["dense", "", "", spread(dense, 1, 100), spread(dense, 1, 100)]]
+    rows = [["dense", "", "", format_mean(dense, 1, 100), format_mean(dense, 1, 100)]]
     for name, column in columns.items():
-        rows.append([name, spread(column.correlation), *(spread(values, 1, 100) for values in column[1:])])
+        rows.append([name, format_mean(column.correlation), *(format_mean(values, 1, 100) for values in column[1:])])
     return Finding(
         study="initialisation",
         title=f"Scores at initialisation and after training; {job.model} pruned to {job.config.budget}",
@@ -95,10 +95,10 @@ def _sentence(columns: Mapping[str, Column]) -> str:
     closest = max(others, key=lambda other: others[other], default="")
     beside = f"; {closest}, the highest of the others: {others[closest]:.2f}" if others else ""
     return (
-        f"The ranking of {name} at initialisation has a correlation of {spread(first.correlation)} with the ranking "
-        f"after training (random: {spread(random.correlation)}{beside}). At initialisation {name} picks "
-        f"{spread(first.overlap, 0, 100)} % of the units that it would remove after training (random: "
-        f"{spread(random.overlap, 0, 100)} %). A network pruned at initialisation ends "
+        f"The ranking of {name} at initialisation has a correlation of {format_mean(first.correlation)} with the "
+        f"ranking after training (random: {format_mean(random.correlation)}{beside}). At initialisation {name} picks "
+        f"{format_mean(first.overlap, 0, 100)} % of the units that it would remove after training (random: "
+        f"{format_mean(random.overlap, 0, 100)} %). A network pruned at initialisation ends "
         f"{against(first.early, random.early, 'random')}; a network pruned after training ends "
         f"{against(first.late, random.late, 'random')}."
     )

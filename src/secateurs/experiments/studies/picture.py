@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from statistics import mean, stdev
 from typing import TYPE_CHECKING
 
-from secateurs.utils import INK, colour, marker, short, svg
+from secateurs.utils import INK, colour, marker, render_svg, shorten
 
 if TYPE_CHECKING:  # matplotlib is an extra
     from matplotlib.axes import Axes
@@ -15,7 +15,7 @@ if TYPE_CHECKING:  # matplotlib is an extra
 
 def standalone(figure: Figure, title: str) -> str:
     """The figure as the text of an SVG file."""
-    return on_white(svg(figure, title))
+    return on_white(render_svg(figure, title))
 
 
 def on_white(svg: str) -> str:
@@ -35,13 +35,13 @@ def curve(axes: Axes, x: Sequence[float], values: Sequence[Sequence[float]], num
     """
     means, spreads = [mean(point) for point in values], [stdev(point) if len(point) > 1 else 0.0 for point in values]
     look = {"color": colour(number), "marker": marker(number), "ms": 4, "capsize": 2, "elinewidth": 0.8}
-    axes.errorbar(x, means, spreads, label=short(label), **look)
+    axes.errorbar(x, means, spreads, label=shorten(label), **look)
 
 
 def level(axes: Axes, values: Sequence[float], number: int, label: str) -> None:
     """Draw a horizontal line at the mean, with a band of one standard deviation on both sides."""
     middle, spread = mean(values), stdev(values) if len(values) > 1 else 0.0
-    axes.axhline(middle, color=colour(number), lw=1.2, ls=":", label=short(label))
+    axes.axhline(middle, color=colour(number), lw=1.2, ls=":", label=shorten(label))
     axes.axhspan(middle - spread, middle + spread, color=colour(number), alpha=0.12, lw=0)
 
 

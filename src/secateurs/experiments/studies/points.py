@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from secateurs.experiments.report import BAR
-from secateurs.utils import colour, marker, short
+from secateurs.utils import colour, marker, shorten
 
 if TYPE_CHECKING:  # matplotlib is an extra
     from matplotlib.axes import Axes
@@ -31,4 +31,4 @@ def points(axes: Axes, series: Mapping[str, Mapping[str, Sequence[float]]], scal
         errors = [scale * stdev(values[name]) if len(values[name]) > 1 else 0.0 for name in names]
         look = {"ls": "", "color": colour(number), "marker": marker(number), "label": label, **BAR}
         axes.errorbar(places, heights, errors, **look)
-    axes.set_xticks(range(len(names)), list(map(short, names)), rotation=30, ha="right")
+    axes.set_xticks(range(len(names)), list(map(shorten, names)), rotation=30, ha="right")

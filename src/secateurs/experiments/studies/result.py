@@ -14,7 +14,7 @@ from secateurs.experiments.studies.finding import Finding
 from secateurs.experiments.studies.heatmap import heatmap
 from secateurs.experiments.studies.network import UNITS
 from secateurs.experiments.studies.planting import REDUNDANCIES, SETS
-from secateurs.utils import spread
+from secateurs.utils import format_mean
 
 TITLE = "Planted redundancy: which criteria find it"
 FOUND = 0.9
@@ -137,4 +137,4 @@ class PlantedStudy:
 
     def _cell(self, criterion: str, kind: str) -> str:
         which, values = self.best(criterion, kind)
-        return spread(values) + ("*" if which == "lowest" else "")
+        return format_mean(values) + ("*" if which == "lowest" else "")

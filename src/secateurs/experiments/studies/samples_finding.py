@@ -10,7 +10,7 @@ from statistics import mean
 from secateurs.experiments.report import page_figure
 from secateurs.experiments.studies.agreement import Agreement
 from secateurs.experiments.studies.picture import curve, standalone
-from secateurs.utils import legend, spread
+from secateurs.utils import format_mean, legend
 
 MEASURES = {"cosine": "cosine", "spearman": "Spearman's ρ", "overlap": "overlap of removed units"}
 
@@ -48,9 +48,9 @@ def table(records: Sequence[Record]) -> list[list[str]]:
     for criterion, source in product(criteria, sources):
         by_size = {size: _agreements(records, criterion, source, size) for size in sizes}
         middle = by_size[sizes[len(sizes) // 2]]
-        cells = [spread([a.cosine for a in middle], 3), f"{mean(a.cosine_by_chance for a in middle):.3f}"]
-        cells += [spread([a.spearman for a in middle])]
-        cells += [spread([a.overlap for a in by_size[size]]) for size in sizes]
+        cells = [format_mean([a.cosine for a in middle], 3), f"{mean(a.cosine_by_chance for a in middle):.3f}"]
+        cells += [format_mean([a.spearman for a in middle])]
+        cells += [format_mean([a.overlap for a in by_size[size]]) for size in sizes]
         chance = mean(a.overlap_by_chance for agreements in by_size.values() for a in agreements)
         rows.append([criterion, source, *cells, f"{chance:.2f}"])
     return rows

@@ -9,7 +9,7 @@ from secateurs.experiments.report import Comparison, Row
 from secateurs.experiments.studies.wording import against
 from secateurs.experiments.sweep import Sweep
 from secateurs.experiments.workers import Execute
-from secateurs.utils import Progress, spread
+from secateurs.utils import Progress, format_mean
 
 STAGE_TEXTS = {"cut": "right after the cut", "recalibrated": "with batch norm recalibrated", "recovered": "recovered"}
 
@@ -59,7 +59,7 @@ def gap(one: Row, other: Row, stage: str, name: str = "") -> str:
 
 def cells(comparison: Comparison, row: Row) -> list[str]:
     """Cells of a table: the share of the MACs left, and the qualities of all stages."""
-    left = spread(row.ratios("MACs", comparison.dense), 1, 100, " %")
+    left = format_mean(row.ratios("MACs", comparison.dense), 1, 100, " %")
     return [left, *(comparison.metric.cell(row.quality(stage)) for stage in comparison.stages)]
 
 

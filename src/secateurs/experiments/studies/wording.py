@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from statistics import mean, stdev
 
-from secateurs.utils import spread
+from secateurs.utils import format_mean
 
 SPREAD = "Above or below: by more than the standard deviation of the difference over the seeds."
 """The definition of the words, for notes."""
@@ -26,7 +26,7 @@ def against(values: Sequence[float], reference: Sequence[float], control: str) -
         return f"level with {control}"
     sign = 1 if mean(gaps) >= 0 else -1
     doubt = "" if side((values, reference)) else ", within the spread over seeds"
-    distance = spread([sign * gap for gap in gaps], 1, 100)
+    distance = format_mean([sign * gap for gap in gaps], 1, 100)
     return f"{distance} points {'above' if sign > 0 else 'below'} {control}{doubt}"
 
 

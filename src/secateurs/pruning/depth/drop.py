@@ -24,7 +24,7 @@ from secateurs.surgery import (
     run_model,
     without_layers,
 )
-from secateurs.utils import device_of, need_values
+from secateurs.utils import check_has_values, device_of
 
 
 def drop_layers(model: nn.Module, names: Sequence[str], example_inputs: Any) -> nn.Module:
@@ -62,7 +62,7 @@ def drop_layers(model: nn.Module, names: Sequence[str], example_inputs: Any) -> 
         >>> len(small)
         2
     """
-    need_values(model, "dropping layers")
+    check_has_values(model, "dropping layers")
     call = as_call(example_inputs).to(device_of(model))
     _check_names(model, find_layers(model, call), names)
     dense, call, _ = in_double(model, call)

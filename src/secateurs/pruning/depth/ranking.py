@@ -16,7 +16,7 @@ from secateurs.errors import CriterionError, InfeasibleBudgetError
 from secateurs.pruning.depth.block_influence import block_influence
 from secateurs.pruning.depth.find_layers import find_layers
 from secateurs.surgery import container
-from secateurs.utils import Progress, need_values, render, silent
+from secateurs.utils import Progress, check_has_values, render, silent
 
 BLOCK_INFLUENCE = "block-influence"
 LAYER_CRITERIA = {
@@ -127,7 +127,7 @@ def rank_layers(
         >>> list(ranking.scores)
         ['0', '1', '2']
     """
-    need_values(model, "ranking its layers")
+    check_has_values(model, "ranking its layers")
     plain = criterion.removeprefix(REVERSED) if isinstance(criterion, str) else criterion
     if plain not in LAYER_CRITERIA:
         raise CriterionError(f"unknown criterion for layers {criterion!r}; choose one of {', '.join(LAYER_CRITERIA)}")

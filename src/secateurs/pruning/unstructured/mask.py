@@ -31,7 +31,7 @@ from secateurs.pruning.unstructured.mask_options import (
 from secateurs.pruning.unstructured.masked import Masked
 from secateurs.structure import Structure, trace
 from secateurs.surgery import rebuild
-from secateurs.utils import Progress, list_reasons, need_values, silent, warn_user
+from secateurs.utils import Progress, check_has_values, list_reasons, silent, warn_user
 
 
 def mask(
@@ -90,7 +90,7 @@ def mask(
         >>> 0 < masked.sparsity <= 0.75
         True
     """
-    need_values(model, "masking")
+    check_has_values(model, "masking")
     parsed, goal = parse_entry_criterion(criterion), parse_mask_budget(budget)
     scope = resolve_scope(scope, goal, parsed)
     rounds = resolve_rounds(rounds, parsed)
