@@ -122,7 +122,8 @@ def _sentence(seeds: Seeds) -> str:
     return (
         f"The order of units by {first} at the start of training has a rank correlation of "
         f"{format_mean(_order(seeds, first, 0))} with the order at the end "
-        f"(random: {format_mean(_order(seeds, RANDOM, 0))}); halfway it is {format_mean(_order(seeds, first, middle))}. The order settles (≥ {SETTLED:g}) after "
+        f"(random: {format_mean(_order(seeds, RANDOM, 0))}); "
+        f"halfway it is {format_mean(_order(seeds, first, middle))}. The order settles (≥ {SETTLED:g}) after "
         f"{format_mean(_settled(seeds, first), 0, 100)} % of the training ({beside}). The mean {first} of a group "
         f"changes by {gains[least]:+.2f} ({least}) to {gains[most]:+.2f} ({most})."
     )
