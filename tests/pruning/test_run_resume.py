@@ -5,7 +5,8 @@ import json
 import pytest
 import safetensors.torch
 import torch
-from support.runs import DURING_TRAINING, StoppedError, labelled_images, prune_in_stages, stop_after
+from support.interruptions import StoppedError, stop_after
+from support.runs import DURING_TRAINING, labelled_images, prune_in_stages
 from support.states import equal_states
 
 import secateurs as sc

@@ -30,24 +30,6 @@ DURING_TRAINING = {"schedule": sc.Schedule(3, "cubic", during_training=True), "b
 """Options of `prune_in_stages` that prune while the model trains."""
 
 
-class StoppedError(Exception):
-    """Raised by `stop_after`."""
-
-
-def stop_after(count):
-    """A progress callback that raises `StoppedError` after this number of items."""
-    remaining = [count]
-
-    def progress(items, description):
-        for item in items:
-            remaining[0] -= 1
-            if remaining[0] < 0:
-                raise StoppedError(description)
-            yield item
-
-    return progress
-
-
 def build_network():
     """The network of `SCRIPT`, with the same weights each time."""
     namespace = {}
