@@ -95,7 +95,7 @@ def test_another_model_is_refused_with_the_missing_layer(tmp_path):
     pruned(small_chain("blocks.3"), tmp_path / "m")
     with pytest.raises(PersistError, match=r"another model than `model` builds: Chain has no layer 'blocks\.3'"):
         sc.load(tmp_path / "m", lambda: chain(3))
-    with pytest.raises(PersistError, match=r"other layers were dropped before: blocks\.1"):
+    with pytest.raises(PersistError, match=r"different layers of Chain were dropped before: blocks\.1"):
         sc.load(tmp_path / "m", lambda: small_chain("blocks.1"))
     manifest = json.loads((tmp_path / "m" / "manifest.json").read_text())
     manifest["dropped"] = []

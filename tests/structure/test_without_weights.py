@@ -59,5 +59,5 @@ def test_scoring_and_cutting_without_weights_are_refused(net, images):
     structure = sc.trace(bare, x)
     plan = sc.allocate(structure, {"0": torch.arange(8)}, "keep:0.5")
     for action in (lambda: sc.score(bare, None, "l1", structure), lambda: sc.apply(bare, plan, x, structure)):
-        with pytest.raises(ModelError, match="on the meta device, where weights have sizes but no values"):
+        with pytest.raises(ModelError, match="on the meta device, where weights have shapes but no values"):
             action()

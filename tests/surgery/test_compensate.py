@@ -271,7 +271,7 @@ def test_flap_keeps_only_the_mean_and_needs_a_bias():
     s = sc.trace(bare, x[:2])
     small = sc.apply(bare, plan_keeping(s, {"0": all_but(8, 4)}), x[:2], s)
     report = sc.compensate(small, bare, plan_keeping(s, {"0": all_but(8, 4)}), [x], s, mean_only=True)
-    assert report.skipped == {"2.weight": "it has no bias to absorb the mean"}
+    assert report.skipped == {"2.weight": "the layer has no bias to absorb the mean"}
 
 
 def test_a_tied_lookup_table_is_skipped():
@@ -287,7 +287,7 @@ def test_a_tied_lookup_table_is_skipped():
     small = sc.apply(model, plan, tokens, s)
     before = copy.deepcopy(small.state_dict())
     report = sc.compensate(small, model, plan, [tokens], s)
-    assert report.skipped == {"table.weight": "it is also a lookup table"}
+    assert report.skipped == {"table.weight": "the weight is also a lookup table"}
     assert all(torch.equal(tensor, before[key]) for key, tensor in small.state_dict().items())
 
 

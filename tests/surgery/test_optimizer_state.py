@@ -275,7 +275,7 @@ def test_a_model_that_cannot_be_cut_in_place_is_unchanged(net, images):
     model(x).sum().backward()
     before, values = tensors_of(model), copy.deepcopy(model.state_dict())
     gradients = [p.grad for p in model.parameters()]
-    with pytest.raises(VerificationError, match="Apply cannot be cut in place: it still uses tensors"):
+    with pytest.raises(VerificationError, match="Apply cannot be cut in place: it still uses the old tensors"):
         sc.apply_(model, plan, x)
     assert all(one is other for one, other in zip(tensors_of(model), before, strict=True))
     assert all(torch.equal(value, values[name]) for name, value in model.state_dict().items())
@@ -322,7 +322,7 @@ def test_an_error_inside_the_context_undoes_the_cut(made, error):
 def test_groups_that_cannot_be_cut_stay_whole_with_a_warning():
     model = HardCoded()
     x = torch.randn(4, 6)
-    with pytest.warns(PutBackWarning, match=r"left whole.*first \("):
+    with pytest.warns(PutBackWarning, match=r"keep all units.*first \("):
         done = sc.apply_(model, random_plan(sc.trace(model, x)), x)
     assert done.widths == {"second": 4}
     assert (len(model.first.weight), len(model.second.weight)) == (12, 4)

@@ -1,4 +1,4 @@
-"""Removing units physically, with verification."""
+"""Surgery: remove units from a model, verify the result, and compensate with the remaining units."""
 
 from secateurs.surgery.apply import Cut, apply, apply_and_report, warn_put_back
 from secateurs.surgery.apply_inplace import apply_, put_in_place

@@ -1,4 +1,4 @@
-"""`apply`: remove units from a copy of a model, as a plan says, and verify the result."""
+"""Remove the units of a plan from a copy of a model, and verify the result (`apply`)."""
 
 from __future__ import annotations
 
@@ -23,11 +23,11 @@ class Cut:
 
     Attributes:
         model: the cut model.
-        plan: the plan that was carried out.
-        attributes: per module name, the new values of attributes that were changed.
-        put_back: groups that were left whole because their removal failed verification, and the failures.
-        inexact: groups whose removal changes what the remaining units compute, and the reasons; for these only the
-            shapes and the finiteness of the outputs were verified.
+        plan: the executed plan.
+        attributes: module name to the changed attributes and the new values.
+        put_back: the names of groups that keep all units because verification failed, with the failures.
+        inexact: the names of cut groups whose removed units change the outputs of the remaining units, with the
+            reasons. For these groups only the shapes and the finiteness of the outputs were verified.
     """
 
     model: nn.Module
@@ -38,17 +38,18 @@ class Cut:
 
 
 def apply(model: nn.Module, plan: Plan, example_inputs: Any, structure: Structure | None = None) -> nn.Module:
-    """Remove units physically from a copy of a model.
+    """Remove the units of a plan from a copy of a model.
 
-    The cut model is verified before it is returned. For groups whose removal is exact, it equals in float64, on the
-    example inputs, the dense model with the parameters of the removed units set to zero, to within 1e-10 of the largest
-    output. For the other groups, the result of every operator has the size that the structure predicts. A group that
-    fails is left whole, with a `PutBackWarning`.
+    The cut model is verified before it is returned. The reference is the dense model with the parameters of the removed
+    units set to zero. For groups that can be removed exactly, the outputs of both models on the example inputs must be
+    equal in float64, with a tolerance of 1e-10 of the largest output. For the other groups, the result of every
+    operator must have the size that the structure predicts. A group that fails keeps all units, and a `PutBackWarning`
+    names it.
 
     Args:
-        model: the dense model; it is not changed.
-        plan: from `allocate`, or loaded.
-        example_inputs: a tensor, a tuple, or a dict of keyword arguments.
+        model: the dense model; not changed.
+        plan: from `allocate` or `Plan.load`.
+        example_inputs: a tensor, a tuple of positional arguments, or a dict of keyword arguments.
         structure: from `trace`; by default the model is traced again.
 
     Returns:
@@ -56,8 +57,9 @@ def apply(model: nn.Module, plan: Plan, example_inputs: Any, structure: Structur
 
     Raises:
         ModelError: the model is on the meta device.
-        PlanError: the plan is for another model.
-        VerificationError: the model cannot be cut at all, or its outputs differ from run to run.
+        PlanError: the plan belongs to another model.
+        VerificationError: the outputs of the dense model differ from run to run or are not finite, or the model cannot
+            be cut.
 
     Example:
         >>> structure = sc.trace(model, example_inputs)
@@ -72,16 +74,16 @@ def apply(model: nn.Module, plan: Plan, example_inputs: Any, structure: Structur
 
 
 def warn_put_back(put_back: dict[str, str]) -> None:
-    """Warn of groups that were left whole, with the reasons; see `Cut`."""
+    """Warn of the groups that failed verification; see `Cut.put_back`."""
     if put_back:
         reasons = "; ".join(f"{name} ({reason})" for name, reason in put_back.items())
-        warn_user(f"left whole, because removal failed verification: {reasons}", PutBackWarning)
+        warn_user(f"these groups keep all units, because verification failed: {reasons}", PutBackWarning)
 
 
 def apply_and_report(model: nn.Module, plan: Plan, example_inputs: Any, structure: Structure | None = None) -> Cut:
-    """Like `apply`, but return the record of the cut and do not warn."""
+    """Do the same as `apply`, but return a record of the cut and do not warn."""
     if not isinstance(plan, Plan):
-        raise PlanError(f"expected a Plan, not {type(plan).__name__}; Plan.load reads one from a file")
+        raise PlanError(f"expected a Plan, not {type(plan).__name__}; read a plan from a file with Plan.load")
     check_has_values(model, "cutting")
     structure = structure or trace(model, example_inputs, kinds="all")
     plan.check(structure)

@@ -1,4 +1,4 @@
-"""`apply_`: remove units from a model in place, with its optimiser."""
+"""Remove the units of a plan from a model in place, and from its optimiser (`apply_`)."""
 
 from __future__ import annotations
 
@@ -22,21 +22,21 @@ def apply_(
     structure: Structure | None = None,
     optimizer: Optimizer | None = None,
 ) -> Plan:
-    """Remove units in place: like `secateurs.apply`, but the model itself shrinks, and its optimiser with it.
+    """Remove the units of a plan from a model in place; see `secateurs.apply` for the verification.
 
-    Modules and hooks on modules remain the same objects. Parameters and buffers that lose entries are new objects;
-    hooks on the old ones do not follow. No parameter has a gradient afterwards. The optimiser changes as in
-    `carry_optimizer`; schedulers of the learning rate continue. If an error is raised, nothing was changed.
+    Modules and hooks on modules remain the same objects. Parameters and buffers that lose entries are replaced by new
+    objects; hooks on the old objects are lost. All gradients are removed. The optimiser is changed as in
+    `carry_optimizer`, so learning rate schedulers continue to work. If an error is raised, nothing is changed.
 
     Args:
         model: the dense model; neither wrapped for several devices nor compiled.
-        plan: from `allocate`, or loaded.
+        plan: from `allocate` or `Plan.load`.
         example_inputs: see `apply`.
         structure: from `trace`; by default the model is traced again.
-        optimizer: the optimiser that trains the model; if it is left out, make a new one after the cut.
+        optimizer: the optimiser of the model. Without it, create a new optimiser after the cut.
 
     Returns:
-        The plan that was carried out: a group that fails verification is left whole, with a `PutBackWarning`.
+        The executed plan. A group that fails verification keeps all units, and a `PutBackWarning` names it.
 
     Raises:
         ModelError: the model is wrapped.
@@ -62,7 +62,19 @@ def apply_(
 def put_in_place(
     model: nn.Module, cut: Cut, example_inputs: Any, structure: Structure, optimizer: Optimizer | None
 ) -> None:
-    """Turn the model into its cut copy, and its optimiser into the optimiser of that; both or neither."""
+    """Make the model equal to the cut copy, and adapt the optimiser. If one of the two fails, neither is changed.
+
+    Args:
+        model: the dense model; changed in place.
+        cut: the cut copy.
+        example_inputs: see `apply`.
+        structure: of the dense model.
+        optimizer: the optimiser of the model; changed in place.
+
+    Raises:
+        UsageError: the optimiser does not belong to the model, or its state cannot be sliced.
+        VerificationError: the model computes other outputs than the copy.
+    """
     if optimizer is not None:
         check_optimizer(optimizer, model)
     successors = find_successors(model, cut.model, cut.plan, structure)

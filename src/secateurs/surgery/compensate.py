@@ -1,4 +1,4 @@
-"""`compensate`: the remaining units compensate for the removed ones, as far as they predict them linearly."""
+"""Update weights so that the remaining units compensate for the removed ones (`compensate`)."""
 
 from __future__ import annotations
 
@@ -18,12 +18,13 @@ from secateurs.utils import Progress, named_tensors, render, silent
 
 @dataclass(frozen=True)
 class Compensation:
-    """The errors that removed units cause in the outputs of the weights which used them, before and after compensation.
+    """The output errors of the weights that used removed units, before and after compensation.
 
     Attributes:
-        before: per weight name, the root mean square of the missing output, divided by that of the whole output.
-        after: the same error after compensation.
-        skipped: weights that lost inputs and were not compensated, and the reasons.
+        before: weight name to the root mean square of the missing output, divided by the root mean square of the output
+            of the dense model.
+        after: weight name to the same error after compensation.
+        skipped: the names of weights that lost inputs and were not compensated, with the reasons.
     """
 
     before: Mapping[str, float]
@@ -32,19 +33,21 @@ class Compensation:
 
     @classmethod
     def of(cls, errors: Mapping[str, tuple[float, float]], skipped: Mapping[str, str]) -> Compensation:
-        """Make a compensation from both errors of each weight."""
+        """Create a compensation from a mapping of weight name to the errors before and after."""
         before, after = ({name: pair[index] for name, pair in errors.items()} for index in (0, 1))
         return cls(before, after, skipped)
 
     @property
     def errors(self) -> dict[str, tuple[float, float]]:
-        """Per weight name, the errors before and after."""
+        """Weight name to the errors before and after compensation."""
         return {name: (error, self.after[name]) for name, error in self.before.items()}
 
     def __str__(self) -> str:
         rows = [(name, f"{before:.1%}", f"{after:.1%}") for name, (before, after) in self.errors.items()]
-        text = render("compensation", ("weight", "error of its output", "after compensation"), rows)
-        return text + (render("not compensated", ("weight", "why"), list(self.skipped.items())) if self.skipped else "")
+        text = render("compensation", ("weight", "output error", "after compensation"), rows)
+        if self.skipped:
+            text += render("not compensated", ("weight", "reason"), list(self.skipped.items()))
+        return text
 
 
 def compensate(
@@ -60,32 +63,35 @@ def compensate(
 ) -> Compensation:
     """Update the weights that used removed units, so that the remaining units compensate for the removed ones.
 
-    Call it right after the cut. With C the second moments of the features that a weight W is multiplied with, S the
-    kept and R the removed features, W_S becomes W_S + W_R C_RS (C_SS + λI)⁻¹: the least squares solution over all
-    samples and positions, with λ chosen by generalised cross-validation. If the layer has a bias, moments are taken
-    about the mean, and the bias absorbs the change of the mean. Neither labels nor gradients are needed.
+    Call this function right after the cut. Labels and gradients are not needed.
+
+    Let C be the second moments of the features that a weight W is multiplied with, S the kept features and R the
+    removed features. W_S becomes W_S + W_R C_RS (C_SS + λI)⁻¹. This is the least squares solution over all samples and
+    positions; generalised cross-validation chooses λ. If the layer has a bias, moments are taken about the mean, and
+    the bias absorbs the change of the mean.
 
     A convolution has one feature per channel and kernel tap, observed at up to 256 positions of each sample (see
-    `secateurs.structure.window`); a transposed convolution, or one with too many features, has one per channel. The
-    cost is one forward pass of the dense model over the data, and 8 bytes per pair of features of each layer.
+    `secateurs.structure.window`). A transposed convolution, or a convolution with too many features, has one feature
+    per channel. The cost is one forward pass of the dense model over the data, and 8 bytes of memory per pair of
+    features of each layer.
 
     Args:
-        small: the model that `apply` made of `dense` with `plan`; changed in place.
+        small: the result of `apply` for `dense` and `plan`; changed in place.
         dense: the model before the cut; not changed.
-        plan: the units that are kept.
+        plan: the kept units.
         data: batches, see `secateurs.data.batches`; targets are ignored.
-        structure: of `dense`; by default it is traced again on the first samples of the data.
-        mean_only: replace each removed unit by its mean alone, which the bias absorbs, as FLAP does (arXiv 2312.11983,
-            Eq. 9); layers without a bias are skipped.
-        observed: statistics of the dense model on this data that exist already, for this structure, such as those that
-            `compensation_statistics` names; only the missing ones are collected.
+        structure: of `dense`; by default the model is traced again on the first samples of the data.
+        mean_only: whether only biases are updated: each removed unit is replaced by its mean, as in FLAP (arXiv
+            2312.11983, Eq. 9). Layers without a bias are skipped.
+        observed: existing statistics of the dense model on this data and for this structure, for example those that
+            `compensation_statistics` lists; only missing statistics are collected.
         progress: wraps the iteration over the data.
 
     Returns:
-        The errors before and after, per weight.
+        The output errors of each weight before and after compensation.
 
     Raises:
-        PlanError: `small` is not what `plan` makes of `dense`, or was trained or compensated since.
+        PlanError: `small` is not the result of `plan` for `dense`, or was trained or compensated after the cut.
         DataError: see `secateurs.observe.observe`.
 
     Example:
@@ -108,6 +114,13 @@ def compensate(
 
 
 def compensation_statistics(structure: Structure) -> Wanted:
-    """The statistics that compensation may need, whichever units are removed."""
+    """List the statistics that compensation may need for any plan.
+
+    Args:
+        structure: of the dense model.
+
+    Returns:
+        The classes of statistics at each tap, for `secateurs.observe.observe`.
+    """
     groups = structure.groups.values()
     return {c.alike.operand: (Moments,) for group in groups for c in structure.contractions_of(group)}

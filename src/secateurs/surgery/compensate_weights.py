@@ -1,4 +1,4 @@
-"""The weights that lose inputs in a cut, and the update of each by which its remaining features compensate."""
+"""Find the weights that lose inputs in a cut, and update them so that the remaining features compensate."""
 
 from __future__ import annotations
 
@@ -18,13 +18,22 @@ from secateurs.structure import Contraction, Structure, sliced
 from secateurs.surgery.least_squares import LayerProblem
 
 AffectedWeights = Mapping[str, Sequence[Contraction]]
-"""The contractions of the weights that lose inputs, per weight name."""
+"""Weight name to the contractions of the weight, for the weights that lose inputs."""
 
 
 def affected_weights(
     structure: Structure, plan: Plan, mean_only: bool = False
 ) -> tuple[AffectedWeights, dict[str, str]]:
-    """The weights that lose inputs and can be compensated; and those that cannot, with the reasons."""
+    """Find the weights that lose inputs.
+
+    Args:
+        structure: of the dense model.
+        plan: the kept units.
+        mean_only: see `compensate`.
+
+    Returns:
+        The weights that can be compensated; and the names of the weights that cannot, with the reasons.
+    """
     units = structure.unit_masks(plan.keep)
     affected: dict[str, list[Contraction]] = defaultdict(list)
     for contraction in (c.alike for c in structure.contractions):
@@ -35,7 +44,7 @@ def affected_weights(
     for name, removed in plan.removed().items():
         for member in structure.group(name).members if removed else ():
             if member.consumed and member.tensor not in affected:
-                skipped[member.tensor] = "its inputs cannot be observed"
+                skipped[member.tensor] = "the inputs of the weight cannot be observed"
     for name, contractions in list(affected.items()):
         if reason := _reason_to_skip(structure, name, contractions[0], mean_only):
             skipped[name] = reason
@@ -44,12 +53,13 @@ def affected_weights(
 
 
 def _reason_to_skip(structure: Structure, name: str, contraction: Contraction, mean_only: bool) -> str | None:
+    """The reason why a weight cannot be compensated, or None."""
     if name in structure.tables:
-        return "it is also a lookup table"
+        return "the weight is also a lookup table"
     if len({c.dim for c in structure.contractions if c.weight == name}) > 1:
-        return "the model multiplies it from both sides"
+        return "the model sums over both dimensions of the weight"
     if mean_only and structure.bias_of(contraction) is None:
-        return "it has no bias to absorb the mean"
+        return "the layer has no bias to absorb the mean"
     return None
 
 
@@ -63,20 +73,23 @@ def compensate_weights(
     observations: Observations,
     mean_only: bool = False,
 ) -> dict[str, tuple[float, float]]:
-    """Update the kept part of weights and biases, so that they compensate for the removed part; see `compensate`.
+    """Update the kept entries of weights and biases to compensate for the removed entries; see `compensate`.
 
     Args:
         affected: the weights to update, from `affected_weights`.
-        targets: the tensors of the cut model by name; changed in place.
+        targets: the tensors of the cut model, by name; changed in place.
         dense: the dense model.
-        tensors: the tensors of the dense model by name.
-        plan: the units that are kept.
+        tensors: the tensors of the dense model, by name.
+        plan: the kept units.
         structure: of the dense model.
-        observations: the moments of the inputs of each weight.
+        observations: the second moments of the inputs of each weight.
         mean_only: see `compensate`.
 
     Returns:
-        Per weight name, the errors before and after; see `Compensation`.
+        Weight name to the errors before and after compensation; see `Compensation`.
+
+    Raises:
+        PlanError: a tensor of the cut model is not the kept part of the dense model's tensor.
     """
     units, masks = structure.unit_masks(plan.keep), structure.keep_masks(plan.keep)
     errors: dict[str, tuple[float, float]] = {}
@@ -84,10 +97,10 @@ def compensate_weights(
         weight, bias = tensors[name].detach(), structure.bias_of(contractions[0])
         new, energies = weight.clone(), torch.zeros(3, dtype=torch.float64)
         for expert in dict.fromkeys(c.expert for c in contractions):
-            first, *others = (c for c in contractions if c.expert == expert)
+            first, *further = (c for c in contractions if c.expert == expert)
             moments = observations[first.operand, Moments]
-            for other in others:
-                moments = moments.merge(observations[other.operand, Moments])
+            for contraction in further:
+                moments = moments.merge(observations[contraction.operand, Moments])
             problem = LayerProblem(first, weight, first.kept(units), moments.mean)
             solution = problem.solve(moments.rows, bias is not None, mean_only)
             first.part(new).copy_(solution.weight)
@@ -102,9 +115,9 @@ def compensate_weights(
 
 
 def _bias_shift(dense: nn.Module, contraction: Contraction, weight: Tensor, constant: Tensor) -> Tensor:
-    """The mean over positions, per output [outputs], of what a constant per feature adds."""
+    """The mean output over positions [outputs] for inputs that are one constant per feature."""
     module = dense.get_submodule(contraction.weight.rpartition(".")[0])
-    if isinstance(module, _ConvNd) and not contraction.by_tap:  # its padding decides what borders add
+    if isinstance(module, _ConvNd) and not contraction.by_tap:  # padding changes the outputs at the borders
         positions = [axis.size for axis in contraction.operand.axes[2:]]
         plane = constant.to(weight)[:, None].expand(-1, prod(positions)).reshape(1, -1, *positions)
         with torch.no_grad():
@@ -114,16 +127,16 @@ def _bias_shift(dense: nn.Module, contraction: Contraction, weight: Tensor, cons
     matrix = contraction.matrix(weight).double().unflatten(0, (blocks, -1))
     outputs = blocks * weight.numel() // contraction.axis.size
     added = torch.einsum("bf,bfo->bo", constant.unflatten(0, (blocks, -1)), matrix)
-    return added.reshape(-1, outputs).sum(0).to(weight)  # over the positions of a flattened map, or the only one
+    return added.reshape(-1, outputs).sum(0).to(weight)  # the sum over the positions of a flattened feature map
 
 
 def _write(targets: Mapping[str, Tensor], name: str, dense: Tensor, new: Tensor, masks: list[Tensor]) -> None:
-    """Write the kept part of `new` into the target, which must still be the kept part of `dense`."""
+    """Write the kept part of `new` into the tensor of the cut model, which must be the kept part of `dense`."""
     target = targets.get(name)
     if target is None or not torch.equal(target, sliced(dense.detach(), masks)):
         raise PlanError(
-            f"{name!r} of the cut model is not the part of the dense model's that the plan keeps: compensate once, "
-            "right after the cut and before any training"
+            f"{name!r} of the cut model differs from the kept part of {name!r} of the dense model; compensate only "
+            "once, right after the cut and before any training"
         )
     with torch.no_grad():
         target.copy_(sliced(new, masks))

@@ -1,7 +1,8 @@
-"""Configurations of Hugging Face models, which must describe the new sizes: the class is built from them, and saved.
+"""Update Hugging Face configurations to the new sizes, so that the class can build the cut model.
 
-No list says which field holds which size. A field is right if a model that the class builds from the configuration has
-the shapes of the cut model; all fields are right if that model also computes the same with the weights of the cut one.
+There is no list of the fields that hold sizes. Fields are found by trial: the class builds a model from the changed
+configuration, and the shapes are compared with the cut model. The changes are accepted if the built model also computes
+the same outputs with the weights of the cut model.
 """
 
 from __future__ import annotations
@@ -21,17 +22,18 @@ from secateurs.surgery.verify import difference, run_model
 from secateurs.utils import rng
 
 ROOT = "config"
+"""The attribute of a model that holds the configuration."""
 
 Shapes = Mapping[str, tuple[int, ...]]
-"""The shape of each tensor of a model's state, by name."""
+"""Name to shape, for each tensor in the state of a model."""
 
 
 class Fitted(NamedTuple):
-    """The changes of a configuration with which its class builds certain shapes.
+    """The result of fitting a configuration to shapes.
 
     Attributes:
-        changes: dotted attribute to value, such as "config.intermediate_size".
-        failure: the reason if the class cannot build these shapes; the changes are then those that come closest.
+        changes: dotted attribute to new value, such as "config.intermediate_size"; the closest fit if it failed.
+        failure: the reason if the class cannot build the shapes, otherwise None.
     """
 
     changes: dict[str, int]
@@ -39,11 +41,17 @@ class Fitted(NamedTuple):
 
 
 def config_changes(small: nn.Module, structure: Structure, widths: Mapping[str, int], call: Call) -> dict[str, int]:
-    """The new values of the fields of `small.config` with which its class builds a model of the same shapes.
+    """Find the changes of `small.config` with which the class builds a model equal to `small`.
+
+    Args:
+        small: the cut model.
+        structure: of the dense model.
+        widths: group name to number of units; groups that are missing have all units.
+        call: example inputs.
 
     Returns:
-        Dotted attribute to value, such as "config.intermediate_size". Empty if the model has no configuration, or if
-        no configuration describes the model: layers of different widths, or a number of heads that the class computes.
+        Dotted attribute to new value, such as "config.intermediate_size". Empty if the model has no configuration, or
+        if no configuration describes the model, for example because layers of one kind have different widths.
     """
     if not has_config(small):
         return {}
@@ -58,39 +66,39 @@ def has_config(model: nn.Module) -> bool:
 
 
 def fit_config(model: nn.Module, structure: Structure, widths: Mapping[str, int]) -> Fitted:
-    """Find the fields with which the class of a model builds a model whose groups have these widths.
+    """Find the changes of a configuration with which the class builds a model with these widths.
 
     Args:
-        model: dense or cut, with a configuration that describes the dense model.
+        model: the dense or the cut model, with the configuration of the dense model.
         structure: of the dense model.
-        widths: number of units per group name; other groups are whole.
+        widths: group name to number of units; groups that are missing have all units.
     """
     sizes, shapes = _new_sizes(structure, widths), expected_shapes(model, structure, widths)
     changes: dict[str, int] = {}
-    refusals: list[str] = []
+    errors: list[str] = []
     best = shape_deviations(model, changes, shapes)
-    for path, value in [*fields(getattr(model, ROOT), ROOT)] * 2:  # some fields are right only once others are
+    for path, value in [*fields(getattr(model, ROOT), ROOT)] * 2:  # twice: some fields improve only after later ones
         if value is not None and type(value) is not int:
             continue
-        wanted = best.wanted if value is None else sizes.get(value, set())
-        for new in sorted(wanted - {value}) if best.number else ():
+        candidates = best.expected_sizes if value is None else sizes.get(value, set())
+        for new in sorted(candidates - {value}) if best.number else ():
             trial = shape_deviations(model, {**changes, path: new}, shapes)
-            if trial.number == float("inf") and value is not None:  # a field without a value may mean something else
-                refusals.append(trial.example)
+            if trial.number == float("inf") and value is not None:  # a field that was None may not hold a size at all
+                errors.append(trial.example)
             if trial.number < best.number:
                 changes, best = {**changes, path: new}, trial
-    failure = (refusals or [best.example])[0] if best.number else None
+    failure = (errors or [best.example])[0] if best.number else None
     return Fitted(changes, failure)
 
 
 def expected_shapes(model: nn.Module, structure: Structure, widths: Mapping[str, int]) -> Shapes:
-    """The shapes of the tensors of a model's state when its groups have these widths."""
+    """The shapes of all tensors in the state of a model when the groups have these widths."""
     by_variable = structure.by_variable(widths)
     return {name: tuple(size_of(axis, by_variable) for axis in structure.axes[name]) for name in model.state_dict()}
 
 
 def _new_sizes(structure: Structure, widths: Mapping[str, int]) -> dict[int, set[int]]:
-    """Per old size, the new sizes of all axes of that size, among those of parameters and of shape operators."""
+    """Old size to the new sizes of all axes of this size, over the axes of parameters and of shape operators."""
     by_variable = structure.by_variable(widths)
     sizes: dict[int, set[int]] = defaultdict(set)
     for axis in [*(a for axes in structure.axes.values() for a in axes), *(axis for _, _, axis in structure.sizes)]:
@@ -99,7 +107,7 @@ def _new_sizes(structure: Structure, widths: Mapping[str, int]) -> dict[int, set
 
 
 def fields(config: Any, path: str) -> Iterator[tuple[str, Any]]:
-    """The fields of a configuration and of the configurations inside it, with dotted names."""
+    """Iterate over the fields of a configuration and of nested configurations, with dotted names."""
     for name, value in vars(config).items():
         if callable(getattr(value, "to_dict", None)):
             yield from fields(value, f"{path}.{name}")
@@ -108,31 +116,37 @@ def fields(config: Any, path: str) -> Iterator[tuple[str, Any]]:
 
 
 def skeleton(model: nn.Module, changes: Mapping[str, Any]) -> nn.Module:
-    """A model of the same class without weights (on the meta device), from the configuration with these changes."""
+    """Build a model of the same class on the meta device, from the configuration with changes."""
     holder = nn.Module()
     setattr(holder, ROOT, copy.deepcopy(getattr(model, ROOT)))
     assign(holder, {"": dict(changes)})
     config: Any = getattr(holder, ROOT)
-    type(config).from_dict(config.to_dict())  # raises the errors of reading it from a file
+    type(config).from_dict(config.to_dict())  # raises the same errors as reading the configuration from a file
     with rng(), torch.device("meta"):
         return type(model)(config).train(model.training)  # type: ignore[call-arg]
 
 
 class ShapeDeviations(NamedTuple):
-    """The number of tensors with wrong shapes, the sizes that these should have, and a description of one of them."""
+    """The differences between the shapes of a built model and the expected shapes.
+
+    Attributes:
+        number: the number of tensors with wrong shapes; infinite if the class raises an error.
+        expected_sizes: the expected sizes of all dimensions of these tensors.
+        example: a description of one difference, or of the error.
+    """
 
     number: float
-    wanted: set[int]
+    expected_sizes: set[int]
     example: str
 
 
 def shape_deviations(model: nn.Module, changes: Mapping[str, Any], shapes: Shapes | None = None) -> ShapeDeviations:
-    """Compare the shapes of a model built from a changed configuration; their number is infinite if the class refuses.
+    """Build a model from a changed configuration and compare the shapes.
 
     Args:
-        model: its class and its configuration are used.
-        changes: new values of fields of the configuration.
-        shapes: the shapes that the state should have; by default those of `model`.
+        model: gives the class and the configuration.
+        changes: dotted attribute to new value.
+        shapes: the expected shapes; by default the shapes of `model`.
     """
     config = type(getattr(model, ROOT)).__name__
     shapes = _shapes(model) if shapes is None else shapes
@@ -141,14 +155,14 @@ def shape_deviations(model: nn.Module, changes: Mapping[str, Any], shapes: Shape
     except Exception as error:  # a library's class may raise anything
         values = ", ".join(f"{path.removeprefix(ROOT + '.')}={value}" for path, value in changes.items())
         reason = str(error).strip().splitlines()[-1].strip().rstrip(".")
-        return ShapeDeviations(float("inf"), set(), f"{config} refuses {values}: {reason}")
+        return ShapeDeviations(float("inf"), set(), f"{config} does not accept {values}: {reason}")
     wrong = [name for name in shapes if name in built and built[name] != shapes[name]]
-    others = sorted(built.keys() ^ shapes.keys())
-    example = f"{config} describes a model with other tensors: {others[0]}" if others else ""
+    unmatched = sorted(built.keys() ^ shapes.keys())
+    example = f"{config} describes a model with different tensors, such as {unmatched[0]}" if unmatched else ""
     if wrong:
         name = wrong[0]
-        example = f"no field of {config} makes {name} {list(shapes[name])} rather than {list(built[name])}"
-    return ShapeDeviations(len(others) + len(wrong), {size for name in wrong for size in shapes[name]}, example)
+        example = f"no field of {config} gives {name} the shape {list(shapes[name])} instead of {list(built[name])}"
+    return ShapeDeviations(len(unmatched) + len(wrong), {size for name in wrong for size in shapes[name]}, example)
 
 
 def _shapes(model: nn.Module) -> Shapes:
@@ -156,26 +170,26 @@ def _shapes(model: nn.Module) -> Shapes:
 
 
 def filled(small: nn.Module, changes: Mapping[str, Any]) -> nn.Module:
-    """A model of the same class, built from the configuration with these changes, with the tensors of `small`."""
+    """Build a model of the same class from the configuration with changes, with the tensors of `small`."""
     built = skeleton(small, changes)
     built.load_state_dict(small.state_dict(), assign=True)
     buffers = dict(small.named_buffers())
     for name, buffer in list(built.named_buffers()):
-        if buffer.is_meta and name in buffers:  # not part of the state
+        if buffer.is_meta and name in buffers:  # a buffer that is not part of the state
             path, _, key = name.rpartition(".")
             built.get_submodule(path)._buffers[key] = buffers[name]
     return built
 
 
 def _computes_the_same(small: nn.Module, changes: Mapping[str, int], call: Call) -> bool:
-    """Whether a model built with these changes computes the same, and the cut model itself still does with them."""
+    """Whether a model built with these changes computes the outputs of `small`, and `small` still does with them."""
     built = filled(small, changes)
     before = {path: lookup(small, path) for path in changes}
     try:
         expected = run_model(small, call)
         assign(small, {"": dict(changes)})
         return not difference(run_model(built, call), expected) and not difference(run_model(small, call), expected)
-    except Exception:  # the model does not run: another field would have to change as well
+    except Exception:  # the model does not run, for example because a further field would have to change
         return False
     finally:
         assign(small, {"": before})

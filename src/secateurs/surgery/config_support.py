@@ -1,4 +1,4 @@
-"""Unsupported widths: groups whose sizes the configuration of a model cannot describe, and the reasons."""
+"""Find groups with widths that the configuration of a model cannot describe, and explain the reasons."""
 
 from __future__ import annotations
 
@@ -13,15 +13,15 @@ from secateurs.surgery.config_widths import example_width
 
 
 def unsupported_widths(model: nn.Module, structure: Structure, widths: Mapping[str, int]) -> list[str]:
-    """The widths of a cut model that its class cannot build from the configuration.
+    """Explain the widths of a cut model that the class cannot build from the configuration.
 
     Args:
         model: the cut model, with a configuration.
         structure: of the dense model.
-        widths: number of units per group name.
+        widths: group name to number of units.
 
     Returns:
-        One reason, with a remedy, for each kind and size of groups with unsupported widths; empty if there are none.
+        One reason with a remedy for each kind and size of groups with unsupported widths.
     """
     deviations = shape_deviations(model, {})
     if not deviations.number:
@@ -36,10 +36,14 @@ def unsupported_widths(model: nn.Module, structure: Structure, widths: Mapping[s
 
 
 def unsupported_groups(model: nn.Module, structure: Structure) -> list[str]:
-    """The groups that the class of a dense model builds in no other width, whatever its configuration.
+    """Explain the groups of a dense model for which the configuration can describe no other width.
+
+    Args:
+        model: the dense model, with a configuration.
+        structure: of the model.
 
     Returns:
-        One reason, with a remedy, for each kind and size of such groups.
+        One reason with a remedy for each kind and size of such groups.
     """
     roles, _ = uniform_roles(structure, structure.groups)
     reasons = (
@@ -51,7 +55,7 @@ def unsupported_groups(model: nn.Module, structure: Structure) -> list[str]:
 
 
 def _reason(model: nn.Module, structure: Structure, widths: Mapping[str, int]) -> str | None:
-    """The reason why groups of one role cannot have these widths, all others being whole; None if they can."""
+    """The reason why the configuration cannot describe these widths of groups of one role, or None if it can."""
     fit = fit_config(model, structure, widths)
     if not fit.failure:
         return None
@@ -59,16 +63,17 @@ def _reason(model: nn.Module, structure: Structure, widths: Mapping[str, int]) -
     peers = [peer.name for peer in structure.groups.values() if (peer.kind, peer.size) == (group.kind, group.size)]
     remaining = [widths.get(name, group.size) for name in peers]
     shown = ", ".join(f"{name} ({width} of {group.size})" for name, width in zip(peers[:4], remaining, strict=False))
-    what = f"units of kind {group.kind!r} left in {shown}{' ...' if len(peers) > 4 else ''}"
+    subject = f"units of kind {group.kind!r} left in {shown}{' ...' if len(peers) > 4 else ''}"
     even = dict.fromkeys(peers, max(widths.values()))
     if len(set(remaining)) > 1 and not fit_config(model, structure, even).failure:
-        return f"{what}, for which it has one number: prune with Limits(uniform=True)"
-    alternative = ", or prune to a supported number with Limits(uniform=True)"
-    supported = example_width(model, structure, peers) is not None
-    return f"{what}, but {fit.failure}: leave them whole with keep={_patterns(peers)}{alternative if supported else ''}"
+        return f"{subject}, for which the configuration has one number; prune with Limits(uniform=True)"
+    remedy = f"exclude the groups with keep={_patterns(peers)}"
+    if example_width(model, structure, peers) is not None:
+        remedy += ", or prune to a supported number with Limits(uniform=True)"
+    return f"{subject}, but {fit.failure}; {remedy}"
 
 
 def _patterns(names: Sequence[str]) -> list[str]:
-    """Patterns of these groups for `trace(keep=...)`, with "*" for the numbers of blocks."""
+    """Patterns that match these groups in `trace(keep=...)`, with "*" in place of block numbers."""
     paths = (name.partition(":")[0].split(".") for name in names)
     return sorted({".".join("*" if part.isdigit() else part for part in path) for path in paths})

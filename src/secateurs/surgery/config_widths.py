@@ -1,4 +1,4 @@
-"""Supported widths: those of uniform groups that the configuration of a model can describe."""
+"""Find the widths of uniform groups that the configuration of a model can describe."""
 
 from __future__ import annotations
 
@@ -13,16 +13,16 @@ from secateurs.surgery.stale_attributes import lookup
 
 
 def supported_widths(model: nn.Module, structure: Structure) -> Callable[[tuple[str, ...], int], bool]:
-    """Return the test whether the class of a model builds the groups of a role with a width from its configuration.
+    """Create a test of whether the class of a model can build the groups of a role with a width.
 
     Args:
-        model: the dense model; it may be cut later.
+        model: the dense model; later cuts do not affect the test.
         structure: of the model.
 
     Returns:
-        A function of the names of all groups of a role and a width, all other groups being whole. It is always true if
-        the model has no configuration, or a configuration that describes no other width of these groups: then no width
-        is better than another.
+        A function from the names of all groups of a role and a width to bool, for models whose other groups have all
+        units. It always returns True if the model has no configuration, or if the configuration can describe no other
+        width of these groups, because then no width is better than another.
     """
     if not has_config(model) or shape_deviations(model, {}).number:
         return lambda groups, width: True
@@ -35,9 +35,11 @@ def supported_widths(model: nn.Module, structure: Structure) -> Callable[[tuple[
         size, example = structure.group(groups[0]).size, examples(groups)
         if example is None or width == size:
             return True
-        # A size grows by the same number with every unit, so the fields at one width give those at all others.
-        at, fields = example
-        changes = {path: _extrapolate(lookup(bare, path), size, value, at, width) for path, value in fields.items()}
+        # Sizes are linear in the number of units, so the fields for one width determine the fields for all widths.
+        known_width, fields = example
+        changes = {
+            path: _extrapolate(lookup(bare, path), size, value, known_width, width) for path, value in fields.items()
+        }
         widths = dict.fromkeys(groups, width)
         deviations = shape_deviations(bare, changes, expected_shapes(bare, structure, widths)).number
         return deviations == 0 or (deviations < float("inf") and not fit_config(bare, structure, widths).failure)
@@ -46,9 +48,17 @@ def supported_widths(model: nn.Module, structure: Structure) -> Callable[[tuple[
 
 
 def example_width(model: nn.Module, structure: Structure, groups: Sequence[str]) -> tuple[int, dict[str, int]] | None:
-    """A width of the groups of a role that the class of a model builds, with the fields for it; None if there is none.
+    """Find one supported width of the groups of a role.
 
-    A half, a quarter and so on are tried, down to one unit: a class that refuses all of these supports no width.
+    Half of the units, a quarter and so on are tried, down to one unit. If all fail, no width counts as supported.
+
+    Args:
+        model: the dense model, or the same model without weights.
+        structure: of the model.
+        groups: the names of the groups of the role.
+
+    Returns:
+        The width and the changes of the configuration, or None.
     """
     width = structure.group(groups[0]).size
     while width > 1:
@@ -59,6 +69,8 @@ def example_width(model: nn.Module, structure: Structure, groups: Sequence[str])
     return None
 
 
-def _extrapolate(dense: int | None, size: int, value: int, at: int, width: int) -> int:
-    """The value of a field at a width, from its values for the dense model (None if unset) and at another width."""
-    return value * width // at if dense is None else dense - (dense - value) * (size - width) // (size - at)
+def _extrapolate(dense: int | None, size: int, value: int, known_width: int, width: int) -> int:
+    """The value of a field for a width, from the values for all units (None if unset) and for a known width."""
+    if dense is None:
+        return value * width // known_width
+    return dense - (dense - value) * (size - width) // (size - known_width)

@@ -12,7 +12,7 @@ from secateurs.structure import sliced, zeroed
 from secateurs.surgery.multihead_attention import adapt_attention
 
 Masks = Mapping[str, list[Tensor]]
-"""Per parameter and buffer name, one bool mask of the kept indices per dimension (see `Structure.keep_masks`)."""
+"""Name of a parameter or buffer to one bool mask of the kept indices per dimension (see `Structure.keep_masks`)."""
 
 
 def cut(model: nn.Module, masks: Masks) -> nn.Module:
@@ -39,7 +39,7 @@ def mask(model: nn.Module, masks: Masks) -> nn.Module:
 def rebuild(model: nn.Module, change: Callable[[str, Tensor], Tensor]) -> nn.Module:
     """Copy the model deeply, with each parameter and buffer replaced by `change(name, values)`.
 
-    The original tensors are never copied: the new ones are entered into the memo of `deepcopy` beforehand.
+    The original tensors are never copied, because the memo of `deepcopy` maps them to the new tensors beforehand.
 
     Raises:
         ModelError: the model cannot be copied.
@@ -52,6 +52,6 @@ def rebuild(model: nn.Module, change: Callable[[str, Tensor], Tensor]) -> nn.Mod
         return copy.deepcopy(model, dict(memo))
     except Exception as error:
         raise ModelError(
-            f"{type(model).__name__} cannot be copied ({error}); a common cause are attributes with tensors that were "
-            "computed from parameters: compute these in forward"
+            f"{type(model).__name__} cannot be copied ({error}); a common cause is an attribute that holds a tensor "
+            "computed from parameters; compute such tensors in forward()"
         ) from error

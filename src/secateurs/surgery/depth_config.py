@@ -1,4 +1,4 @@
-"""Hugging Face configurations of models without some layers: the number of layers, and the lists with one item each."""
+"""Update Hugging Face configurations of models without some layers: numbers of layers, and lists of one item each."""
 
 from __future__ import annotations
 
@@ -14,25 +14,26 @@ from secateurs.surgery.stale_attributes import assign
 from secateurs.utils import rng
 
 LISTED = re.compile("layer|block")
-"""Matches the names of fields with one item per layer. Other lists, such as image sizes, may have the same length."""
+"""Matches the names of fields with one item per layer. Other lists of the same length, such as image sizes, differ."""
 
 
 def depth_changes(
     small: nn.Module, lists: Mapping[str, KeptModules], is_correct: Callable[[nn.Module], bool]
 ) -> dict[str, int | list[Any]]:
-    """The new values of the fields of `small.config` with which its class builds a model without the removed layers.
+    """Find the changes of `small.config` with which the class builds a model without the removed layers.
 
-    A field is tried if it is the former number of modules of a list, or a list with one item per module. A number is
-    accepted if the class then builds more of the parameters of `small`.
+    The candidates are fields with the original number of modules of a list, and lists with one item per module. A
+    number is accepted if the class then builds a model with fewer deviations from the tensors of `small`.
 
     Args:
         small: the model without some layers.
-        lists: per name of a list of layers, its former length and the indices that remain.
-        is_correct: whether a model that the class built, with the weights of `small`, computes the expected outputs.
+        lists: the name of each list of layers to the original number and the kept indices of its modules.
+        is_correct: tests whether a model built by the class, with the weights of `small`, computes the expected
+            outputs.
 
     Returns:
-        Dotted attribute to value, such as "config.num_hidden_layers". Empty if the model has no configuration, or if
-        no configuration describes the model.
+        Dotted attribute to new value, such as "config.num_hidden_layers". Empty if the model has no configuration, or
+        if no configuration describes the model.
     """
     if not has_config(small):
         return {}
@@ -65,7 +66,12 @@ def _builds_correctly(small: nn.Module, changes: Mapping[str, Any], is_correct: 
 
 
 def adopt_config(small: nn.Module, changes: Mapping[str, Any]) -> None:
-    """Change the configuration of a model, and of every module as if its class had built it with these changes."""
+    """Change the configuration of a model and of all modules inside it, as if the class had built the model.
+
+    Args:
+        small: the model without some layers; changed in place.
+        changes: from `depth_changes`.
+    """
     if not changes:
         return
     assign(small, {"": dict(changes)})

@@ -1,4 +1,4 @@
-"""The record of dropped layers, which a model holds itself so that it can be saved and repeated."""
+"""Drop layers of a model, and record the dropped layers in an attribute of the model, for saving and loading."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from secateurs.surgery.depth_config import adopt_config
 from secateurs.surgery.layer_lists import without_layers
 
 ATTRIBUTE = "dropped_layers"
+"""The attribute of a model that holds the record."""
 
 
 @dataclass(frozen=True)
@@ -21,8 +22,8 @@ class Dropped:
     """Layers that were dropped in one step.
 
     Attributes:
-        layers: the names of the layers before the step.
-        config: the new values of the model's configuration, by dotted attribute; empty if it cannot describe the model.
+        layers: the names of the dropped layers, as they were before the step.
+        config: dotted attribute of the configuration to new value; empty if it cannot describe the model.
     """
 
     __pydantic_config__: ClassVar[ConfigDict] = ConfigDict(extra="forbid", strict=True)
@@ -32,20 +33,23 @@ class Dropped:
 
 
 def dropped(model: nn.Module) -> tuple[Dropped, ...]:
-    """All steps in which layers of a model, or of the model that it was made of, were dropped, in order."""
+    """List all steps in which layers were dropped from the original model, in order."""
     return vars(model).get(ATTRIBUTE, ())
 
 
 def drop(model: nn.Module, step: Dropped, share: bool = False) -> nn.Module:
-    """Copy the model without these layers.
+    """Copy the model without some layers.
 
     Args:
         model: not changed.
         step: the layers, and the changes of the configuration.
-        share: let the copy share the memory of the model's weights.
+        share: whether the copy shares the memory of the model's weights.
+
+    Returns:
+        The copy, with the step added to its record.
 
     Raises:
-        PlanError: the model has no such layers.
+        PlanError: a layer does not exist.
         ModelError: the model cannot be copied.
     """
     modules = dict(model.named_modules())
@@ -58,16 +62,23 @@ def drop(model: nn.Module, step: Dropped, share: bool = False) -> nn.Module:
 
 
 def drop_again(model: nn.Module, steps: Sequence[Dropped]) -> nn.Module:
-    """Repeat the steps of another model of the same class; the first of them may have been done already.
+    """Repeat the steps of another model of the same class.
+
+    Args:
+        model: not changed. Its own record may contain the first of the steps.
+        steps: all steps from the original model on.
+
+    Returns:
+        A copy, or the model if there is nothing to repeat.
 
     Raises:
-        PlanError: other layers were dropped before, or the model does not have these.
+        PlanError: different layers were dropped before, or a layer does not exist.
         ModelError: the model cannot be copied.
     """
-    done = dropped(model)
-    if tuple(steps[: len(done)]) != done:
-        names = [name for step in done for name in step.layers]
-        raise PlanError(f"of {type(model).__name__} other layers were dropped before: {', '.join(names)}")
-    for step in steps[len(done) :]:
+    completed = dropped(model)
+    if tuple(steps[: len(completed)]) != completed:
+        names = [name for step in completed for name in step.layers]
+        raise PlanError(f"different layers of {type(model).__name__} were dropped before: {', '.join(names)}")
+    for step in steps[len(completed) :]:
         model = drop(model, step, share=True)
     return model

@@ -1,4 +1,4 @@
-"""The step from a cut copy to a cut in place: the model itself becomes equal to the copy."""
+"""Make a model equal to its cut copy in place."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ from secateurs.surgery.verify import difference, run_model
 from secateurs.utils import device_of, named_tensors
 
 WRAPPERS = {"DistributedDataParallel", "DataParallel", "FullyShardedDataParallel", "FSDPModule", "OptimizedModule"}
-"""Classes that hold references to the parameters of a module, and would not notice that they were replaced."""
+"""Classes with references to the parameters of a module, which would keep the old parameters after a cut."""
 
 
 def check_unwrapped(model: nn.Module) -> None:
-    """Check that neither the model nor a part of it is wrapped by a class that holds references to the parameters.
+    """Check that no module of the model is compiled or wrapped by a class with references to the parameters.
 
     Raises:
         ModelError: a module is wrapped; the message names it.
@@ -36,8 +36,8 @@ def check_unwrapped(model: nn.Module) -> None:
         if wrappers:
             where = f"module {name!r}" if name else "the model"
             raise ModelError(
-                f"{where} is wrapped by {wrappers[0]}, which holds references to the parameters: cut the module inside "
-                "in place, and wrap it again"
+                f"{where} is wrapped by {wrappers[0]}, which holds references to the parameters; cut the wrapped "
+                "module in place, then wrap it again"
             )
 
 
@@ -45,13 +45,13 @@ def check_unwrapped(model: nn.Module) -> None:
 def replacing(model: nn.Module, cut: Cut, example_inputs: Any) -> Iterator[None]:
     """Make the model equal to its cut copy; if the body of `with` raises, the model is restored.
 
-    Tensors that became smaller are replaced by those of the copy wherever modules hold them: among parameters and
-    buffers, and in attributes. Modules, hooks on modules and all other tensors remain the same objects. No parameter
-    has a gradient afterwards. The model is run, and must give the outputs of the copy.
+    Tensors that became smaller are replaced by the tensors of the copy, among parameters and buffers and in attributes
+    of modules. Modules, hooks on modules and all other tensors remain the same objects. All gradients are removed. Then
+    the model is run and compared with the copy.
 
     Args:
-        model: the dense model.
-        cut: the cut copy; it shares tensors with the model from now on.
+        model: the dense model; changed in place.
+        cut: the cut copy, which shares tensors with the model afterwards.
         example_inputs: see `apply`.
 
     Raises:
@@ -73,13 +73,13 @@ def replacing(model: nn.Module, cut: Cut, example_inputs: Any) -> Iterator[None]
         assign(model, cut.attributes)
         if reason := _differs(model, cut.model, call):
             raise VerificationError(
-                f"{type(model).__name__} cannot be cut in place: it still uses tensors that were replaced, so it holds "
-                f"them outside of modules ({reason}); cut a copy with secateurs.apply"
+                f"{type(model).__name__} cannot be cut in place: it still uses the old tensors, so it holds references "
+                f"to them outside of modules ({reason}); cut a copy with secateurs.apply"
             )
         yield
     except BaseException:
-        for module, its_class, attributes in before:
-            module.__class__ = its_class
+        for module, module_class, attributes in before:
+            module.__class__ = module_class
             vars(module).update(attributes)
         for table, tensors in tables:
             table.update(tensors)
@@ -90,7 +90,7 @@ def replacing(model: nn.Module, cut: Cut, example_inputs: Any) -> Iterator[None]
 
 
 def _replace_tensors(model: nn.Module, smaller: dict[int, Tensor]) -> None:
-    """Replace tensors, given by their identity, wherever modules hold them; and remove all gradients."""
+    """Replace tensors, given by `id`, in parameters, buffers and attributes of modules; and remove all gradients."""
 
     def new(tensor: Tensor) -> Tensor:
         return smaller.get(id(tensor), tensor)
@@ -106,14 +106,14 @@ def _replace_tensors(model: nn.Module, smaller: dict[int, Tensor]) -> None:
 
 
 def _differs(model: nn.Module, small: nn.Module, call: Call) -> str | None:
-    """The difference between the outputs of the model and of its copy, or None."""
+    """A description of the difference between the outputs of the model and of the copy, or None."""
     expected = run_model(small, call)
     try:
         return difference(run_model(model, call), expected)
-    except Exception as error:  # a model's own code may raise anything
+    except Exception as error:  # the code of the model may raise anything
         return failure(error)
 
 
 def _tables(model: nn.Module) -> list[dict[str, Any]]:
-    """The dicts in which modules hold their parameters and buffers."""
+    """The dicts of parameters and buffers of all modules."""
     return [table for module in model.modules() for table in (module._parameters, module._buffers)]

@@ -1,4 +1,4 @@
-"""Lists of layers: removal of layers, and the attributes in which layers hold their own index."""
+"""Remove layers from lists of layers, and update the attributes in which layers store their index."""
 
 from __future__ import annotations
 
@@ -12,14 +12,27 @@ from secateurs.surgery.cut import rebuild
 
 
 class KeptModules(NamedTuple):
-    """The number of modules of a list, and the indices of those that are kept."""
+    """The modules of a list that are kept.
+
+    Attributes:
+        total: the number of modules before the removal.
+        indices: the indices of the kept modules.
+    """
 
     total: int
     indices: tuple[int, ...]
 
 
 def containers(model: nn.Module, names: Iterable[str]) -> dict[str, KeptModules]:
-    """The lists that lose the modules of these names: per name of a list, the modules that it keeps."""
+    """Find the lists that contain these modules.
+
+    Args:
+        model: not changed.
+        names: the names of the modules to remove.
+
+    Returns:
+        The name of each list to the modules that it keeps.
+    """
     removed = set(names)
     result = {}
     for path in dict.fromkeys(map(container, names)):
@@ -33,8 +46,8 @@ def without_layers(model: nn.Module, names: Sequence[str], share: bool = False) 
 
     Args:
         model: not changed.
-        names: of the modules to remove.
-        share: let the copy share the memory of the model's weights.
+        names: the names of the modules to remove.
+        share: whether the copy shares the memory of the model's weights.
 
     Raises:
         ModelError: the model cannot be copied.
@@ -55,12 +68,13 @@ def without_layers(model: nn.Module, names: Sequence[str], share: bool = False) 
 
 
 def _index_attributes(modules: Sequence[nn.Module]) -> Iterator[dict[int, tuple[nn.Module, str, int]]]:
-    """Attributes in which modules of a list, or modules inside them, hold their own index.
+    """Find the attributes in which modules of a list, or modules inside them, store the index of the module.
 
-    Such an attribute grows by one from each module that has it to the next.
+    The difference between the value of such an attribute and the index is the same for all modules that have it.
 
     Yields:
-        Per index: the module that holds the attribute, the name of the attribute, and its value for index 0.
+        For each attribute: index to the module with the attribute, the name of the attribute, and the value that
+        belongs to index 0.
     """
     candidates: dict[tuple[str, str], dict[int, tuple[nn.Module, str, int]]] = defaultdict(dict)
     for number, module in enumerate(modules):

@@ -1,4 +1,4 @@
-"""Least squares: how much of each removed feature of a weight falls to each kept feature."""
+"""Least squares: express each removed feature of a weight by the kept features."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ class Solution(NamedTuple):
     """The updated weight, and mean squares of parts of the layer's output.
 
     Attributes:
-        weight: of the dense shape; the kept features compensate for the removed ones.
-        constant: per feature, the mean that the compensation misses.
-        whole: the mean square of the dense output.
-        missing: of the part that the removed features gave.
-        residual: of the part that is missing after compensation.
+        weight: the updated weight in the dense shape, where the kept features compensate for the removed ones.
+        constant: the part of the mean of each removed feature that the kept features do not reproduce, [features].
+        whole: the mean square of the output of the dense layer.
+        missing: the mean square of the output of the removed features.
+        residual: the mean square of the output that is missing after compensation.
     """
 
     weight: Tensor
@@ -29,7 +29,14 @@ class Solution(NamedTuple):
 
 
 class LayerProblem:
-    """One weight [features, outputs] in float64, with the second moments of its features and of the constant 1."""
+    """The least squares problem of one weight.
+
+    Args:
+        contraction: the operator call that multiplies the weight.
+        weight: the weight, in the dense shape.
+        kept: the features that are kept, bool [features].
+        moments: the second moments of the features and of a constant 1, float64 [features + 1, features + 1].
+    """
 
     def __init__(self, contraction: Contraction, weight: Tensor, kept: Tensor, moments: Tensor):
         self._contraction, self._like = contraction, weight
@@ -41,58 +48,59 @@ class LayerProblem:
         """Compensate by the kept features, in each block of a grouped convolution separately.
 
         Args:
-            rows: the number of observations behind the moments.
-            centre: take moments about the mean, which a bias absorbs.
-            mean_only: leave the weights, and replace removed features by their means.
+            rows: the number of observations in the moments.
+            centre: whether moments are taken about the mean, which a bias absorbs.
+            mean_only: whether removed features are replaced by their means, without a change of the weight.
         """
         weight, constant = self._weight.clone(), torch.zeros_like(self._mean)
         missing = residual = whole = 0.0
         products = self._products - torch.outer(self._mean, self._mean) if centre else self._products
         start = 0
         for kept in self._blocks:
-            stay, go = (start + mask.nonzero().flatten() for mask in (kept, ~kept))
+            s, r = (start + mask.nonzero().flatten() for mask in (kept, ~kept))  # kept and removed features
             start += len(kept)
-            if not len(stay):  # the whole block is removed, with its outputs
+            if not len(s):  # the whole block is removed, together with the outputs of the block
                 continue
-            both = torch.cat([stay, go])
+            both = torch.cat([s, r])
             whole += _energy(self._weight[both], self._products[both[:, None], both])
-            missing += _energy(self._weight[go], self._products[go[:, None], go])
-            share = torch.zeros(len(stay), len(go), dtype=weight.dtype, device=weight.device)
+            missing += _energy(self._weight[r], self._products[r[:, None], r])
+            coefficients = torch.zeros(len(s), len(r), dtype=weight.dtype, device=weight.device)
             if not mean_only:
-                parts = (products[stay[:, None], stay], products[stay[:, None], go], products[go[:, None], go])
-                share = _shares(*parts, self._weight[go], rows - centre)  # the mean takes a degree of freedom
-            weight[stay] += share @ self._weight[go]
+                parts = (products[s[:, None], s], products[s[:, None], r], products[r[:, None], r])
+                # Estimating the mean uses one degree of freedom.
+                coefficients = _ridge_coefficients(*parts, self._weight[r], rows - centre)
+            weight[s] += coefficients @ self._weight[r]
             if centre:
-                constant[go] = self._mean[go] - share.T @ self._mean[stay]
-            error = torch.cat([-share, torch.eye(len(go), dtype=weight.dtype, device=weight.device)])
-            residual += _energy(error @ self._weight[go], products[both[:, None], both])
+                constant[r] = self._mean[r] - coefficients.T @ self._mean[s]
+            error = torch.cat([-coefficients, torch.eye(len(r), dtype=weight.dtype, device=weight.device)])
+            residual += _energy(error @ self._weight[r], products[both[:, None], both])
         return Solution(self._contraction.fold(weight, self._like), constant, whole, missing, residual)
 
 
 def _energy(weight: Tensor, products: Tensor) -> float:
-    """The mean square of the output of a weight whose features have these second moments."""
+    """The mean square of the output of a weight [features, outputs] for second moments [features, features]."""
     return float((weight * (products @ weight)).sum().clamp(min=0))
 
 
-def _shares(stay: Tensor, cross: Tensor, whole: Tensor, weight: Tensor, rows: int) -> Tensor:
-    """The share of each removed feature that falls to each kept feature: (C_SS + λI)⁻¹ C_SR, [kept, removed].
+def _ridge_coefficients(c_ss: Tensor, c_sr: Tensor, c_rr: Tensor, weight: Tensor, rows: int) -> Tensor:
+    """The coefficients (C_SS + λI)⁻¹ C_SR that express the removed features by the kept ones, [kept, removed].
 
     λ minimises the generalised cross-validation error (Golub, Heath & Wahba 1979) of the outputs of the removed
-    features: the unexplained energy divided by the square of the share of degrees of freedom that remain.
+    features: the unexplained energy, divided by the square of the remaining degrees of freedom.
     """
-    values, vectors = torch.linalg.eigh(stay)
+    values, vectors = torch.linalg.eigh(c_ss)
     floor = len(values) * torch.finfo(values.dtype).eps * values[-1]
     values = torch.where(values > floor, values, 0)
     if values[-1] == 0:
-        return torch.zeros_like(cross)
-    rotated = vectors.T @ cross
-    explicable = (rotated @ weight).square().sum(1) / values.clamp(min=floor)  # per direction, with λ = 0
-    unexplained = (_energy(weight, whole) - explicable.sum()).clamp(min=0)
+        return torch.zeros_like(c_sr)
+    rotated = vectors.T @ c_sr
+    explained = (rotated @ weight).square().sum(1) / values.clamp(min=floor)  # per eigenvector, for λ = 0
+    unexplained = (_energy(weight, c_rr) - explained.sum()).clamp(min=0)
     ridges = torch.logspace(-14, 1, 61, dtype=values.dtype, device=values.device) * values.mean()
     ridges = ridges.clamp(min=floor)[:, None]
     shrinkage = ridges / (values + ridges)
-    error = unexplained + (explicable * shrinkage.square()).sum(1)
-    determined = values > 0
-    freedom = (rows - determined.sum()).clamp(min=0) + (shrinkage * determined).sum(1)
+    error = unexplained + (explained * shrinkage.square()).sum(1)
+    nonzero = values > 0
+    freedom = (rows - nonzero.sum()).clamp(min=0) + (shrinkage * nonzero).sum(1)
     best = (error / freedom.square()).argmin()
     return vectors @ (rotated / (values[:, None] + ridges[best]))

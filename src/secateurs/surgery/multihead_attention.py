@@ -1,7 +1,7 @@
 """The replacement of `nn.MultiheadAttention` in cut models.
 
-`nn.MultiheadAttention` computes the size of a head as its width divided by the number of heads, which is wrong once
-heads were removed or the width has shrunk.
+`nn.MultiheadAttention` computes the size of a head as `embed_dim` divided by `num_heads`. This is wrong after heads or
+entries of the embedding were removed.
 """
 
 from __future__ import annotations
@@ -16,9 +16,9 @@ WIDTHS = ("embed_dim", "kdim", "vdim")
 
 
 class PrunedMultiheadAttention(nn.MultiheadAttention):
-    """`nn.MultiheadAttention` whose heads need not fill its width; parameters, arguments and results are the same.
+    """`nn.MultiheadAttention` where `num_heads` × `head_dim` may differ from `embed_dim`.
 
-    `num_heads` and `head_dim` alone determine how the projections divide into heads.
+    Parameters, arguments and results are the same as those of `nn.MultiheadAttention`.
     """
 
     def forward(
@@ -74,13 +74,13 @@ class PrunedMultiheadAttention(nn.MultiheadAttention):
     def _mask(self, q: Tensor, k: Tensor, mask: Tensor | None, padding: Tensor | None) -> Tensor | None:
         """The term added to the scores [N, heads, L, S], or None; appended keys are never masked."""
         added = None
-        for given in (mask, padding):
-            if given is None:
+        for argument in (mask, padding):
+            if argument is None:
                 continue
-            floating = given.dtype.is_floating_point
-            term = given if floating else q.new_zeros(given.shape).masked_fill(given, -math.inf)
+            floating = argument.dtype.is_floating_point
+            term = argument if floating else q.new_zeros(argument.shape).masked_fill(argument, -math.inf)
             term = F.pad(term, (0, k.shape[-2] - term.shape[-1]))
-            if given is padding:
+            if argument is padding:
                 term = term.reshape(-1, 1, 1, term.shape[-1])
             elif term.dim() == 3:
                 term = term.unflatten(0, (-1, self.num_heads))
@@ -93,9 +93,10 @@ def _append(x: Tensor, bias: Tensor) -> Tensor:
 
 
 def adapt_attention(model: nn.Module) -> None:
-    """Replace the class of each attention whose heads no longer fill its width, and disable the fused forms.
+    """Replace `nn.MultiheadAttention` by `PrunedMultiheadAttention` where necessary, and disable fused operators.
 
-    Widths are set here; the number of heads and their size follow as stale attributes, as in any other module.
+    This function sets the widths. The number and size of the heads are updated as stale attributes (see
+    `secateurs.surgery.stale_attributes`), as in all other modules.
     """
     for module in model.modules():
         if not isinstance(module, nn.MultiheadAttention):

@@ -1,4 +1,4 @@
-"""Optimisers across a cut: the parameters of the cut model and the sliced state take the place of the dense ones."""
+"""Adapt optimisers to a cut: replace the parameters, and slice the state of each parameter."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ from secateurs.utils import device_of
 
 
 class Successor(NamedTuple):
-    """The parameter that takes the place of a dense parameter.
+    """The parameter of the cut model that replaces a parameter of the dense model.
 
     Attributes:
-        name: the name of both.
+        name: the name of both parameters.
         parameter: the parameter of the cut model.
-        keep: per dimension of the dense parameter, a bool mask of the kept indices.
+        keep: one bool mask of the kept indices for each dimension of the dense parameter.
     """
 
     name: str
@@ -34,25 +34,25 @@ class Successor(NamedTuple):
 def carry_optimizer(optimizer: Optimizer, small: nn.Module, dense: nn.Module, plan: Plan, structure: Structure) -> None:
     """Turn the optimiser of the dense model into the optimiser of a cut copy.
 
-    The parameter groups then hold the parameters of the cut model, with the same hyperparameters, and the state of each
-    parameter (momentum, second moments) is sliced as the parameter was. If the optimiser updates every entry
-    independently, as SGD and Adam do, the next step is the step that the kept entries of the dense model would take
-    with the removed units at zero. Parameters of other models stay. `apply_` does this for a model that is cut in
-    place.
+    The parameters are replaced by the parameters of the cut model, in the same parameter groups with the same
+    hyperparameters. The state of each parameter (momentum, second moments) is sliced in the same way as the parameter.
+    If the optimiser updates each entry independently, as SGD and Adam do, the next step is the same as for the kept
+    entries of the dense model with the removed units at zero. Parameters of other models are not changed. For a cut in
+    place, use `apply_`.
 
     Args:
-        optimizer: the optimiser of the dense model, which Accelerate may have prepared; changed in place, so that
-            schedulers of the learning rate continue.
-        small: the model that `apply` made of `dense` with `plan`.
+        optimizer: the optimiser of the dense model, possibly prepared by Accelerate; changed in place, so that learning
+            rate schedulers continue to work.
+        small: the result of `apply` for `dense` and `plan`.
         dense: the model before the cut.
-        plan: the units that are kept.
+        plan: the kept units.
         structure: of `dense`, from `trace`.
 
     Raises:
-        ModelError: the structure is not that of `dense`.
-        PlanError: `small` is not what `plan` makes of `dense`.
-        UsageError: the optimiser holds no parameter of the dense model, or its state cannot be sliced, as one vector
-            for all parameters cannot. The optimiser is unchanged.
+        ModelError: the structure does not belong to `dense`.
+        PlanError: `small` is not the result of `plan` for `dense`.
+        UsageError: the optimiser holds no parameter of the dense model, or its state cannot be sliced, for example
+            because it is one vector for all parameters. The optimiser is unchanged.
 
     Example:
         >>> optimizer = torch.optim.Adam(model.parameters())
@@ -68,8 +68,8 @@ def carry_optimizer(optimizer: Optimizer, small: nn.Module, dense: nn.Module, pl
     successors = find_successors(dense, small, plan, structure)
     if not any(parameter in successors for parameter in parameters_of(optimizer)):
         raise UsageError(
-            "the optimiser holds no parameter of the dense model (was it carried over already?): give the optimiser "
-            "that trains the dense model, or make a new one"
+            "the optimiser holds no parameter of the dense model (perhaps it was carried over already); give the "
+            "optimiser of the dense model, or create a new optimiser for the cut model"
         )
     replace_parameters(optimizer, successors)
 
@@ -77,10 +77,16 @@ def carry_optimizer(optimizer: Optimizer, small: nn.Module, dense: nn.Module, pl
 def find_successors(
     dense: nn.Module, small: nn.Module, plan: Plan, structure: Structure
 ) -> dict[nn.Parameter, Successor]:
-    """Map each parameter of the dense model to its successor in the model that the plan makes of it.
+    """Map each parameter of the dense model to its successor in the cut model.
+
+    Args:
+        dense: the model before the cut.
+        small: the cut model.
+        plan: the kept units.
+        structure: of the dense model.
 
     Raises:
-        PlanError: the plan makes another model.
+        PlanError: the cut model is not the result of the plan.
     """
     masks, cut = structure.keep_masks(plan.keep), dict(small.named_parameters())
     successors = {}
@@ -89,15 +95,23 @@ def find_successors(
         if name not in cut or list(cut[name].shape) != expected:
             shape = f"has the shape {list(cut[name].shape)}" if name in cut else "is missing"
             raise PlanError(
-                f"the cut model was not made by this plan: the parameter {name!r} should have the shape {expected}, "
-                f"but {shape}"
+                f"the cut model is not the result of this plan: the parameter {name!r} should have the shape "
+                f"{expected}, but it {shape}"
             )
         successors[old] = Successor(name, cut[name], masks[name])
     return successors
 
 
 def replace_parameters(optimizer: Optimizer, successors: Mapping[Any, Successor]) -> None:
-    """Put successors in the place of parameters, in the groups and the state of an optimiser."""
+    """Replace parameters by their successors in the parameter groups and the state of an optimiser.
+
+    Args:
+        optimizer: changed in place.
+        successors: parameter of the dense model to successor.
+
+    Raises:
+        UsageError: the state of a parameter cannot be sliced. The optimiser is unchanged.
+    """
     optimizer = _unwrap(optimizer)
 
     def new(parameter: Any) -> Any:
@@ -114,31 +128,33 @@ def replace_parameters(optimizer: Optimizer, successors: Mapping[Any, Successor]
 
 
 def _slice_state(state: Mapping[str, Any], old: Tensor, successor: Successor) -> dict[str, Any]:
-    """The state of a parameter, sliced as the parameter was."""
+    """Slice the state of a parameter in the same way as the parameter."""
 
     def slice_one(key: str, tensor: Tensor) -> Tensor:
-        if tensor.ndim == 0 or tensor.shape == (1,):  # one value for the parameter, such as the number of steps
+        if tensor.ndim == 0 or tensor.shape == (1,):  # one value for the whole parameter, such as the step count
             return tensor
         if tensor.ndim != old.ndim or any(n not in (1, size) for n, size in zip(tensor.shape, old.shape, strict=True)):
             raise UsageError(
-                f"the state {key!r} of the optimiser for {successor.name!r} has the shape {list(tensor.shape)}, which "
-                f"cannot be sliced as the shape {list(old.shape)} of the parameter: make a new optimiser after the cut"
+                f"the state {key!r} of the optimiser for {successor.name!r} cannot be sliced: its shape "
+                f"{list(tensor.shape)} does not match the shape {list(old.shape)} of the parameter; create a new "
+                "optimiser after the cut"
             )
-        whole = torch.ones(1, dtype=torch.bool)
+        keep_one = torch.ones(1, dtype=torch.bool)
         keeps = zip(tensor.shape, successor.keep, strict=True)
-        return sliced(tensor, [keep if size == len(keep) else whole for size, keep in keeps])
+        return sliced(tensor, [keep if size == len(keep) else keep_one for size, keep in keeps])
 
     return {key: tree_map_only(Tensor, partial(slice_one, key), value) for key, value in state.items()}
 
 
 def check_optimizer(optimizer: Optimizer, model: nn.Module) -> None:
-    """Check that every parameter of an optimiser belongs to this model; after a cut, those of an old optimiser do not.
+    """Check that every parameter of an optimiser belongs to a model.
 
-    The optimiser need not hold all parameters of the model; the others are not trained.
+    After a cut, an optimiser that was not carried over holds parameters of the dense model, and would not train the cut
+    model. An optimiser that holds only some parameters of the model passes the check.
 
     Args:
-        optimizer: an optimiser of torch, which Accelerate may have prepared.
-        model: the model that will be trained.
+        optimizer: a torch optimiser, possibly prepared by Accelerate.
+        model: the model to train.
 
     Raises:
         UsageError: the optimiser holds a parameter that does not belong to the model.
@@ -158,18 +174,18 @@ def check_optimizer(optimizer: Optimizer, model: nn.Module) -> None:
         shapes = ", ".join(map(str, foreign[:5])) + (", …" if len(foreign) > 5 else "")
         raise UsageError(
             f"{len(foreign)} of the {len(trained)} parameters of the optimiser do not belong to this "
-            f"{type(model).__name__} (shapes {shapes}), so it would not train the model: carry the optimiser over the "
-            "cut (secateurs.carry_optimizer), or make a new one"
+            f"{type(model).__name__} (shapes {shapes}), so it would not train the model; carry the optimiser over the "
+            "cut with secateurs.carry_optimizer, or create a new one"
         )
 
 
 def parameters_of(optimizer: Optimizer) -> list[nn.Parameter]:
-    """The parameters of all groups of an optimiser."""
+    """List the parameters of all parameter groups of an optimiser."""
     return [parameter for group in _unwrap(optimizer).param_groups for parameter in group["params"]]
 
 
 def _unwrap(optimizer: Any) -> Optimizer:
-    """The optimiser itself, without the wrappers of Accelerate."""
+    """Remove the wrappers of Accelerate from an optimiser."""
     while isinstance(inner := getattr(optimizer, "optimizer", None), Optimizer):
         optimizer = inner
     if not isinstance(optimizer, Optimizer):

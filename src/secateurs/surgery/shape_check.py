@@ -1,4 +1,4 @@
-"""The shape check: run a cut model, and list every place where a size is not the one that the structure predicts."""
+"""The shape check: run a cut model and list all places where a size differs from the prediction of the structure."""
 
 from __future__ import annotations
 
@@ -13,7 +13,13 @@ from secateurs.structure import COPY, ShapeChange, Site, Structure, Watcher, sha
 
 
 class ShapeMismatch(NamedTuple):
-    """An operator that fails in `module` or returns a wrong size, and the groups that are cut there."""
+    """An operator that fails or returns a wrong size.
+
+    Attributes:
+        module: the name of the module that runs the operator.
+        groups: the names of the cut groups that change the sizes of the operator.
+        reason: a description of the failure.
+    """
 
     module: str
     groups: tuple[str, ...]
@@ -23,11 +29,17 @@ class ShapeMismatch(NamedTuple):
 class ShapeCheck(Watcher):
     """Watches one run of a cut model and compares the sizes of intermediate tensors with the structure's predictions.
 
-    If an operator fails or returns a wrong size, zeros of the right size replace its result, so that one run finds all
-    mismatches. Only dimensions that the cut changes are compared; sizes that depend on data may differ.
+    If an operator fails or returns a wrong size, zeros of the predicted size replace the result, so that one run finds
+    all mismatches. Only dimensions that the cut changes are compared, because other sizes may depend on data.
+
+    Args:
+        model: the cut model.
+        dense: the dense model.
+        structure: of the dense model.
+        widths: group name to number of units, for the cut groups.
 
     Attributes:
-        mismatches: in the order of the run.
+        mismatches: all mismatches, in the order of the run.
     """
 
     def __init__(self, model: nn.Module, dense: nn.Module, structure: Structure, widths: Mapping[str, int]):
@@ -71,15 +83,15 @@ class ShapeCheck(Watcher):
         for number, dim in change.dims:
             shape = list(outputs[number].shape) if number < len(outputs) else []
             if dim >= len(shape) or shape[dim] != change.shapes[number][dim]:
-                reason = f"{site} gives shape {shape} where dimension {dim} must be {change.shapes[number][dim]}"
+                reason = f"{site} returns shape {shape}, but dimension {dim} must be {change.shapes[number][dim]}"
                 self.mismatches.append(ShapeMismatch(site.module, change.groups, reason))
                 return _zeros(outputs or inputs, change)
         return out
 
     def stopped(self, error: Exception) -> None:
-        """Record that an exception ended the run, in the innermost module whose own code raised it.
+        """Record that an exception ended the run, for the innermost module whose code raised it.
 
-        Later modules of the same class run the same code, so they are recorded as well.
+        Modules of the same class that did not finish run the same code, so they are recorded as well.
         """
         frames = reversed([frame for frame, _ in walk_tb(error.__traceback__)])
         owners = (self._names.get(id(frame.f_locals.get("self"))) for frame in frames)
@@ -92,6 +104,7 @@ class ShapeCheck(Watcher):
                 self._stopped_in(name, f"{reason} (in {owner}, of the same class)")
 
     def _stopped_in(self, module: str, reason: str) -> None:
+        """Record a failure of a module, with all cut groups that have tensors in the module."""
         groups = [
             name
             for name, members in self._members.items()
@@ -100,20 +113,21 @@ class ShapeCheck(Watcher):
         self.mismatches.append(ShapeMismatch(module, tuple(groups), reason))
 
     def severity(self, module: str) -> tuple[bool, int, int]:
-        """Rank the failures in a module against those of another run; smaller is better.
+        """Measure the failures in a module, to compare two runs; tuples compare in order, and less is better.
 
         Returns:
-            Whether the run ended before the module was finished; if it did, minus the number of operators that the
-            module ran, else 0; and the number of mismatches in the module.
+            Whether the run ended before the end of the module; minus the number of operators of the module that ran if
+            so, otherwise 0; and the number of mismatches in the module.
         """
         ended = module in self._unfinished
         count = sum(mismatch.module == module for mismatch in self.mismatches)
         return ended, -self._operators[module] if ended else 0, count
 
     def finished(self) -> None:
-        """After a complete run, record a parameter of the cut model that was not used."""
+        """Record a parameter of the cut model that was not used in a complete run."""
         for name in list(self._unused.values())[:1]:
-            self.mismatches.append(ShapeMismatch("", (), f"the copy of the model does not use its own {name}"))
+            reason = f"the cut copy does not use its own {name}, so it may use the parameter of the dense model"
+            self.mismatches.append(ShapeMismatch("", (), reason))
 
     def _enter_module(self, module: nn.Module, args: Any) -> None:
         super()._enter_module(module, args)
@@ -121,11 +135,11 @@ class ShapeCheck(Watcher):
 
 
 def _zeros(like: Sequence[Tensor], change: ShapeChange) -> Any:
-    """Zeros of the predicted shapes, in the place of an operator's result."""
-    made = [like[min(number, len(like) - 1)].new_zeros(shape) for number, shape in enumerate(change.shapes)]
-    return made if len(made) > 1 else made[0]
+    """Zeros of the predicted shapes, which replace the result of an operator."""
+    zeros = [like[min(number, len(like) - 1)].new_zeros(shape) for number, shape in enumerate(change.shapes)]
+    return zeros if len(zeros) > 1 else zeros[0]
 
 
 def failure(error: Any) -> str:
-    """An exception in one line."""
+    """Describe an exception in one line."""
     return f"{type(error).__name__}: {str(error).strip().splitlines()[0] if str(error).strip() else ''}"

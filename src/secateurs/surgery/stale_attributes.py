@@ -1,8 +1,8 @@
-"""Stale attributes: modules hold sizes in attributes, which must follow the cut.
+"""Stale attributes: sizes in attributes of modules that must be updated after a cut.
 
-If a rule names the attribute (`in_channels` of a convolution), the new value is certain. Elsewhere, a number in an
-attribute may be the size of an axis that the shape operators of the module used, if it equals the old size. This is a
-guess, so it is tried, and kept only if the cut model computes the same as the masked model.
+If a rule names the attribute (`in_channels` of a convolution), the new value is certain. Otherwise a number in an
+attribute may be the size of an axis that the shape operators of the module use, if both are equal. Such guesses are
+tried, and kept only if the cut model computes the same outputs as the masked model.
 """
 
 from __future__ import annotations
@@ -18,17 +18,22 @@ from secateurs.structure import Axis, Structure, leaves, size_of
 from secateurs.surgery.multihead_attention import WIDTHS
 
 Attributes = dict[str, dict[str, Any]]
-"""New values of attributes, per module name."""
+"""Module name to attribute name to new value."""
 
 Reading = tuple[Axis | int, ...]
-"""One interpretation of the numbers in an attribute: each is the size of an axis, or a constant."""
+"""One interpretation of the numbers in an attribute: each number is the size of an axis, or a constant."""
 
 Choice = dict[tuple[str, str], Reading]
-"""The chosen reading of attributes, per (module name, attribute name)."""
+"""(module name, attribute name) to the chosen reading."""
 
 
 class SizeAttributes:
-    """The attributes of a model that may hold sizes, and the possible readings of each."""
+    """The attributes of a model that may hold sizes, and the possible readings of each attribute.
+
+    Args:
+        model: the dense model.
+        structure: of the model.
+    """
 
     def __init__(self, model: nn.Module, structure: Structure):
         self._structure = structure
@@ -51,6 +56,7 @@ class SizeAttributes:
             self._read(module, model.get_submodule(module), axes, splits[module])
 
     def _read(self, name: str, module: nn.Module, axes: Iterable[Axis], splits: Iterable[tuple[Axis, ...]]) -> None:
+        """Collect the readings of all attributes of one module."""
         by_size: dict[int, list[Axis]] = defaultdict(list)
         for axis in dict.fromkeys(axes):
             by_size[axis.size].append(axis)
@@ -71,9 +77,13 @@ class SizeAttributes:
                 self._old[name, attribute] = value
 
     def changes(self, widths: Mapping[str, int], choice: Choice) -> Attributes:
-        """The attributes that change at these widths.
+        """Compute the attributes that change at these widths.
 
-        An attribute without a chosen reading changes only if all of its readings give the same value.
+        An attribute without a chosen reading changes only if all readings of the attribute give the same value.
+
+        Args:
+            widths: group name to number of units.
+            choice: the chosen readings.
         """
         sizes = self._structure.by_variable(widths)
         values = [(module, name, _value(reading, sizes)) for module, name, reading in self._certain]
@@ -91,23 +101,23 @@ class SizeAttributes:
         return dict(changes)
 
     def _new_value(self, module: str, name: str, value: tuple[int, ...]) -> int | list[int] | None:
-        """The value in the form of the attribute, or None if the attribute has this value already."""
+        """The value in the type of the attribute, or None if the attribute has this value already."""
         old = self._old[module, name]
         if not isinstance(old, (list, tuple)):
             return None if value == (old,) else value[0]
         return None if value == tuple(old) else list(value)
 
     def settle(self, changes: Attributes, widths: Mapping[str, int]) -> None:
-        """Make the readings certain that gave these new values at these widths."""
+        """Fix the readings that give the values in `changes` at these widths; they are no longer guesses."""
         sizes = self._structure.by_variable(widths)
         for module, values in changes.items():
             for name, value in values.items():
                 readings = self._readings[module].pop(name, ())
-                right = (r for r in readings if self._new_value(module, name, _value(r, sizes)) == value)
-                self._certain += [(module, name, reading) for reading in [*right][:1]]
+                matching = (r for r in readings if self._new_value(module, name, _value(r, sizes)) == value)
+                self._certain += [(module, name, reading) for reading in [*matching][:1]]
 
     def options(self, module: str, widths: Mapping[str, int]) -> list[Choice]:
-        """The choices for single attributes of a module: no change first, then each reading with another value."""
+        """List the choices for single attributes of a module: first no change, then each reading with a new value."""
         sizes = self._structure.by_variable(widths)
         choices: list[Choice] = []
         for name, readings in self._readings.get(module, {}).items():
@@ -119,19 +129,19 @@ class SizeAttributes:
         return choices
 
     def options_of(self, group: str, widths: Mapping[str, int]) -> list[Choice]:
-        """The choices for all modules that used the size of a group; see `options`."""
+        """List the choices for all modules with shape operators that use the size of a group; see `options`."""
         var = self._structure.group(group).var
         uses = (module for module, name, axis in self._structure.sizes if name is None and var in leaves(axis))
         return [option for module in dict.fromkeys(uses) for option in self.options(module, widths)]
 
 
 def _value(reading: Reading, sizes: Mapping[Any, int]) -> tuple[int, ...]:
-    """The numbers of an attribute under this reading."""
+    """The numbers of an attribute according to a reading."""
     return tuple(size_of(n, sizes) if isinstance(n, Axis) else n for n in reading)
 
 
 def assign(model: nn.Module, changes: Attributes) -> None:
-    """Set attributes of modules, whose names may be dotted. Lists stay lists, and tuples stay tuples."""
+    """Set attributes of modules. Attribute names may be dotted; lists remain lists, and tuples remain tuples."""
     for name, values in changes.items():
         module = model.get_submodule(name)
         for path, value in values.items():
@@ -142,10 +152,18 @@ def assign(model: nn.Module, changes: Attributes) -> None:
 
 
 def lookup(module: nn.Module, path: str) -> Any:
-    """The value of a dotted attribute; the module itself where the path is empty."""
+    """Get the value of a dotted attribute; an empty path means the module itself."""
     return reduce(getattr, path.split("."), module) if path else module
 
 
 def merge_attributes(before: Attributes, changes: Attributes) -> Attributes:
-    """Changes of a cut model, given relative to an earlier cut, relative to the dense model."""
+    """Combine the changes of two successive cuts.
+
+    Args:
+        before: the changes from the dense model to the first cut.
+        changes: the changes from the first cut to the second cut.
+
+    Returns:
+        The changes from the dense model to the second cut.
+    """
     return {name: {**before.get(name, {}), **changes.get(name, {})} for name in [*before, *changes]}

@@ -1,4 +1,4 @@
-"""Trials: cuts of a model in float64, to find which groups can be removed and which attributes must change."""
+"""Trial cuts in float64, to find the groups that can be cut and the attributes that must change."""
 
 from __future__ import annotations
 
@@ -16,15 +16,21 @@ from secateurs.surgery.stale_attributes import Attributes, Choice, SizeAttribute
 from secateurs.surgery.verify import difference, in_double, run_model
 
 Comparison = Callable[[list[str], list[Tensor]], "str | None"]
-"""Takes the names of cut groups and the outputs of the cut model; returns the failure, or None."""
+"""Maps the names of cut groups and the outputs of the cut model to a failure, or None."""
 
 
 class Trials:
-    """Trial cuts in float64, or in the model's own precision if it does not run in float64.
+    """Trial cuts in float64, or in the precision of the model if it does not run in float64.
+
+    Args:
+        model: the dense model; not changed.
+        plan: the kept units.
+        structure: of the dense model.
+        call: example inputs.
 
     Attributes:
         changes: the attributes that the last successful cut changed.
-        failures: the groups that cannot be removed, and the reasons.
+        failures: the names of groups that cannot be cut, with the reasons.
     """
 
     def __init__(self, model: nn.Module, plan: Plan, structure: Structure, call: Call):
@@ -36,60 +42,68 @@ class Trials:
         self._choice: Choice = {}
 
     def cut(self, model: nn.Module, names: list[str], changes: Attributes) -> nn.Module:
-        """A copy of `model` without the units that the plan removes from these groups."""
+        """Copy `model` without the units that the plan removes from these groups."""
         small = cut(model, self._masks(names))
         assign(small, changes)
         return small
 
     def removable(self, names: list[str]) -> list[str]:
-        """The groups that can be removed together, among these.
+        """Find the groups that can be cut together; the failures of all others are recorded.
 
-        Exact groups come first, and their outputs are compared by value. For the other groups, which are added
-        afterwards, only sizes can be compared.
+        Groups that can be removed exactly come first, and the values of the outputs are compared. The remaining groups
+        are added afterwards, and only sizes and finiteness are compared.
+
+        Args:
+            names: the groups that the plan cuts.
+
+        Returns:
+            The groups that can be cut.
         """
-        names = sorted(names, key=self._rank)  # kinds that often fail stay together when the list is halved
+        names = sorted(names, key=self._rank)  # bisection is faster if kinds that often fail are neighbours
         exact = [name for name in names if self._structure.group(name).inexact is None]
-        others = [name for name in names if name not in exact]
+        inexact = [name for name in names if name not in exact]
         removed = self._removable([], exact, self._differs) if exact or not names else []
-        self._sizes.settle(self.changes, self._widths(removed))  # equal values have confirmed these
-        return removed + (self._removable(removed, others, self._differs_in_finiteness) if others else [])
+        self._sizes.settle(self.changes, self._widths(removed))  # the comparison of values has confirmed these changes
+        return removed + (self._removable(removed, inexact, self._differs_in_finiteness) if inexact else [])
 
     def _removable(self, confirmed: list[str], names: list[str], compare: Comparison) -> list[str]:
-        """The groups that can be removed together with the confirmed ones, among these.
+        """Find the groups among `names` that can be cut together with all confirmed groups.
 
-        A wrong size shows where it arises, so the causes of all wrong sizes are found at once. A wrong value does not:
-        the groups that cause it are found by bisection.
+        A wrong size can be traced to the operator that causes it, so one run finds all causes of wrong sizes. A wrong
+        value cannot, so bisection finds the groups that cause it.
         """
         if self._attempt([*confirmed, *names], [{}], compare) is None:
             return names
         reason = difference(run_model(self._dense, self._call), self._outputs)
         if reason:
-            raise VerificationError(f"the model's outputs differ from run to run, so no cut can be verified: {reason}")
+            raise VerificationError(
+                f"the outputs of the model differ from run to run, so no cut can be verified: {reason}"
+            )
         return self._bisect(confirmed, self._resolve_sizes(confirmed, names), compare)
 
     # Wrong sizes.
 
     def _resolve_sizes(self, confirmed: list[str], names: list[str]) -> list[str]:
-        """Choose readings of attributes, and drop the groups that give wrong sizes with every reading.
+        """Choose readings of attributes, and drop the groups with wrong sizes for every reading.
 
-        In each turn, every module with a mismatch tries another reading of one attribute, and keeps it if the module
-        then fails less.
+        In each turn, every module with a mismatch tries one reading of one attribute. The reading is kept if it reduces
+        the failures in the module.
         """
         while (check := self._check_shapes([*confirmed, *names], {})).mismatches:
             widths = self._widths([*confirmed, *names])
             options = {m.module: self._sizes.options(m.module, widths) for m in check.mismatches}
             for turn in range(max(map(len, options.values()))):
                 failing = [mismatch.module for mismatch in check.mismatches]
-                tried = {
+                candidates = {
                     module: choices[turn]
                     for module, choices in options.items()
                     if module in failing and turn < len(choices)
                 }
-                trial = self._check_shapes([*confirmed, *names], _merge_choices(tried.values()))
-                better = [module for module in tried if trial.severity(module) < check.severity(module)]
+                trial = self._check_shapes([*confirmed, *names], _merge_choices(candidates.values()))
+                better = [module for module in candidates if trial.severity(module) < check.severity(module)]
                 if better:
-                    self._choice |= _merge_choices(tried[module] for module in better)
-                    check = trial if len(better) == len(tried) else self._check_shapes([*confirmed, *names], {})
+                    self._choice |= _merge_choices(candidates[module] for module in better)
+                    check = trial if len(better) == len(candidates) else self._check_shapes([*confirmed, *names], {})
             culprits = self._culprits(check.mismatches, names)
             if check.mismatches and not culprits:
                 break
@@ -98,7 +112,7 @@ class Trials:
         return names
 
     def _culprits(self, mismatches: Iterable[ShapeMismatch], names: Sequence[str]) -> dict[str, str]:
-        """The groups to put back, with reasons: at each mismatch those of the last kind, as the others may be right."""
+        """Find the groups to drop, with the reasons: at each mismatch, the groups of the kind that fails most often."""
         culprits: dict[str, str] = {}
         for mismatch in mismatches:
             ranks = {name: self._rank(name) for name in mismatch.groups if name in names}
@@ -107,7 +121,7 @@ class Trials:
         return culprits
 
     def _rank(self, name: str) -> int:
-        """The position of the kind of a group among all kinds."""
+        """The position of the kind of a group in `UNIT_KINDS`; kinds that often fail come last."""
         return list(UNIT_KINDS).index(self._structure.group(name).kind)
 
     def _check_shapes(self, names: list[str], choice: Choice) -> ShapeCheck:
@@ -116,7 +130,7 @@ class Trials:
     # Wrong values.
 
     def _bisect(self, confirmed: list[str], names: list[str], compare: Comparison) -> list[str]:
-        """The groups that can be removed together with the confirmed ones, found by halving the list."""
+        """Find the groups that can be cut together with all confirmed groups by repeated halving of the list."""
         widths = self._widths([*confirmed, *names])
         choices = self._sizes.options_of(names[0], widths) if len(names) == 1 else []
         reason = self._attempt([*confirmed, *names], [{}, *choices], compare)
@@ -130,7 +144,7 @@ class Trials:
         return first + self._bisect(confirmed + first, names[half:], compare)
 
     def _attempt(self, names: list[str], choices: Sequence[Choice], compare: Comparison) -> str | None:
-        """Cut these groups and keep the first choice that passes; if none does, return the failure of the first."""
+        """Cut these groups and keep the first choice that passes; if none passes, return the first failure."""
         failures = []
         for choice in choices:
             changes = self._sizes.changes(self._widths(names), {**self._choice, **choice})
@@ -148,10 +162,10 @@ class Trials:
     def _differs_in_finiteness(self, names: list[str], outputs: list[Tensor]) -> str | None:
         return difference([t.isfinite() for t in outputs], [t.isfinite() for t in self._outputs])
 
-    # Both.
+    # Runs.
 
     def _run(self, names: list[str], changes: Attributes) -> tuple[list[Tensor], ShapeCheck]:
-        """The outputs of the model without these groups, and the shape check of the run."""
+        """Cut these groups and run the model: the outputs, and the shape check of the run."""
         small = self.cut(self._dense, names, changes)
         check = ShapeCheck(small, self._dense, self._structure, self._widths(names))
         try:

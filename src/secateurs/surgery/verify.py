@@ -1,4 +1,4 @@
-"""Verification: the cut model must compute the same as the masked dense model."""
+"""Verification: compare the outputs of the cut model with the outputs of the masked dense model."""
 
 from __future__ import annotations
 
@@ -16,11 +16,20 @@ from secateurs.surgery.cut import rebuild
 from secateurs.utils import evaluating, rng
 
 TOLERANCE = {torch.float64: 1e-10, torch.float32: 1e-4, torch.float16: 1e-2, torch.bfloat16: 5e-2}
-"""The largest allowed difference, relative to the largest output, by the precision of the comparison."""
+"""The largest allowed difference of outputs, relative to the largest output, for each precision."""
 
 
 def run_model(model: nn.Module, call: Call, watcher: AbstractContextManager[Any] | None = None) -> list[Tensor]:
-    """Run the model in evaluation mode with a fixed random seed, and return the tensors of its output."""
+    """Run the model in evaluation mode with a fixed random seed.
+
+    Args:
+        model: not changed.
+        call: the inputs.
+        watcher: a context around the run.
+
+    Returns:
+        Copies of the output tensors.
+    """
     call = call.copy()
     with evaluating(model), rng(seed=0):
         with watcher or nullcontext():
@@ -31,9 +40,18 @@ def run_model(model: nn.Module, call: Call, watcher: AbstractContextManager[Any]
 def difference(
     cut: list[Tensor], masked: list[Tensor], tolerance: Mapping[torch.dtype, float] = TOLERANCE
 ) -> str | None:
-    """Describe the difference between two models' outputs, or return None if it is within the tolerance."""
+    """Compare the outputs of two models.
+
+    Args:
+        cut: the outputs of the cut model.
+        masked: the outputs of the masked dense model.
+        tolerance: the largest allowed difference, relative to the largest output, for each precision.
+
+    Returns:
+        A description of the difference, or None if it is within the tolerance.
+    """
     if [t.shape for t in cut] != [t.shape for t in masked]:
-        return f"output shapes {[list(t.shape) for t in cut]} are not {[list(t.shape) for t in masked]}"
+        return f"output shapes {[list(t.shape) for t in cut]} should be {[list(t.shape) for t in masked]}"
     for number, (a, b) in enumerate(zip(cut, masked, strict=True)):
         if a.is_complex():
             a, b = torch.view_as_real(a), torch.view_as_real(b)
@@ -43,19 +61,26 @@ def difference(
             continue
         scale = b.nan_to_num(0, 0, 0).abs().max() if b.numel() else 0
         error = (a - b).abs().max() if b.numel() else 0
-        same = torch.allclose(a, b, rtol=0, atol=max(float(scale), 1e-30) * tolerance[a.dtype], equal_nan=True)
-        if not same:
-            return f"output {number} differs by {float(error):.3g} where the largest value is {float(scale):.3g}"
+        equal = torch.allclose(a, b, rtol=0, atol=max(float(scale), 1e-30) * tolerance[a.dtype], equal_nan=True)
+        if not equal:
+            return f"output {number} differs by {float(error):.3g}; its largest value is {float(scale):.3g}"
     return None
 
 
 def in_double(model: nn.Module, call: Call) -> tuple[nn.Module, Call, list[Tensor]]:
-    """Copy model and call in float64, or in their own precision if the model does not run in float64; and run it.
+    """Copy the model and the inputs in float64 and run the copy; if it fails, in the original precision.
 
-    Constant parameters get noise, since a layer of zeros would hide a wrong cut.
+    Constant parameters get noise, because a layer of zeros would hide a wrong cut.
+
+    Args:
+        model: not changed.
+        call: example inputs.
+
+    Returns:
+        The copy, the inputs for the copy, and the outputs.
 
     Raises:
-        VerificationError: none of the outputs is finite, so that nothing can be compared.
+        VerificationError: no output is finite, so nothing can be compared.
     """
     generator = torch.Generator().manual_seed(0)
     parameters = {name for name, _ in model.named_parameters()}
@@ -71,7 +96,7 @@ def in_double(model: nn.Module, call: Call) -> tuple[nn.Module, Call, list[Tenso
         dense = rebuild(model, lambda name, tensor: change(name, tensor, torch.float64))
         outputs = run_model(dense, doubled)
         call = doubled
-    except Exception:  # for example code with a hard-coded float32
+    except Exception:  # for example because the code contains a fixed float32
         dense = rebuild(model, lambda name, tensor: change(name, tensor, None))
         outputs = run_model(dense, call)
     floating = [t for t in outputs if t.is_floating_point() and t.numel()]
