@@ -130,7 +130,9 @@ def test_a_role_with_an_unscored_group_stays_whole(structure):
     assert set(plan.groups) == set(NARROW)
     assert "as wide as '4.into'" in plan.frozen[WIDE[0]]
     only = {name: s for name, s in scores.items() if name in WIDE}
-    with pytest.raises(BudgetError, match=r"nothing to prune.*0.into: uniform: as wide as '4.into'"):
+    with pytest.raises(
+        BudgetError, match=r"nothing to prune.*0.into: uniform widths: the group must be as wide as '4.into'"
+    ):
         sc.allocate(structure, only, "params:0.8", sc.Limits(uniform=True))
 
 

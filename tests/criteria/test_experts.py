@@ -94,7 +94,7 @@ def test_as_many_experts_stay_as_are_chosen(mixture, rows):
 def test_a_softmax_over_units_that_are_no_experts_freezes_them():
     model = nn.Sequential(nn.Linear(4, 6), nn.Softmax(-1), nn.Linear(6, 2))
     structure = sc.trace(model, torch.randn(3, 4))
-    assert structure.frozen["0"] == "aten::_softmax runs along it"
+    assert structure.frozen["0"] == "aten::_softmax runs along this axis"
     assert not structure.groups
 
 

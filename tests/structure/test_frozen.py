@@ -13,13 +13,13 @@ import secateurs as sc
 @pytest.mark.parametrize(
     ("run", "reason"),
     [
-        (lambda m, x: m.b(m.a(x).softmax(-1)), "runs along it"),
-        (lambda m, x: m.b(m.a(x) * m.a(x).amax(-1, keepdim=True)), "is taken over it"),
+        (lambda m, x: m.b(m.a(x).softmax(-1)), "runs along this axis"),
+        (lambda m, x: m.b(m.a(x) * m.a(x).amax(-1, keepdim=True)), "reduces this axis"),
         (lambda m, x: m.b(m.a(x).flip(-1)), "reordered"),
         (lambda m, x: m.b(m.a(x)) * m.a(x)[:, :1], None),
         (lambda m, x: m.b(m.a(x)) + m.a(x)[:, 2:3], None),
         (lambda m, x: m.b(m.a(x)[:, ::2].repeat(1, 2)), "with a step"),
-        (lambda m, x: m.b(m.a(x) + x[:, :1] * torch.arange(6.0)), "its size is set where"),
+        (lambda m, x: m.b(m.a(x) + x[:, :1] * torch.arange(6.0)), "the code sets the size"),
     ],
 )
 def test_operators_across_units_freeze_them_or_verification_decides(run, reason):

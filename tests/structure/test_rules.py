@@ -116,7 +116,7 @@ def test_code_that_runs_twice_replaces_its_own_rules():
 def test_a_rule_needs_an_operator_and_a_known_kind():
     with pytest.raises(UsageError, match="name of an operator"):
         sc.rule()
-    with pytest.raises(UsageError, match="kind 'nonlinear' is unknown; the kinds are activation, positive_activation"):
+    with pytest.raises(UsageError, match="unknown kind 'nonlinear'; choose one of activation, positive_activation"):
         sc.rule("secateurs_test::halve", kind="nonlinear")
 
 

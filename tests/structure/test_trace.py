@@ -82,7 +82,7 @@ def test_keep_takes_names_patterns_and_parameters(net, images):
 
 @pytest.mark.parametrize("pattern", ["head", "layer4.*", ""])
 def test_a_pattern_that_matches_nothing_is_an_error(net, images, pattern):
-    with pytest.raises(NoMatchError, match=r"matches no module.*its modules are: 0, 1"):
+    with pytest.raises(NoMatchError, match=r"matches no module.*which has the modules 0, 1"):
         sc.trace(net, images, keep=(pattern,))
 
 

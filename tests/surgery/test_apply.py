@@ -198,7 +198,7 @@ def test_a_plan_for_another_model_is_refused(net, images):
         sc.apply(other, plan, images)
     wider = copy.deepcopy(net)
     wider[0], wider[1], wider[3] = nn.Conv2d(3, 10, 3, padding=1), nn.BatchNorm2d(10), nn.Conv2d(10, 12, 3, padding=1)
-    with pytest.raises(PlanError, match="8 units, the model's 10"):
+    with pytest.raises(PlanError, match="8 units in the plan and 10 units in the model"):
         sc.apply(wider, plan, images)
 
 

@@ -296,7 +296,7 @@ def test_a_model_that_was_already_compensated_is_refused(net, batches):
     plan = sc.allocate(s, random_scores(s), "keep:0.6")
     small = sc.apply(net, plan, batches[0][0], s)
     sc.compensate(small, net, plan, batches, s)
-    with pytest.raises(PlanError, match="compensate once, right after the cut"):
+    with pytest.raises(PlanError, match="compensate only once, right after the cut"):
         sc.compensate(small, net, plan, batches, s)
 
 

@@ -1,4 +1,4 @@
-"""Which slices of which tensors must go together: axes, their flow through a model, and the resulting groups."""
+"""Structure: find the slices of tensors that must be removed together, by following axes through a model."""
 
 from secateurs.structure.arguments import Arguments, Frame
 from secateurs.structure.axis import Axis, leaves

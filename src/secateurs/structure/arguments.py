@@ -1,4 +1,4 @@
-"""The arguments of a model: the sizes of their axes in one batch, and the positions that are padding."""
+"""The arguments of a model: sizes of axes in one batch, and the positions that are padding."""
 
 from __future__ import annotations
 
@@ -16,18 +16,18 @@ MASKS = {
     "encoder_attention_mask": ("encoder_hidden_states",),
     "decoder_attention_mask": ("decoder_input_ids", "decoder_inputs_embeds"),
 }
-"""Masks [samples, positions] that are zero at padding, with the arguments [samples, positions, ...] that they mask, by
-their names in Hugging Face models. A mask with more dimensions describes attention and not padding."""
+"""Names in Hugging Face models: mask [samples, positions], zero at padding, to masked arguments [samples, positions,
+...]. A mask with more dimensions describes attention instead of padding."""
 
 
 class Frame(NamedTuple):
-    """The sizes of one batch, in terms of the axes of the trace.
+    """The sizes of one batch for the axes of the trace.
 
     Attributes:
         samples: the number of samples.
-        now: for each traced axis of an argument, a variable of the size that the axis has in this batch.
-        counted: for each of these variables that may contain padding, the positions that are no padding: bool
-            [samples, size], or None if there is no padding.
+        now: traced axis of an argument to a variable with the size of this axis in the batch.
+        counted: variable with possible padding to the positions that are not padding, bool [samples, size]; or to
+            None if the batch has no padding.
     """
 
     samples: int
@@ -40,8 +40,8 @@ class Arguments:
     """The arguments that a model was traced on.
 
     Attributes:
-        axes: the axes of each tensor, by name.
-        batch: the variable of the samples; None if there was one sample, or if the axis did not stay whole.
+        axes: name to the axes of each tensor.
+        batch: the variable of the samples; None if there was one sample, or if the axis of the samples was split.
     """
 
     axes: Mapping[str, tuple[Axis, ...]]
@@ -49,7 +49,7 @@ class Arguments:
 
     @property
     def sequences(self) -> dict[Axis, str]:
-        """The axes that may contain padding, each with the name of its mask."""
+        """Axis to the name of the mask, for each axis that may contain padding."""
         return {
             self.axes[name][1]: mask
             for mask, masked in MASKS.items()
@@ -58,10 +58,10 @@ class Arguments:
         }
 
     def frame(self, tensors: Mapping[str, Tensor], samples: int) -> Frame:
-        """The frame of one batch.
+        """Compute the sizes of one batch.
 
         Args:
-            tensors: the tensors of the batch, by the names of the arguments.
+            tensors: name of the argument to tensor.
             samples: the number of samples.
 
         Raises:
@@ -86,7 +86,7 @@ class Arguments:
 
 
 def _whole(axis: Axis) -> bool:
-    """Whether the axis stays recognisable as a factor of larger axes; the factors of a product do not stay together."""
+    """Whether the axis remains one factor of larger axes; the factors of a product do not stay together."""
     return not isinstance(axis, Product)
 
 
@@ -95,10 +95,11 @@ def _of_size(axis: Axis, size: int) -> Var:
 
 
 def _checked(mask: Tensor, name: str, samples: int, size: int) -> Tensor | None:
+    """The mask, bool [samples, size], or None if it marks no padding."""
     if tuple(mask.shape) != (samples, size):
         raise DataError(
             f"{name!r} has shape {list(mask.shape)}, but the batch has {samples} samples of {size} positions"
         )
-    if len(bare := (~mask.any(1)).nonzero()):
-        raise DataError(f"{name!r} marks all positions of sample {int(bare[0])} as padding; leave the sample out")
+    if len(empty := (~mask.any(1)).nonzero()):
+        raise DataError(f"{name!r} marks all positions of sample {int(empty[0])} as padding; leave the sample out")
     return None if mask.all() else mask

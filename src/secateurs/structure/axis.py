@@ -14,16 +14,16 @@ from dataclasses import dataclass, field
 
 
 class Var:
-    """A free set of `size` indices, compared by identity.
+    """A set of `size` indices that can be removed one by one; variables are compared by identity.
 
     Attributes:
-        size: number of indices, at least 2.
-        bound: the axis that this variable equals, or None.
-        frozen: why no index may be removed, or None.
-        inexact: why removing an index changes what the remaining ones compute, or None.
-        softmax_group: the operator that makes the indices compete, such as a softmax, or None. No index may be removed,
-            unless the indices are experts.
-        spatial: whether the indices are positions made by a convolution or a pooling.
+        size: the number of indices, at least 2.
+        bound: the axis that this variable is equal to, or None.
+        frozen: the reason why no index may be removed, or None.
+        inexact: the reason why removing an index changes the values at the remaining indices, or None.
+        softmax_group: the operator that makes the indices compete, such as a softmax, or None. Then no index may be
+            removed unless the indices are experts.
+        spatial: whether the indices are positions in the result of a convolution or pooling.
     """
 
     __slots__ = ("bound", "frozen", "inexact", "size", "softmax_group", "spatial")
@@ -42,7 +42,7 @@ class Var:
 
 @dataclass(frozen=True, eq=False)
 class Product:
-    """The row-major tuples of several factors; the empty product is the axis of size one."""
+    """The tuples of indices of several factors, in row-major order. The empty product is the axis of size one."""
 
     factors: tuple[Axis, ...]
     size: int = field(init=False)
@@ -56,7 +56,7 @@ class Product:
 
 @dataclass(frozen=True, eq=False)
 class Concat:
-    """Several parts end to end; the empty concatenation is the axis of size zero."""
+    """Several parts, joined end to end. The empty concatenation is the axis of size zero."""
 
     parts: tuple[Axis, ...]
     size: int = field(init=False)
@@ -75,12 +75,12 @@ NONE = Concat(())
 
 
 def new(size: int, frozen: str | None = None) -> Axis:
-    """A fresh axis of `size` indices; of sizes one and zero, where nothing can be removed, a constant."""
+    """Create an axis of `size` indices: a new variable, or a constant for the sizes one and zero."""
     return Var(size, frozen) if size > 1 else (ONE if size == 1 else NONE)
 
 
 def positions(sizes: Iterable[int], reason: str) -> list[Axis]:
-    """Fresh axes of positions, from which nothing may be removed."""
+    """Create frozen axes of positions."""
     axes = [new(size, reason) for size in sizes]
     for axis in axes:
         if isinstance(axis, Var):
@@ -89,26 +89,26 @@ def positions(sizes: Iterable[int], reason: str) -> list[Axis]:
 
 
 def product(axes: tuple[Axis, ...] | list[Axis]) -> Axis:
-    """The axis that merges `axes`, row-major, in normal form."""
+    """Merge axes in row-major order; factors of the result are never products."""
     factors = [f for axis in axes for f in factors_of(axis)]
     return factors[0] if len(factors) == 1 else Product(tuple(factors)) if factors else ONE
 
 
 def concat(axes: tuple[Axis, ...] | list[Axis]) -> Axis:
-    """The axis that joins `axes`, in normal form."""
+    """Join axes end to end; parts of the result are never concatenations."""
     parts = [p for axis in axes for p in parts_of(axis)]
     return parts[0] if len(parts) == 1 else Concat(tuple(parts))
 
 
 def walk(axis: Axis) -> Axis:
-    """The axis that `axis` is bound to; only the outermost level is resolved."""
+    """Follow the bindings of an axis; only the outermost level is resolved."""
     while isinstance(axis, Var) and axis.bound is not None:
         axis = axis.bound
     return axis
 
 
 def factors_of(axis: Axis) -> list[Axis]:
-    """`axis` as factors none of which is a product itself (an axis of size one has none)."""
+    """Split an axis into factors that are not products; an axis of size one has no factors."""
     axis = walk(axis)
     if isinstance(axis, Product):
         return [f for factor in axis.factors for f in factors_of(factor)]
@@ -116,7 +116,7 @@ def factors_of(axis: Axis) -> list[Axis]:
 
 
 def parts_of(axis: Axis) -> list[Axis]:
-    """`axis` as parts none of which is a concatenation itself (an axis of size zero has none)."""
+    """Split an axis into parts that are not concatenations; an axis of size zero has no parts."""
     axis = walk(axis)
     if isinstance(axis, Concat):
         return [p for part in axis.parts for p in parts_of(part)]
@@ -124,7 +124,7 @@ def parts_of(axis: Axis) -> list[Axis]:
 
 
 def resolver() -> Callable[[Axis], Axis]:
-    """A function that follows every binding of an axis, all the way down, and caches the result."""
+    """Create a function that follows all bindings inside an axis and caches the results."""
     resolved: dict[Axis, Axis] = {}
 
     def resolve(axis: Axis) -> Axis:
@@ -142,12 +142,12 @@ def resolver() -> Callable[[Axis], Axis]:
 
 
 def resolve(axis: Axis) -> Axis:
-    """`axis` with every binding followed, all the way down."""
+    """Follow all bindings inside an axis."""
     return resolver()(axis)
 
 
 def without(axis: Axis, var: Var) -> Axis:
-    """The resolved `axis` with one index left of `var`."""
+    """Reduce `var` to one index in a resolved axis."""
     if axis is var:
         return ONE
     if isinstance(axis, Product):
@@ -158,7 +158,7 @@ def without(axis: Axis, var: Var) -> Axis:
 
 
 def leaves(axis: Axis) -> Iterator[Var]:
-    """The unbound variables of `axis`, from left to right, repeated where they occur repeatedly."""
+    """Iterate over the unbound variables of an axis from left to right, with repetitions."""
     axis = walk(axis)
     if isinstance(axis, Var):
         yield axis
@@ -168,18 +168,18 @@ def leaves(axis: Axis) -> Iterator[Var]:
 
 
 def freeze(axis: Axis, reason: str) -> None:
-    """Forbid the removal of any index of `axis`; the first reason is kept."""
+    """Forbid the removal of all indices of an axis; an earlier reason is kept."""
     for var in leaves(axis):
         var.frozen = var.frozen or reason
 
 
 def mark_inexact(axis: Axis, reason: str) -> None:
-    """Note that removing an index of `axis` changes what the other indices compute."""
+    """Record that removing an index of an axis changes the values at the other indices."""
     for var in leaves(axis):
         var.inexact = var.inexact or reason
 
 
 def mark_softmax_group(axis: Axis, reason: str) -> None:
-    """Note that the indices of `axis` compete with each other, as in a softmax."""
+    """Record that the indices of an axis compete with each other, as in a softmax."""
     for var in leaves(axis):
         var.softmax_group = var.softmax_group or reason

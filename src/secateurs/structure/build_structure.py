@@ -1,4 +1,4 @@
-"""Turn a finished trace into a structure: groups with names and kinds, frozen axes, and the terms of the cost."""
+"""Build a structure from a finished trace: groups with names and kinds, frozen axes, and the terms of the cost."""
 
 from __future__ import annotations
 
@@ -23,7 +23,14 @@ Axes = Mapping[str, Sequence[Axis]]
 
 
 def build_structure(model: nn.Module, record: TraceRecord, call: Call, kinds: Sequence[str]) -> Structure:
-    """The structure that a trace of `call` recorded; units of other kinds than `kinds` are frozen."""
+    """Build the structure.
+
+    Args:
+        model: the traced model.
+        record: the record of the trace.
+        call: the example inputs.
+        kinds: the kinds of units that may be removed; units of all other kinds are frozen.
+    """
     trace = resolve_trace(record)
     parameters = frozenset(record.first_names[name] for name, _ in model.named_parameters())
     groups, frozen = _groups(trace, parameters, kinds)
@@ -48,7 +55,7 @@ def build_structure(model: nn.Module, record: TraceRecord, call: Call, kinds: Se
 def _groups(
     trace: ResolvedTrace, parameters: Collection[str], kinds: Sequence[str]
 ) -> tuple[dict[str, Group], dict[str, str]]:
-    """The groups by name, and the reason for every axis of parameters that is none."""
+    """The groups, by name; and the reason for each axis of parameters that is frozen, by name."""
     record, axes = trace.record, trace.axes
     roles, appearances = attention_roles(record, axes), appearances_by_variable(trace)
     minimums = {trace.resolve(axis): number for axis, number in record.minimums}
@@ -60,10 +67,10 @@ def _groups(
             continue
         namesake = _namesake(members, axes)
         name = _name(namesake, var, axes, {*groups, *frozen})
-        made_by = {m.tensor for m in members if not m.consumed and len(axes[m.tensor]) > 1}
-        kind = kind_of(var, axes[namesake.tensor], len(made_by), roles, trace.experts)
+        producers = {m.tensor for m in members if not m.consumed and len(axes[m.tensor]) > 1}
+        kind = kind_of(var, axes[namesake.tensor], len(producers), roles, trace.experts)
         if var.frozen or kind not in kinds:
-            frozen[name] = var.frozen or f"units of kind {kind!r} are kept unless trace(kinds=...) names them"
+            frozen[name] = var.frozen or f"units of kind {kind!r} are kept; add the kind to trace(kinds=...)"
             continue
         taps = taps_of(trace, var, name, appearances[var])
         least, multiple = minimums.get(var, 1), multiples[var]
@@ -72,7 +79,7 @@ def _groups(
 
 
 def _members(trace: ResolvedTrace) -> dict[Var, list[Member]]:
-    """Where each variable lies, in the order in which the model uses the tensors."""
+    """The dimensions of tensors that hold each variable, in the order in which the model uses the tensors."""
     first_names = dict.fromkeys(trace.record.first_names.values())
     members: dict[Var, list[Member]] = defaultdict(list)
     for name in {**trace.record.used, **first_names}:
@@ -83,26 +90,26 @@ def _members(trace: ResolvedTrace) -> dict[Var, list[Member]]:
 
 
 def _multiples(trace: ResolvedTrace) -> dict[Var, int]:
-    """The number that the size of each variable must be a multiple of."""
+    """Variable to the number that its size must be a multiple of."""
     multiples: dict[Var, int] = defaultdict(lambda: 1)
     for axis, number in trace.record.multiples:
         resolved = trace.resolve(axis)
         for var in leaves(resolved):
-            beside = resolved.size // var.size if isinstance(resolved, Product) else 1
-            multiples[var] = lcm(multiples[var], number // gcd(number, beside))
+            other_factors = resolved.size // var.size if isinstance(resolved, Product) else 1
+            multiples[var] = lcm(multiples[var], number // gcd(number, other_factors))
     return multiples
 
 
 def _namesake(members: list[Member], axes: Axes) -> Member:
-    """The member that a group is named after: the first weight that makes its units."""
-    makers = [member for member in members if not member.consumed]
-    matrices = [member for member in makers if len(axes[member.tensor]) > 1]
+    """The member that gives the name of a group: the first weight that produces the units."""
+    producers = [member for member in members if not member.consumed]
+    matrices = [member for member in producers if len(axes[member.tensor]) > 1]
     weights = [member for member in matrices if member.tensor.endswith("weight")]
-    return (weights or matrices or makers or members)[0]
+    return (weights or matrices or producers or members)[0]
 
 
 def _name(member: Member, var: Var, axes: Axes, taken: Collection[str]) -> str:
-    """The module's name, or the tensor's if that is taken; with an index where variables share the dimension."""
+    """The name of the module, or of the tensor if the first is taken; with an index if variables share the axis."""
     module = member.tensor.rpartition(".")[0]
     variables = list(dict.fromkeys(leaves(axes[member.tensor][member.dim])))
     index = f":{variables.index(var)}" if len(variables) > 1 else ""

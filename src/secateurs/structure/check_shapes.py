@@ -1,4 +1,4 @@
-"""Check that a model still has the sizes that it was traced with."""
+"""Check that a model has the shapes of its structure."""
 
 from __future__ import annotations
 
@@ -10,10 +10,14 @@ from secateurs.utils import check_has_values, named_tensors
 
 
 def check_shapes(model: nn.Module, structure: Structure) -> None:
-    """Check that every parameter and buffer of a structure exists in the model, with the traced shape.
+    """Check that every parameter and buffer of a structure exists in the model with the traced shape.
+
+    Args:
+        model: the model.
+        structure: from `trace`.
 
     Raises:
-        ModelError: a tensor is missing or has another shape, or the model is on the meta device and has no values.
+        ModelError: a tensor is missing or has a different shape, or the model is on the meta device.
     """
     check_has_values(model, "training")
     shapes = {name: list(tensor.shape) for name, tensor in named_tensors(model)}
@@ -22,6 +26,6 @@ def check_shapes(model: nn.Module, structure: Structure) -> None:
         if shapes.get(name) != traced:
             shape = f"has shape {shapes[name]}" if name in shapes else "does not exist"
             raise ModelError(
-                f"{type(model).__name__} has changed since it was traced: {name!r} {shape}, traced as {traced}. The "
-                "structure belongs to another model, or the model was cut afterwards; trace the model again"
+                f"{type(model).__name__} differs from the traced model: {name!r} {shape}, traced as {traced}. Either "
+                "the structure belongs to another model, or the model was cut after the trace; trace the model again"
             )

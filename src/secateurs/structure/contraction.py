@@ -1,4 +1,4 @@
-"""Contractions: where a weight sums over units, and which entries of the weight belong to which unit."""
+"""Contractions: operator calls that sum over a dimension of a weight, and the entries that belong to each unit."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ from secateurs.structure.taps import Tap
 from secateurs.structure.window import MOST, Window
 
 LARGEST = 4608
-"""Kernel taps are separate features only up to this number of features (512 channels of a 3 × 3 kernel)."""
+"""The largest number of features if each kernel tap is a feature (512 channels with a 3 × 3 kernel)."""
 
 
 def shared(axis: Axis) -> int:
-    """The number of neighbouring indices of `axis` that are one feature: the positions of a flattened feature map.
+    """Count the neighbouring indices of an axis that are one feature: the positions of a flattened feature map.
 
-    Treating the positions of a map as samples of one feature gives many more samples per feature. With one feature per
-    position there would often be fewer samples than features.
+    The positions of a feature map count as samples of one feature. With one feature per position, there would often be
+    fewer samples than features.
     """
     if not isinstance(axis, Product):
         return 1
@@ -33,24 +33,24 @@ def shared(axis: Axis) -> int:
 
 @dataclass(frozen=True, eq=False)
 class Contraction:
-    """One place where the model sums over a dimension of a weight.
+    """One operator call in which the model sums over a dimension of a weight.
 
-    A *feature* is one index of the sum: an input channel of a group of a convolution, or an input of a linear layer. A
-    unit may own several features, as a head does. In `alike`, the positions of a flattened map are one feature
-    (`operand.shared` positions each), and each tap of a kernel is a feature of its own.
+    A *feature* is one index of the sum: an input channel of one group of a convolution, or an input of a linear layer.
+    A unit may have several features, as an attention head does. In the form `alike`, all positions of a flattened
+    feature map are one feature (`operand.shared` positions each), and each kernel tap is a separate feature.
 
     Attributes:
         weight: the name of the parameter.
-        dim: the dimension of the parameter that is summed over.
-        operand: where the features can be observed: [samples, features, positions].
+        dim: the dimension of the parameter that the operator sums over.
+        operand: the tap where the features can be observed, [samples, features, positions].
         axis: the axis of the features.
-        blocks: the number of groups of a convolution, each of which sums over its own features; 1 elsewhere.
+        blocks: the number of groups of a convolution, which sum over separate features; 1 for other operators.
         convolution: whether the operator is a convolution.
-        window: the geometry of the kernel, unless the convolution is transposed.
+        window: the geometry of the kernel; None if the operator is not a convolution or is transposed.
         expert: the index of the matrix in a stack of experts, along the first dimension of the weight; None if the
             weight is not a stack.
-        arrival: where the outputs of the layer (up to a scale and a shift of each output) can be observed as they are
-            added to other data, and the sum; or twice where they enter an activation. None if neither happens.
+        arrival: the tap where the outputs of the layer, up to a scale and a shift of each output, are added to other
+            data, and the tap of the sum. If the outputs enter an activation, this tap twice. None if neither happens.
     """
 
     weight: str
@@ -65,16 +65,16 @@ class Contraction:
 
     @cached_property
     def alike(self) -> Contraction:
-        """The same contraction with the features that least squares works with.
+        """The same contraction with the features for least squares.
 
-        The positions of a flattened map are one feature. Each tap of a convolution's kernel is a feature of its own,
-        unless there would be more than `LARGEST` features.
+        All positions of a flattened feature map are one feature. Each tap of a convolution kernel is a separate
+        feature, unless there would be more than `LARGEST` features.
         """
         if self.window is not None and self.window.taps <= LARGEST // self.axis.size:
-            samples, places = self.operand.axes[0], prod(axis.size for axis in self.operand.axes[2:])
+            samples, positions = self.operand.axes[0], prod(axis.size for axis in self.operand.axes[2:])
             axis = product([self.axis, new(self.window.taps, "kernel tap")])
-            seen = samples, axis, new(min(places, MOST), "position")
-            return replace(self, operand=replace(self.operand, axes=seen, window=self.window), axis=axis)
+            axes = samples, axis, new(min(positions, MOST), "position")
+            return replace(self, operand=replace(self.operand, axes=axes, window=self.window), axis=axis)
         count = shared(self.axis)
         return self if count == 1 else replace(self, operand=replace(self.operand, shared=count))
 
@@ -84,19 +84,19 @@ class Contraction:
         return self.operand.window is not None
 
     def units(self, var: Var) -> Tensor:
-        """The features of each unit of a group: int64 [units, features per unit]."""
+        """The indices of the features of each unit of a group: int64 [units, features per unit]."""
         return indices_of_units(self.axis, var)[:, :: self.operand.shared] // self.operand.shared
 
     def kept(self, masks: Mapping[Var, Tensor]) -> Tensor:
-        """The features that stay: bool [features]."""
+        """The mask of the kept features, bool [features], from the masks of the kept units of each variable."""
         return keep_mask(self.axis, masks)[:: self.operand.shared]
 
     def part(self, weight: Tensor) -> Tensor:
-        """The part of the weight that is multiplied: all of it, or the matrix of an expert; a view."""
+        """The multiplied part of the weight, as a view: the whole weight, or the matrix of the expert."""
         return weight if self.expert is None else weight[self.expert]
 
     def matrix(self, weight: Tensor) -> Tensor:
-        """That part of the weight as [features, entries that one feature is multiplied with]."""
+        """The multiplied part of the weight as a matrix [features, entries per feature]."""
         if not self.convolution:
             rows = self.part(weight).movedim(self._summed, 0)
         elif self.dim == 0:  # transposed: [groups × inputs, outputs, taps]
@@ -107,7 +107,7 @@ class Contraction:
         return rows.reshape(self.axis.size // self.operand.shared, -1)
 
     def fold(self, matrix: Tensor, like: Tensor) -> Tensor:
-        """The inverse of `matrix`: a tensor of the shape of `part(like)`."""
+        """Turn a matrix [features, entries per feature] into the shape of `part(like)`; the inverse of `matrix`."""
         if not self.convolution:
             shape = self.part(like).movedim(self._summed, 0).shape
             return matrix.reshape(shape).movedim(0, self._summed)
@@ -116,20 +116,20 @@ class Contraction:
         outputs, inputs, *taps = like.shape
         if self.by_tap:
             matrix = matrix.unflatten(0, (-1, prod(taps))).transpose(1, 2)
-        parted = matrix.reshape(self.blocks, inputs, outputs // self.blocks, *taps)
-        return parted.movedim(1, 2).reshape(like.shape)
+        blocks = matrix.reshape(self.blocks, inputs, outputs // self.blocks, *taps)
+        return blocks.movedim(1, 2).reshape(like.shape)
 
     def per_output(self, matrix: Tensor, like: Tensor) -> Tensor:
-        """Sum a matrix of the shape of `matrix(like)` per output: [outputs]. Only for weights that are not stacks."""
+        """Sum a matrix in the shape of `matrix(like)` over each output: [outputs]. Not for stacks of experts."""
         return self.fold(matrix, like).movedim(1 - self.dim, 0).flatten(1).sum(1)
 
     def by_output(self, values: Tensor, like: Tensor) -> Tensor:
-        """Spread values [outputs] over a matrix of the shape of `matrix(like)`, each to the entries of one output."""
+        """Expand values [outputs] to the shape of `matrix(like)`: each value fills the entries of one output."""
         shape = [1] * like.ndim
         shape[1 - self.dim] = -1
         return self.matrix(values.reshape(shape).expand_as(like))
 
     @property
     def _summed(self) -> int:
-        """The dimension of the part that is summed over."""
+        """The dimension of `part` that the operator sums over."""
         return self.dim - (self.expert is not None)

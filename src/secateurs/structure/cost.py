@@ -1,4 +1,4 @@
-"""What a model costs: parameters and multiply-accumulate operations."""
+"""The cost of a model: parameters and multiply-accumulate operations."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ class Cost:
 
     Attributes:
         params: the number of parameters; a parameter that several modules share counts once.
-        macs: the MACs of one forward pass on all example inputs together, half the floating-point operations.
+        macs: the MACs of one forward pass on the whole batch of example inputs; half the floating-point operations.
 
     Example:
         >>> print(sc.cost(nn.Linear(4, 3), torch.randn(1, 4)))
@@ -41,13 +41,13 @@ class Cost:
 def cost(model: nn.Module, example_inputs: Any) -> Cost:
     """Count the parameters and the multiply-accumulate operations (MACs) of a model.
 
-    The MACs are those of matrix products, convolutions and attention, by the formulas of `torch.utils.flop_counter`. A
-    formula for a custom operator that was registered with `torch.utils.flop_counter.register_flop_formula` counts too.
+    The MACs of matrix products, convolutions and attention are counted, by the formulas of `torch.utils.flop_counter`.
+    Custom operators are counted if a formula was registered with `torch.utils.flop_counter.register_flop_formula`.
 
     Args:
-        model: any module. It is run once, in evaluation mode and without gradients.
-        example_inputs: a tensor, a tuple of positional arguments, or a dict of keyword arguments. The MACs are for the
-            whole batch: give one sample to get MACs per sample.
+        model: any module. It runs once, in evaluation mode and without gradients.
+        example_inputs: a tensor, a tuple of positional arguments, or a dict of keyword arguments. MACs are counted for
+            the whole batch; give one sample to count MACs per sample.
 
     Returns:
         The number of parameters and of MACs.
@@ -72,14 +72,14 @@ def cost(model: nn.Module, example_inputs: Any) -> Cost:
 
 
 def macs_of(func: Any, args: tuple[Any, ...], kwargs: dict[str, Any], out: Any) -> int | None:
-    """Multiply-accumulate operations of one operator that ran; None if there is no formula for the operator."""
+    """Count the multiply-accumulate operations of one operator call; None if there is no formula for the operator."""
     operator = func._overloadpacket
     formula = flop_registry.get(operator) or _FORMULAS.get(operator)
     return formula(*args, **kwargs, out_val=out) // 2 if formula else None
 
 
 class _MacCounter(TorchDispatchMode):
-    """Counts the MACs of everything that runs in the context."""
+    """Counts the MACs of all operators that run in the context."""
 
     total = 0
 
@@ -103,5 +103,4 @@ _FORMULAS = {
     aten.mkldnn_rnn_layer: _recurrent_layer,
     aten._scaled_dot_product_flash_attention_for_cpu: flop_registry[aten._scaled_dot_product_flash_attention],
 }
-"""FLOP formulas of operators that torch 2.13 has none for: products of experts, and recurrent layers and attention on
-the CPU."""
+"""FLOP formulas that torch 2.13 lacks: for products of experts, and for recurrent layers and attention on the CPU."""

@@ -1,4 +1,4 @@
-"""The terms of a model's cost: products of sizes that groups change, and the constant rest."""
+"""The terms of the cost of a model: products of sizes that depend on groups, and a constant."""
 
 from __future__ import annotations
 
@@ -11,16 +11,16 @@ from secateurs.structure.cost import Cost
 from secateurs.structure.indexing import size_of
 
 Term = Sequence[Axis]
-"""Axes whose sizes multiply to a part of a cost."""
+"""Axes; the product of their sizes is one term of a cost."""
 
 
 class CostTerms(NamedTuple):
     """A cost as a function of the sizes of variables.
 
     Attributes:
-        params: the terms of the number of parameters that depend on a group.
-        macs: the same of the MACs.
-        constant: the cost that depends on no group.
+        params: the terms of the number of parameters that depend on groups.
+        macs: the terms of the MACs that depend on groups.
+        constant: the cost that does not depend on groups.
     """
 
     params: Sequence[Term]
@@ -28,7 +28,7 @@ class CostTerms(NamedTuple):
     constant: Cost
 
     def cost(self, sizes: Mapping[Var, int]) -> Cost:
-        """The cost when variables have these sizes; all others have the traced size."""
+        """Compute the cost for given sizes of variables; missing variables have the traced size."""
         return Cost(
             params=self.constant.params + sum(prod(size_of(axis, sizes) for axis in term) for term in self.params),
             macs=self.constant.macs + sum(prod(size_of(axis, sizes) for axis in term) for term in self.macs),
@@ -36,13 +36,21 @@ class CostTerms(NamedTuple):
 
 
 def cost_terms(params: Iterable[Term], macs: Iterable[Term], other_macs: int, variables: Collection[Var]) -> CostTerms:
-    """Separate the terms that depend on one of the variables from the constant rest."""
+    """Separate the terms that depend on one of the variables from all other terms, which are added up.
+
+    Args:
+        params: the terms of the number of parameters.
+        macs: the terms of the MACs.
+        other_macs: MACs that do not depend on any axis.
+        variables: the variables of all groups.
+    """
     params, constant_params = _separated(params, variables)
     macs, constant_macs = _separated(macs, variables)
     return CostTerms(params, macs, Cost(constant_params, constant_macs + other_macs))
 
 
 def _separated(terms: Iterable[Term], variables: Collection[Var]) -> tuple[list[Term], int]:
+    """The terms that depend on one of the variables, and the sum of all other terms."""
     variable, constant = [], 0
     for term in terms:
         if any(var in variables for axis in term for var in leaves(axis)):

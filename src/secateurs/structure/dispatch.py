@@ -1,6 +1,6 @@
-"""Watch every operator that a model runs, and name the site of each.
+"""Watch every operator that a model runs, and give each call a name, the site.
 
-The tracer and the observer both extend `Watcher`, so the sites of a trace can be observed later.
+The tracer and the observer are subclasses of `Watcher`, so sites that were traced can be observed in later runs.
 """
 
 from __future__ import annotations
@@ -13,20 +13,20 @@ from torch.nn.modules.module import register_module_forward_hook, register_modul
 from torch.utils._python_dispatch import TorchDispatchMode
 
 ALIKE = {"aten::_unsafe_view": "aten::view", "aten::_reshape_alias": "aten::view", "aten::reshape": "aten::view"}
-"""Operators that count as one. `reshape` runs one or the other depending on the strides of its input, which may differ
-in another batch or in the cut model."""
+"""Operators with the same name in sites. `reshape` chooses one of them by the strides of its input, which may differ in
+another batch or in the cut model."""
 
 COPY = "aten::clone"
-"""`reshape` may run this operator first, for the same reason."""
+"""An additional operator that `reshape` runs first for some strides."""
 
 
 class Site(NamedTuple):
-    """One place where an operator runs.
+    """One operator call in a forward pass.
 
     Attributes:
-        module: the name of the innermost module that is running; "" for the model itself.
+        module: the name of the innermost running module; "" for the model itself.
         operator: the qualified name of the operator, such as "aten::relu".
-        call: the number of earlier runs of the operator in that module, in the same forward pass.
+        call: the number of earlier calls of the operator in this module, in the same forward pass.
     """
 
     module: str
@@ -38,7 +38,7 @@ class Site(NamedTuple):
 
 
 class Watcher(TorchDispatchMode):
-    """Calls `visit` for every ATen operator that runs inside the context; use it around one forward pass."""
+    """A context around one forward pass that calls `visit` for every ATen operator."""
 
     def __init__(self, model: nn.Module):
         super().__init__()

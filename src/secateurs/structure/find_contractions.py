@@ -1,4 +1,4 @@
-"""Find the contractions of a trace: where weights sum over data that can be observed together with the samples."""
+"""Find the contractions of a trace: the operator calls that multiply weights with observable data."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ from secateurs.structure.taps import Tap
 
 
 def find_contractions(trace: ResolvedTrace) -> Iterable[Contraction]:
-    """The contractions of linear layers, convolutions and experts, in the order in which the model runs."""
+    """Find the contractions of linear layers, convolutions and experts, in the order in which the model runs."""
     for use in trace.record.consumptions:
         if use.weight is not None:
             yield from _contractions_of(trace, use, *use.weight)
 
 
 def _contractions_of(trace: ResolvedTrace, use: Consumption, weight: str, dim: int) -> Iterable[Contraction]:
-    """The contraction of one sum; one for each expert if the weight is a stack of matrices."""
+    """The contraction of one sum, or one contraction for each expert if the weight is a stack of matrices."""
     source, axes, weight_axes = use.operand, trace.resolved(use.operand.axes), trace.axes[weight]
     convolution = source.site.operator.startswith("aten::convolution")
     order = trace.sorted_at(source.site)
@@ -41,7 +41,7 @@ def _contractions_of(trace: ResolvedTrace, use: Consumption, weight: str, dim: i
 
 
 def _arrival(trace: ResolvedTrace, outputs: Axis, operand: Tap) -> tuple[Tap, Tap] | None:
-    """Where the outputs of the layer with this operand meet other data, and the result; see `Contraction.arrival`."""
+    """The taps where the outputs of a layer meet other data, and of the sum; see `Contraction.arrival`."""
     if operand.site not in trace.record.arrivals:
         return None
     part, whole = trace.record.arrivals[operand.site]

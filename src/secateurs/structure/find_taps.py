@@ -1,4 +1,4 @@
-"""Find where the units of each group can be observed: after their activation, or where they are used."""
+"""Find the taps of each group: after the activation of the units, or where weights use the units."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from secateurs.structure.taps import Tap
 
 
 class GroupTaps(NamedTuple):
-    """The taps of one group; see the attributes of `Group` with these names."""
+    """The taps of one group; see the attributes of `Group` with the same names."""
 
     after: tuple[Tap, ...] = ()
     fired: tuple[Tap, ...] = ()
@@ -24,12 +24,12 @@ class GroupTaps(NamedTuple):
 
 @dataclass
 class Appearances:
-    """The places where the units of one variable appear.
+    """The places in the data where the units of one variable appear.
 
     Attributes:
-        uses: where the units that each sum takes in appear (after their activation if there is one), and what they
-            passed.
-        activations: every activation whose result holds them.
+        uses: for each sum over the units, the source of the units (after the activation if there is one) to their
+            provenance.
+        activations: all activations with these units in the result.
     """
 
     uses: dict[Source, Provenance] = field(default_factory=dict)
@@ -37,7 +37,7 @@ class Appearances:
 
 
 def appearances_by_variable(trace: ResolvedTrace) -> Mapping[Var, Appearances]:
-    """Where the units of each variable appear in the data."""
+    """Collect the places where the units of each variable appear in the data."""
     appearances: dict[Var, Appearances] = defaultdict(Appearances)
     for activation in trace.record.activations:
         for axis in activation.after.axes:
@@ -45,7 +45,7 @@ def appearances_by_variable(trace: ResolvedTrace) -> Mapping[Var, Appearances]:
                 appearances[var].activations.append(activation)
     for use in trace.record.consumptions:
         activation, attended = use.provenance.activation, use.provenance.attended
-        # Attention counts as the activation of values that it alone changes.
+        # If the values pass no other activation, the attention counts as their activation.
         around = attended and Activation(attended, use.operand, True)
         for var in leaves(use.axis):
             if activation and trace.tap(activation.after, var, ""):
@@ -56,23 +56,23 @@ def appearances_by_variable(trace: ResolvedTrace) -> Mapping[Var, Appearances]:
 
 
 def taps_of(trace: ResolvedTrace, var: Var, name: str, appearances: Appearances) -> GroupTaps:
-    """The taps of the group of a variable.
+    """Find the taps of the group of a variable.
 
     Args:
         trace: the finished trace.
         var: the variable of the group.
         name: the name of the group.
-        appearances: where the units of the variable appear.
+        appearances: the places where the units appear.
     """
 
-    @cache  # one place is one tap
+    @cache  # taps are compared by identity
     def tap(source: Source) -> Tap | None:
         return trace.tap(source, var, f"group {name!r}")
 
     uses = {source: provenance for source, provenance in appearances.uses.items() if tap(source)}
-    if not uses:  # nothing sums over the units: they are observed where they are made
-        made = [*(activation.after for activation in trace.record.activations), *trace.record.produced]
-        uses = dict.fromkeys([source for source in made if tap(source)][:1], NO_PROVENANCE)
+    if not uses:  # no weight uses the units, so they are observed where they are produced
+        sources = [*(activation.after for activation in trace.record.activations), *trace.record.produced]
+        uses = dict.fromkeys([source for source in sources if tap(source)][:1], NO_PROVENANCE)
     fired = [(passed.gate and tap(passed.gate.after)) or tap(source) for source, passed in uses.items()]
     passed = [provenance.activation for provenance in appearances.uses.values() if provenance.activation]
     around = [(tap(activation.before), tap(activation.after)) for activation in passed or appearances.activations]

@@ -1,4 +1,4 @@
-"""`Flow`: what an operator rule may ask and say while axes flow through one operator."""
+"""The interface between operator rules and the trace (`Flow`)."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ from secateurs.structure.window import Window
 
 
 class Flow:
-    """The first argument of every rule: one operator that runs, and the trace that it is part of.
+    """The first argument of every rule: one operator call, and the trace that it belongs to.
 
-    A rule looks up the axes of tensors, unifies those that must stay equal, freezes those that may not lose an index,
-    reports what the operator does, and returns the axes of the result.
+    A rule looks up the axes of tensors, unifies axes that must stay equal, freezes axes that must not lose indices,
+    reports properties of the operator, and returns the axes of the result.
 
     Attributes:
         operator: the name of the operator, such as "aten::mm".
-        attended: where the values of an attention come from, if the operator is one.
+        attended: the origin of the values if the operator is an attention, otherwise None.
     """
 
     def __init__(
@@ -46,11 +46,11 @@ class Flow:
         return self._tensors.info(tensor).axes
 
     def is_constant(self, tensor: Tensor) -> bool:
-        """Whether the tensor depends on parameters and buffers only, not on the model's inputs."""
+        """Whether the tensor depends on parameters and buffers only, and not on the inputs of the model."""
         return self._tensors.info(tensor).constant
 
     def freeze(self, axes: Axis | Sequence[Axis], reason: str) -> None:
-        """Forbid removal along one or more axes."""
+        """Forbid the removal of indices of one or more axes; an earlier reason is kept."""
         for axis in axes if isinstance(axes, Sequence) else (axes,):
             ax.freeze(axis, reason)
 
@@ -61,11 +61,11 @@ class Flow:
 
         Args:
             x: an argument of the operator.
-            dim: the dimension of `x` that is summed over.
+            dim: the dimension of `x` that the operator sums over.
             other: the tensor that `x` is multiplied with, usually a weight.
-            axis: what is summed over, already unified with the axis of `x`.
-            home: the axis of `other` that `axis` is a part of, if it is not the whole of it.
-            window: what a convolution's kernel looks at.
+            axis: the axis of `other` that the operator sums over, already unified with the axis of `x`.
+            home: the axis of a whole dimension of `other`, if `axis` is only a part of it.
+            window: the geometry of the kernel, for convolutions.
         """
         info, home = self._tensors.info(x), axis if home is None else home
         weight = None
@@ -78,35 +78,35 @@ class Flow:
             self._record.consumptions.append(Consumption(axis, operand, dim, info.provenance, weight, window))
 
     def produce(self, *axes: Axis) -> None:
-        """Report that the operator makes its first result, with these axes, out of weights."""
+        """Report that the operator computes its first result, with these axes, from a weight."""
         self._record.produced.append(Source(self._site, OUTPUT, axes))
 
     def add_macs(self, *axes: Axis) -> None:
-        """Report multiply-accumulate operations (MACs): as many as the product of the sizes of `axes`.
+        """Report a number of multiply-accumulate operations (MACs): the product of the sizes of `axes`.
 
-        They count if torch counts the operator too, by its own formula or by one that
-        `torch.utils.flop_counter.register_flop_formula` registered, so that predicted and measured costs agree.
+        The MACs count only if torch has a formula for the operator, built in or registered with
+        `torch.utils.flop_counter.register_flop_formula`, so that predicted and measured costs agree.
         """
         self._record.macs.append(axes)
 
     def attend(self, values: Tensor) -> None:
-        """Report that the operator is an attention to these values."""
+        """Report that the operator is an attention over these values."""
         self.attended = self._tensors.info(values).provenance.origin
 
     def mark_heads(self, *axes: Axis) -> None:
-        """Report axes over which an attention runs in parallel."""
+        """Report the axes of the heads of an attention."""
         self._record.heads += axes
 
     def mark_head_dims(self, *axes: Axis) -> None:
-        """Report axes of the vectors of an attention's heads."""
+        """Report the axes of the vectors inside the heads of an attention."""
         self._record.head_dims += axes
 
     def mark_repeated(self, axis: Axis) -> None:
-        """Report an axis that counts repetitions; it stays whole unless it is a whole dimension of a parameter."""
+        """Report an axis of repetitions; it is frozen unless it is a whole dimension of a parameter."""
         self._record.repeated.append(axis)
 
     def mark_experts(self, axis: Axis) -> None:
-        """Report an axis of experts: sub-networks that each run on the rows that a router sends to them."""
+        """Report an axis of experts: sub-networks that a router sends rows to."""
         self._record.experts.append(axis)
 
     def mark_multiple(self, axis: Axis, number: int) -> None:
@@ -114,26 +114,27 @@ class Flow:
         self._record.multiples.append((axis, number))
 
     def mark_table(self, table: Tensor) -> None:
-        """Report that rows of `table` are looked up."""
+        """Report that the operator looks up rows of `table`."""
         if (name := self._tensors.info(table).name) is not None:
             self._record.tables.add(name)
 
     def mark_indices(self, tensor: Tensor, axis: Axis, least: int) -> None:
-        """Report that the values of `tensor` are indices of `axis`, `least` different ones at once."""
+        """Report that the values of `tensor` are indices of `axis`, and that `least` different indices are needed."""
         self._tensors.set_indexed(tensor, axis)
         self._record.minimums.append((axis, least))
 
     def indexes_axis(self, tensor: Tensor) -> Axis | None:
-        """The axis that the values of `tensor` are indices of, if that is known."""
+        """The axis that the values of `tensor` are indices of, or None if unknown."""
         return self._tensors.indexes_axis(tensor)
 
     def sized(self, axis: Axis, name: str | None = None, weight: Tensor | None = None) -> None:
-        """Report that modules may hold the size of `axis` in an attribute.
+        """Report that modules may store the size of `axis` in an attribute.
 
         Args:
             axis: the axis.
-            name: the attribute; None for any attribute whose value equals the size.
-            weight: a parameter (or a tensor made from it) whose module may hold the size, beside the running module.
+            name: the name of the attribute; None means any attribute with the value of the size.
+            weight: a parameter, or a tensor derived from one. The module of the parameter may store the size, in
+                addition to the running module.
         """
         members = self._tensors.members
         owners = [members[a] for a in self.axes(weight) if a in members] if weight is not None else []
@@ -141,9 +142,9 @@ class Flow:
         self._record.sizes.extend(SizeUse(module, name, axis) for module in sorted(modules))
 
     def sized_together(self, parts: Sequence[Axis]) -> None:
-        """Report that the running module named the sizes of all these parts at once; one attribute may hold them."""
+        """Report that the running module gave the sizes of several parts at once, so one attribute may store them."""
         self._record.splits.append((self._site.module, tuple(parts)))
 
     def holds(self, size: int) -> bool:
-        """Whether the running module has an integer attribute of that value."""
+        """Whether the running module has an integer attribute with this value."""
         return any(type(value) is int and value == size for value in vars(self._module).values())

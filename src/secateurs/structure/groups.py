@@ -1,4 +1,4 @@
-"""Groups of removable units: what a unit is, and where it lies in a model's tensors."""
+"""Groups of removable units, and the dimensions of tensors that hold the units."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ from secateurs.structure.taps import Tap
 
 
 class Member(NamedTuple):
-    """One dimension of one parameter or buffer along which the units of a group lie.
+    """One dimension of a parameter or buffer that holds the units of a group.
 
     Attributes:
         tensor: the name of the parameter or buffer.
         dim: the dimension.
-        consumed: whether an operator sums over that dimension, as over the columns of a linear layer.
+        consumed: whether an operator sums over the dimension, such as over the columns of a linear layer.
     """
 
     tensor: str
@@ -28,20 +28,20 @@ class Member(NamedTuple):
 
 @dataclass(frozen=True, eq=False)
 class Group:
-    """Units that compete with each other: one per index of one axis, each removed whole from every member.
+    """Units that compete with each other: one unit per index of an axis. A unit is removed from all members at once.
 
     Attributes:
-        name: the module that makes the units, such as "layer1.0.conv1".
+        name: the name of the module that produces the units, such as "layer1.0.conv1".
         kind: the kind of the units, one of `secateurs.structure.UNIT_KINDS`.
         size: the number of units.
-        members: the dimensions of parameters and buffers along which the units lie.
-        after: where the units can be observed after their activation, or where they are used if they pass none.
-        fired: the same, but for units that a gate multiplies, where the gate can be observed after its activation.
-        activations: where the units can be observed before and after each activation that they pass.
-        inexact: why removal changes what the remaining units compute, or None if it does not.
+        members: the dimensions of parameters and buffers that hold the units.
+        after: the taps of the units after their activation; without an activation, where weights use the units.
+        fired: the same taps; if a gate multiplies the units, the taps of the gate after its activation.
+        activations: the taps of the units before and after each activation.
+        inexact: the reason why a removal changes the values of the remaining units, or None if it does not.
         var: the variable of the units in the axes of the structure.
-        least: the smallest number of units that may be left.
-        multiple: the number of units left must be a multiple of this number, unless all are left.
+        least: the smallest number of units that may be kept.
+        multiple: the number of kept units must be a multiple of this number, unless all units are kept.
 
     Example:
         >>> group = sc.trace(model, example_inputs).groups["0"]
@@ -62,6 +62,6 @@ class Group:
     multiple: int = 1
 
     def modules(self, consumed: bool) -> str:
-        """The modules that use the units (`consumed`) or that make and transform them, as text."""
+        """List the modules that use the units (`consumed`), or that produce or transform them, as text."""
         names = (member.tensor.rpartition(".")[0] for member in self.members if member.consumed == consumed)
         return ", ".join(dict.fromkeys(name or "model" for name in names))

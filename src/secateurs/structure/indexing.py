@@ -1,4 +1,4 @@
-"""Sizes, keep masks and index lists of a resolved axis, given the widths or masks of the variables in it."""
+"""Sizes, masks and indices of resolved axes, computed from the widths or masks of the variables inside."""
 
 from __future__ import annotations
 
@@ -12,7 +12,12 @@ from secateurs.structure.axis import Axis, Product, Var
 
 
 def size_of(axis: Axis, widths: Mapping[Var, int]) -> int:
-    """The number of indices left on `axis`, given the number left of each variable."""
+    """Compute the size of an axis after a cut.
+
+    Args:
+        axis: a resolved axis.
+        widths: variable to number of kept indices; missing variables keep all indices.
+    """
     if isinstance(axis, Var):
         return widths.get(axis, axis.size)
     if isinstance(axis, Product):
@@ -21,7 +26,15 @@ def size_of(axis: Axis, widths: Mapping[Var, int]) -> int:
 
 
 def keep_mask(axis: Axis, masks: Mapping[Var, Tensor]) -> Tensor:
-    """The indices of `axis` that stay: bool [axis.size], from bool [var.size] per variable (absent = all)."""
+    """Compute the mask of the kept indices of an axis.
+
+    Args:
+        axis: a resolved axis.
+        masks: variable to the mask of its kept indices, bool [var.size]; missing variables keep all indices.
+
+    Returns:
+        bool [axis.size].
+    """
     if isinstance(axis, Var):
         mask = masks.get(axis)
         return torch.ones(axis.size, dtype=torch.bool) if mask is None else mask
@@ -34,9 +47,9 @@ def keep_mask(axis: Axis, masks: Mapping[Var, Tensor]) -> Tensor:
 
 
 def unit_of(axis: Axis, var: Var) -> Tensor:
-    """The index of `var` that each index of `axis` belongs to, -1 for none: int64 [axis.size].
+    """Map each index of an axis to the index of `var` that it belongs to, or -1: int64 [axis.size].
 
-    Where a product holds `var` twice, the first occurrence counts.
+    If a product contains `var` twice, the first occurrence counts.
     """
     if isinstance(axis, Var):
         return torch.arange(axis.size) if axis is var else torch.full((axis.size,), -1)
@@ -50,14 +63,24 @@ def unit_of(axis: Axis, var: Var) -> Tensor:
 
 
 def indices_of_units(axis: Axis, var: Var) -> Tensor:
-    """The indices of `axis` that belong to each unit of `var`: int64 [var.size, occurrences per unit], ascending."""
+    """List the indices of an axis that belong to each unit of `var`: int64 [var.size, indices per unit], ascending."""
     owner = unit_of(axis, var)
     order = torch.argsort(owner, stable=True)
     return order[int((owner < 0).sum()) :].reshape(var.size, -1)
 
 
 def take_units(x: Tensor, dim: int, axis: Axis, var: Var) -> Tensor:
-    """`x` with dimension `dim`, described by `axis`, replaced by [var.size, occurrences]; a view where possible."""
+    """Split a dimension of a tensor by units.
+
+    Args:
+        x: a tensor.
+        dim: the dimension to split.
+        axis: the axis of this dimension.
+        var: the variable of the units.
+
+    Returns:
+        The tensor with [var.size, indices per unit] in place of the dimension; a view where possible.
+    """
     if axis is var:
         return x.unsqueeze(dim + 1)
     index = indices_of_units(axis, var)
@@ -67,7 +90,7 @@ def take_units(x: Tensor, dim: int, axis: Axis, var: Var) -> Tensor:
 
 
 def sliced(tensor: Tensor, keeps: Sequence[Tensor]) -> Tensor:
-    """A copy with only the kept indices of each dimension, given one bool mask per dimension."""
+    """Copy the kept indices of each dimension of a tensor, given one bool mask per dimension."""
     result = tensor
     for dim, keep in enumerate(keeps):
         if not keep.all():
@@ -76,7 +99,7 @@ def sliced(tensor: Tensor, keeps: Sequence[Tensor]) -> Tensor:
 
 
 def zeroed(tensor: Tensor, keeps: Sequence[Tensor]) -> Tensor:
-    """A copy of the same shape in which the entries that `sliced` drops are zero."""
+    """Copy a tensor with zeros in place of the entries that `sliced` drops."""
     masked = tensor.clone()
     for dim, keep in enumerate(keeps):
         if not keep.all():
@@ -85,7 +108,7 @@ def zeroed(tensor: Tensor, keeps: Sequence[Tensor]) -> Tensor:
 
 
 def kept_entries(keeps: Sequence[Tensor]) -> Tensor:
-    """The entries that `sliced` keeps: bool, in the shape of the tensor, from one bool mask per dimension."""
+    """Mark the entries that `sliced` keeps: bool in the shape of the tensor, from one bool mask per dimension."""
     kept = torch.ones((), dtype=torch.bool)
     for keep in keeps:
         kept = kept.unsqueeze(-1) & keep

@@ -1,4 +1,4 @@
-"""Kinds of units: what a unit that is removed whole is called, and which kind a variable is of."""
+"""Kinds of units, such as channels and heads, and the kind of each variable."""
 
 from __future__ import annotations
 
@@ -18,16 +18,19 @@ UNIT_KINDS = {
     "hidden": "dimension of a residual stream that is normalised as a whole",
     "head_dim": "dimension of the vectors of every head of an attention",
 }
+"""Kind to description. If groups of several kinds may cause a wrong size, the groups of the last kind are put back."""
 DEFAULT_KINDS = ("channel", "neuron", "head", "kv_group", "expert")
+"""The kinds that are pruned by default."""
 
 
 class AttentionRoles(NamedTuple):
-    """Variables by the role that they have in an attention.
+    """The variables of attentions, by role.
 
     Attributes:
         heads: variables of heads.
-        head_dims: variables of the vectors of heads.
-        shared: factors of the axes of parameters that also hold a number of repetitions, as shared key/value heads do.
+        head_dims: variables of the vectors inside heads.
+        shared: axes that occur together with a repetition in a product, such as key/value heads that several query
+            heads share.
     """
 
     heads: Collection[Var]
@@ -36,26 +39,29 @@ class AttentionRoles(NamedTuple):
 
 
 def parse_kinds(kinds: Sequence[str] | str | None) -> tuple[str, ...]:
-    """The kinds that a user names; "all" means all, None those that are pruned by default.
+    """Read the kinds that a user gives.
+
+    Args:
+        kinds: a kind, several kinds, or "all"; None means `DEFAULT_KINDS`.
 
     Raises:
-        NoMatchError: a name is not that of a kind.
+        NoMatchError: a kind is unknown.
     """
     if kinds is None:
         return DEFAULT_KINDS
     names = (kinds,) if isinstance(kinds, str) else tuple(kinds)
     for name in names:
         if name != "all" and name not in UNIT_KINDS:
-            raise NoMatchError(f"kind {name!r} is not one of {', '.join(UNIT_KINDS)}, all")
+            raise NoMatchError(f"unknown kind {name!r}; choose from {', '.join(UNIT_KINDS)}, all")
     return tuple(UNIT_KINDS) if "all" in names else names
 
 
 def attention_roles(record: TraceRecord, tensor_axes: Mapping[str, Sequence[Axis]]) -> AttentionRoles:
-    """The roles of variables in attentions.
+    """Find the roles of variables in attentions.
 
     Args:
-        record: what the tracer wrote down.
-        tensor_axes: the resolved axes of each parameter and buffer.
+        record: the record of the trace.
+        tensor_axes: name to the resolved axes of each parameter and buffer.
     """
     repeated = {walk(axis) for axis in record.repeated}
     products = [axis for axes in tensor_axes.values() for axis in axes if isinstance(axis, Product)]
@@ -66,13 +72,13 @@ def attention_roles(record: TraceRecord, tensor_axes: Mapping[str, Sequence[Axis
     )
 
 
-def kind_of(var: Var, axes: Sequence[Axis], makers: int, roles: AttentionRoles, experts: Collection[Var]) -> str:
-    """The kind of a variable.
+def kind_of(var: Var, axes: Sequence[Axis], producers: int, roles: AttentionRoles, experts: Collection[Var]) -> str:
+    """Determine the kind of the units of a variable.
 
     Args:
         var: the variable.
-        axes: the axes of the parameter that its group is named after.
-        makers: the number of weights that make its units.
+        axes: the axes of the parameter that the group is named after.
+        producers: the number of weights that produce the units.
         roles: the variables of attentions.
         experts: the variables of experts.
     """
@@ -82,7 +88,7 @@ def kind_of(var: Var, axes: Sequence[Axis], makers: int, roles: AttentionRoles, 
         return "kv_group" if var in roles.shared else "head"
     if var in roles.head_dims:
         return "head_dim"
-    if var.inexact and makers > 1:
+    if var.inexact and producers > 1:
         return "hidden"
     stacked = any(leaf in experts for axis in axes for leaf in leaves(axis))
     return "channel" if len(axes) - stacked > 2 else "neuron"

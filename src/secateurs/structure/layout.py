@@ -1,4 +1,4 @@
-"""Where samples and positions lie in a tensor whose sizes may differ from the traced ones."""
+"""Find the dimensions of samples and positions in a tensor with other sizes than in the trace."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ from secateurs.structure.axis import ONE, Axis, Product, Var, concat, factors_of
 
 
 class Layout(NamedTuple):
-    """The meaning of each dimension of a tensor, one of which holds units.
+    """The meaning of each dimension of a tensor that holds units.
 
     Attributes:
-        batch: the dimension that holds the samples, as (outer × samples × inner); None if there is one sample without
-            a dimension of its own.
-        outer: positions before the samples in that dimension.
-        inner: positions after the samples in that dimension.
-        others: the axis of each dimension; the one of the units is left as it was traced.
+        batch: the dimension that holds the samples, as (outer × samples × inner); None if there is one sample and no
+            dimension for it.
+        outer: the positions before the samples in this dimension.
+        inner: the positions after the samples in this dimension.
+        others: the axis of each dimension; for the dimension of the units, the traced axis.
     """
 
     batch: int | None
@@ -26,7 +26,12 @@ class Layout(NamedTuple):
     others: Sequence[Axis]
 
     def positions(self, units: int, within: int) -> list[Axis]:
-        """The axes of positions, in the order of dimensions; the dimension of the units holds `within` positions."""
+        """List the axes of positions in the order of dimensions.
+
+        Args:
+            units: the dimension of the units.
+            within: the number of positions that the dimension of the units holds for each unit.
+        """
         result: list[Axis] = []
         for dim, axis in enumerate(self.others):
             if dim == self.batch:
@@ -37,12 +42,12 @@ class Layout(NamedTuple):
 
 
 def layout(axes: Sequence[Axis], units: int, batch: Var | None, shape: Sequence[int], frame: Frame) -> Layout:
-    """The layout of a tensor of this shape, in a batch.
+    """Find the layout of a tensor in a batch.
 
     Args:
-        axes: the axes of the tensor as it was traced.
-        units: the dimension that holds the units.
-        batch: the variable of the samples, if the model was traced on several.
+        axes: the traced axes of the tensor.
+        units: the dimension of the units.
+        batch: the variable of the samples; None if the model was traced on one sample.
         shape: the shape of the tensor.
         frame: the sizes of the batch.
 
@@ -68,33 +73,34 @@ def layout(axes: Sequence[Axis], units: int, batch: Var | None, shape: Sequence[
 
 
 def _others(axes: Sequence[Axis], units: int, sizes: Sequence[int], frame: Frame) -> list[Axis]:
+    """The axis of each dimension in this batch; see `Layout.others`."""
     pairs = enumerate(zip(axes, sizes, strict=True))
     return [axis if dim == units else fitted(axis, size, frame.now) for dim, (axis, size) in pairs]
 
 
 def fitted(axis: Axis, size: int, now: Mapping[Axis, Var]) -> Axis:
-    """The form of `axis` in a batch in which it has `size` indices.
+    """Adapt a traced axis to a batch where it has `size` indices.
 
-    Axes in `now` are replaced. If their sizes do not multiply to `size`, neighbouring positions of unknown size make up
-    the rest.
+    Axes in `now` are replaced by the axes of the batch. If the product of the sizes differs from `size`, neighbouring
+    factors of unknown size are merged into one factor of the missing size.
 
     Raises:
-        ValueError: the sizes cannot multiply to `size`.
+        ValueError: no sizes of these factors give the product `size`.
     """
     factors = [_replaced(factor, now) for factor in factors_of(axis)]
     whole = product(factors)
     if whole.size == size:
         return whole
-    open_ = [i for i, factor in enumerate(factors_of(axis)) if _unknown(factor, now)]
-    first, last = (open_[0], open_[-1] + 1) if open_ else (0, 0)
+    unknown = [i for i, factor in enumerate(factors_of(axis)) if _unknown(factor, now)]
+    first, last = (unknown[0], unknown[-1] + 1) if unknown else (0, 0)
     rest = product([*factors[:first], *factors[last:]]).size
-    if (factors and not open_) or last - first != len(open_) or not rest or size % rest:
-        raise ValueError(f"{size} is no size of {axis}")
+    if (factors and not unknown) or last - first != len(unknown) or not rest or size % rest:
+        raise ValueError(f"axis {axis} cannot have the size {size}")
     return product([*factors[:first], new(size // rest, "position"), *factors[last:]])
 
 
 def _unknown(axis: Axis, now: Mapping[Axis, Var]) -> bool:
-    """Whether these are positions whose number does not follow from the arguments of a batch."""
+    """Whether these are positions and the arguments of the batch do not determine their number."""
     return axis not in now and any(var.frozen for var in leaves(axis))
 
 
@@ -107,10 +113,10 @@ def _replaced(axis: Axis, now: Mapping[Axis, Var]) -> Axis:
 
 
 def _of_samples(axes: Sequence[Axis], units: int, shape: Sequence[int], samples: int) -> int | None:
-    """The dimension that grows with the number of samples, for a trace on one sample."""
+    """The dimension of the samples, for a trace on one sample: the only dimension that grew from 1 to `samples`."""
     dims = [dim for dim, axis in enumerate(axes) if dim != units and axis.size == 1 and shape[dim] == samples]
-    if samples > 1 and len(dims) != 1:  # none: it also holds positions, before or after the samples
-        raise ValueError(f"samples may lie along {dims}")
+    if samples > 1 and len(dims) != 1:
+        raise ValueError(f"the samples may be in any of the dimensions {dims}")
     return dims[0] if samples > 1 else None
 
 

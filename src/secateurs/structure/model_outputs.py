@@ -1,4 +1,4 @@
-"""Find the tensors in what a model returns."""
+"""Find the tensors in the output of a model."""
 
 from __future__ import annotations
 
@@ -13,9 +13,13 @@ from secateurs.errors import TraceError
 
 
 def outputs_of(output: Any) -> Iterable[Tensor]:
-    """Every tensor in a model's output, through the containers that pytree knows, dataclasses and mappings.
+    """Iterate over all tensors in the output of a model.
 
-    A cache of keys and values (of transformers) is no output: it serves the model's own next call.
+    Containers known to pytree, dataclasses and mappings are searched. Key/value caches of transformers are skipped,
+    because only the next call of the model uses them.
+
+    Args:
+        output: the output of a model.
 
     Raises:
         TraceError: the output contains an object of a class that cannot be searched for tensors.
@@ -29,8 +33,8 @@ def outputs_of(output: Any) -> Iterable[Tensor]:
             yield from outputs_of(list(leaf.values()))
         elif leaf is not None and not isinstance(leaf, (bool, int, float, complex, str)) and not _is_cache(leaf):
             raise TraceError(
-                f"the model's output contains a {type(leaf).__name__}, which cannot be searched for tensors; "
-                "wrap the model so that it returns tensors, tuples, lists, dicts or dataclasses of them"
+                f"the output of the model contains a {type(leaf).__name__}, which cannot be searched for tensors; "
+                "wrap the model so that it returns tensors, or tuples, lists, dicts or dataclasses of tensors"
             )
 
 

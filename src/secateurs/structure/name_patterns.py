@@ -12,11 +12,14 @@ from secateurs.utils import named_tensors
 
 
 def matching(model: nn.Module, patterns: Sequence[str]) -> dict[str, str]:
-    """Each parameter and buffer that a pattern matches, itself or by a module that contains it, with the pattern.
+    """Find the parameters and buffers that match a pattern, or that are inside a module that matches a pattern.
 
     Args:
         model: any module.
         patterns: names or patterns (`*`, `?`, `[...]`) of modules, parameters or buffers.
+
+    Returns:
+        Name of the parameter or buffer to the first matching pattern.
 
     Raises:
         NoMatchError: a pattern matches nothing.
@@ -26,13 +29,13 @@ def matching(model: nn.Module, patterns: Sequence[str]) -> dict[str, str]:
     matches: dict[str, str] = {}
     for pattern in patterns:
         if not isinstance(pattern, str):
-            raise NoMatchError(f"keep: {pattern!r} is not a name or pattern")
+            raise NoMatchError(f"keep must contain names or patterns, not {pattern!r}")
         inside = tuple(f"{name}." for name in modules if fnmatchcase(name, pattern))
         matched = [name for name in tensors if fnmatchcase(name, pattern) or name.startswith(inside)]
         if not inside and not matched:
             raise NoMatchError(
-                f"keep: {pattern!r} matches no module or parameter of {type(model).__name__}; "
-                f"its modules are: {', '.join(modules[:20])}{' ...' if len(modules) > 20 else ''}"
+                f"keep: {pattern!r} matches no module or parameter of {type(model).__name__}, which has the modules "
+                f"{', '.join(modules[:20])}{' ...' if len(modules) > 20 else ''}"
             )
         matches.update((name, pattern) for name in matched if name not in matches)
     return matches

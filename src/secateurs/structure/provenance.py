@@ -1,4 +1,4 @@
-"""What units pass on their way: activations, activations made of several operators, gates, and sorting by expert."""
+"""Track the provenance of data: activations, gates, layers, and sorting by expert."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ def provenance_of(
     moving: Sequence[tuple[Sequence[Axis], Provenance]],
     axes: Sequence[Axis],
 ) -> Provenance:
-    """The provenance of the first result of an operator.
+    """Determine the provenance of the first result of an operator.
 
     Args:
         func: the operator.
-        site: where it runs.
+        site: the operator call.
         moving: axes and provenance of each argument that depends on the data.
         axes: the axes of the result.
     """
@@ -51,14 +51,17 @@ def arrivals_at(
     info_of: Callable[[Tensor], TensorInfo],
     axes: Sequence[Sequence[Axis]],
 ) -> Iterable[tuple[Site, Arrival]]:
-    """The layers whose outputs meet other data in a sum, or an activation, at this operator.
+    """Find the layers whose outputs are added to other data, or enter an activation, in this operator call.
 
     Args:
         func: the operator.
-        site: where it runs.
-        args: its positional arguments.
-        info_of: what is known of a tensor.
+        site: the operator call.
+        args: the positional arguments.
+        info_of: maps a tensor to its information.
         axes: the axes of each result.
+
+    Yields:
+        The site of the layer, and the arrival of its outputs.
     """
     activation = rule_of(func).is_activation
     if not activation and operator_name(func) not in ("aten::add", "aten::sub"):
@@ -80,14 +83,14 @@ def sort_of(
     infos: Sequence[TensorInfo],
     indexes_axis: Callable[[Tensor], Axis | None],
 ) -> Site | None:
-    """Where the rows of an operator's results were sorted by expert; None once they are put back in order.
+    """Find the sort that put the rows of the results into the order of experts; None if the rows are not sorted.
 
     Args:
         func: the operator.
-        site: where it runs.
-        inputs: the tensors among its arguments.
-        infos: what is known of each.
-        indexes_axis: the axis that the values of a tensor are indices of.
+        site: the operator call.
+        inputs: the tensors among the arguments.
+        infos: the information of each tensor.
+        indexes_axis: maps a tensor to the axis that its values are indices of.
     """
     operator = operator_name(func)
     if operator == "aten::sort" and indexes_axis(inputs[0]) is not None:
@@ -99,7 +102,7 @@ def sort_of(
 
 
 def _product(moving: Sequence[tuple[Sequence[Axis], Provenance]], result: Source, origin: Source | None) -> Provenance:
-    """The provenance of x · f(x), which is one activation, or of x · f(y), in which f(y) is a gate."""
+    """The provenance of a product: x · f(x) is one activation, and in x · f(y) the factor f(y) is a gate."""
     (left_axes, left), (right_axes, right) = moving
     gates = [provenance.activation for provenance in (left, right) if provenance.activation]
     if left.origin is not None and left.origin is right.origin and left.activation != right.activation:

@@ -1,4 +1,4 @@
-"""The entries of a trace's record: tensors that can be observed, activations, sums and sizes."""
+"""The entries of the record of a trace: observable tensors, activations, sums and sizes."""
 
 from __future__ import annotations
 
@@ -9,16 +9,16 @@ from secateurs.structure.dispatch import Site
 from secateurs.structure.window import Window
 
 OUTPUT = -1
-"""The slot of an operator's first result; the second has slot -2, and so on."""
+"""The slot of the first result of an operator; the second result has slot -2, and so on."""
 
 
 class Source(NamedTuple):
-    """A tensor that can be observed: an argument or a result of the operator at `site`.
+    """A tensor that can be observed: an argument or a result of an operator call.
 
     Attributes:
-        site: where the operator runs.
-        slot: the position of the argument, or `OUTPUT` and below for results.
-        axes: one per dimension.
+        site: the operator call.
+        slot: the position of the argument; `OUTPUT` and below for results.
+        axes: one axis per dimension.
     """
 
     site: Site
@@ -27,12 +27,12 @@ class Source(NamedTuple):
 
 
 class Activation(NamedTuple):
-    """A non-linearity that data passed.
+    """A non-linearity in the path of the data.
 
     Attributes:
-        before: its argument.
-        after: its result.
-        can_close: whether its values may be zero or less, so that it shuts off what it is multiplied with.
+        before: the argument.
+        after: the result.
+        can_close: whether the result may be zero or negative, so that it can suppress a factor that it multiplies.
     """
 
     before: Source
@@ -41,10 +41,10 @@ class Activation(NamedTuple):
 
 
 class Arrival(NamedTuple):
-    """The outputs of a layer, up to a scale and a shift of each feature, where they meet other data.
+    """The place where the outputs of a layer are added to other data or enter an activation.
 
     Attributes:
-        part: the outputs as they are added to other data, or enter an activation.
+        part: the outputs of the layer at this place, up to a scale and a shift of each feature.
         whole: the sum; for an activation the same as `part`.
     """
 
@@ -53,14 +53,14 @@ class Arrival(NamedTuple):
 
 
 class Provenance(NamedTuple):
-    """What the units of a tensor have passed.
+    """The operators in the path of the units of a tensor.
 
     Attributes:
-        activation: the latest activation, unless the units were mixed with other data since.
-        gate: the activation of a gate that the units were multiplied with since, position by position.
-        origin: the result of the latest operator that was neither elementwise nor a change of layout.
-        attended: the origin of the values of the attention that the tensor comes from.
-        layer: the layer whose outputs these are, if each feature was scaled and shifted since at most.
+        activation: the last activation; None if the units were mixed with other data after it.
+        gate: the activation of a gate that multiplied the units after that, elementwise.
+        origin: the result of the last operator that was neither elementwise nor a change of layout.
+        attended: the origin of the values, if the tensor comes from an attention.
+        layer: the layer with these outputs; None if more than a scale and a shift of each feature followed.
     """
 
     activation: Activation | None = None
@@ -74,15 +74,15 @@ NO_PROVENANCE = Provenance()
 
 
 class Consumption(NamedTuple):
-    """A sum over an axis of data, usually against a weight.
+    """A sum over an axis of data, usually of products with a weight.
 
     Attributes:
-        axis: what is summed over.
+        axis: the axis that the operator sums over.
         operand: the argument that holds the data.
-        dim: the dimension of the operand that is summed over.
-        provenance: what the operand has passed.
-        weight: (name, dimension) of the parameter that the operand is multiplied with; None if it is not a parameter.
-        window: what a convolution's kernel looks at.
+        dim: the dimension of the operand that the operator sums over.
+        provenance: the provenance of the operand.
+        weight: the (name, dimension) of the parameter that multiplies the operand; None if no parameter does.
+        window: the geometry of the kernel, for convolutions.
     """
 
     axis: Axis
@@ -94,7 +94,13 @@ class Consumption(NamedTuple):
 
 
 class SizeUse(NamedTuple):
-    """A module that used the size of `axis`: as its attribute `name`, or in its own code if that is None."""
+    """A module that may store the size of an axis in an attribute.
+
+    Attributes:
+        module: the name of the module.
+        name: the name of the attribute; None means any attribute with the value of the size.
+        axis: the axis.
+    """
 
     module: str
     name: str | None

@@ -1,4 +1,4 @@
-"""A finished trace: its record together with the final form of every axis."""
+"""A finished trace: the record together with the final form of every axis."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ Axes = tuple[Axis, ...]
 
 @dataclass(frozen=True)
 class ResolvedTrace:
-    """What groups, taps and contractions are read from.
+    """A record with resolved axes, from which groups, taps and contractions are derived.
 
     Attributes:
-        record: what the tracer wrote down.
+        record: the record of the trace.
         resolve: maps an axis to its final form.
-        axes: the resolved axes of each parameter and buffer.
-        arguments: the resolved axes of what the model was called on.
+        axes: name to the resolved axes of each parameter and buffer.
+        arguments: the resolved axes of the arguments of the model.
         experts: the variables of experts.
     """
 
@@ -34,20 +34,26 @@ class ResolvedTrace:
     experts: frozenset[Var]
 
     def resolved(self, axes: Iterable[Axis]) -> Axes:
-        """The final form of several axes."""
+        """Resolve several axes."""
         return tuple(map(self.resolve, axes))
 
     def holds_samples(self, axes: Sequence[Axis]) -> bool:
-        """Whether one of these resolved axes holds the samples of the batch."""
+        """Whether one of these resolved axes contains the samples of the batch."""
         batch = self.arguments.batch
         return batch is None or any(batch in (axis.factors if isinstance(axis, Product) else (axis,)) for axis in axes)
 
     def sorted_at(self, site: Site) -> Site | None:
-        """Where the rows that an operator returns were sorted by expert."""
+        """The sort that put the rows of an operator's results into the order of experts, or None."""
         return self.record.sorted_at.get(site)
 
     def tap(self, source: Source, var: Var, owner: str) -> Tap | None:
-        """Where `var` lies in a tensor that also holds the samples; None if it does not."""
+        """Create the tap of `var` in a tensor; None if the tensor does not contain `var` and the samples.
+
+        Args:
+            source: the tensor.
+            var: the variable of the units.
+            owner: the group or weight that the tap belongs to, for messages.
+        """
         axes = self.resolved(source.axes)
         dim = next((dim for dim, axis in enumerate(axes) if var in leaves(axis)), None)
         if dim is None or not self.holds_samples(axes):

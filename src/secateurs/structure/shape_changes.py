@@ -1,4 +1,4 @@
-"""The shapes of every operator's results after a cut, for verification."""
+"""Predict the shapes of the results of all operators after a cut, for verification."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from secateurs.structure.structure import Structure
 
 
 class ShapeChange(NamedTuple):
-    """What a cut changes of the results of one operator.
+    """The change of the results of one operator by a cut.
 
     Attributes:
         shapes: the shape of each result after the cut.
-        dims: the (result, dimension) pairs whose sizes change.
+        dims: the (index of the result, dimension) pairs with a changed size.
         groups: the names of the groups that these sizes depend on.
     """
 
@@ -26,20 +26,23 @@ class ShapeChange(NamedTuple):
 
 
 def shape_changes(structure: Structure, widths: Mapping[str, int]) -> dict[Site, ShapeChange]:
-    """The changes of all operators whose results get other sizes when groups have these widths.
+    """Predict the changes of all operator results whose sizes depend on the cut.
 
     Args:
         structure: the structure of the dense model.
-        widths: the number of units left, per group name.
+        widths: group name to the number of kept units.
+
+    Returns:
+        Operator call to change, for the operators with changed sizes.
 
     Raises:
-        PlanError: a name is not that of a group.
+        PlanError: a group does not exist.
     """
-    left = structure.by_variable(widths)
+    sizes = structure.by_variable(widths)
     names = {structure.group(name).var: name for name in widths}
     changes: dict[Site, ShapeChange] = {}
     for site, results in structure.resolved_results.items():
-        shapes = [[size_of(axis, left) for axis in axes] for axes in results]
+        shapes = [[size_of(axis, sizes) for axis in axes] for axes in results]
         dims = [
             (number, dim)
             for number, axes in enumerate(results)

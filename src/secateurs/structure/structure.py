@@ -1,4 +1,4 @@
-"""`Structure`: the result of tracing a model, from which units are cut and costs are counted."""
+"""The result of tracing a model (`Structure`): groups of units, and the cost of the model as a function of widths."""
 
 from __future__ import annotations
 
@@ -25,23 +25,24 @@ from secateurs.utils import render
 
 @dataclass(frozen=True, eq=False)
 class Structure:
-    """The result of `trace`: which slices of which tensors are removed together, and what they cost.
+    """The result of `trace`: the slices of tensors that are removed together, and the terms of the cost.
 
     Attributes:
-        groups: the groups that can be pruned, by name, in the order in which the model runs.
-        frozen: the reason for everything that cannot be pruned, by name.
-        axes: the axes of every parameter and buffer, by name.
-        parameters: the names among `axes` that are parameters; a shared parameter has its first name only.
-        contractions: where weights sum over units, in the order in which the model runs.
-        tables: the names of weights in which rows are looked up too, such as a tied embedding.
-        macs: axes whose sizes multiply to the multiply-accumulate operations (MACs) of one operator, per operator.
-        other_macs: the MACs that never change.
+        groups: name to group, for the groups that can be pruned, in the order in which the model runs.
+        frozen: name to reason, for all axes of parameters that cannot be pruned.
+        axes: name to the axes of each parameter and buffer.
+        parameters: the names in `axes` that are parameters; a shared parameter appears with its first name only.
+        contractions: the operator calls in which weights sum over units, in the order in which the model runs.
+        tables: the names of weights that are also lookup tables, such as a tied embedding.
+        macs: for each operator call, axes; the product of their sizes is the number of multiply-accumulate operations
+            (MACs).
+        other_macs: the number of MACs that do not depend on any axis.
         inputs: the arguments that the model was traced on, on the meta device (sizes without values).
         arguments: the axes of these arguments, and the axis of the samples.
         used: the names of parameters and buffers that the forward pass used.
-        results: the axes of each operator's results, not resolved.
-        sizes: (module, attribute or None, axis) triples: sizes that modules may hold in attributes.
-        splits: (module, parts) pairs: several sizes that a module may hold in one attribute.
+        results: operator call to the axes of each result, not resolved.
+        sizes: (module, attribute or None, axis) triples: sizes that modules may store in attributes.
+        splits: (module, axes) pairs: several sizes that a module may store in one attribute.
 
     Example:
         >>> structure = sc.trace(model, example_inputs)
@@ -72,35 +73,35 @@ class Structure:
         """Predict the cost of the cut model.
 
         Args:
-            widths: the number of units left, per group name; other groups are whole. None means the dense model.
+            widths: group name to number of kept units; missing groups keep all units. None means the dense model.
 
         Raises:
-            PlanError: a name is not that of a group.
+            PlanError: a group does not exist.
         """
         return self.terms.cost(self.by_variable(widths or {}))
 
     def by_variable(self, widths: Mapping[str, int]) -> dict[Var, int]:
-        """The widths by variable, as `size_of` takes them.
+        """Convert widths by group name to sizes by variable, for `size_of`.
 
         Raises:
-            PlanError: a name is not that of a group.
+            PlanError: a group does not exist.
         """
         return {self.group(name).var: width for name, width in widths.items()}
 
     @cached_property
     def terms(self) -> CostTerms:
-        """The terms of the cost that depend on groups, and the constant rest."""
+        """The cost as a function of the sizes of variables."""
         variables = {group.var for group in self.groups.values()}
         return cost_terms([self.axes[name] for name in self.parameters], self.macs, self.other_macs, variables)
 
     def contractions_of(self, group: Group) -> list[Contraction]:
-        """The contractions of weights over the units of a group."""
+        """List the contractions that sum over the units of a group."""
         summed = (c for c in self.contractions if group.var in leaves(c.axis))
-        # A unit may be a whole group of a convolution; a sum over the channels inside it is removed with it.
+        # If units are whole groups of a convolution, the sums inside the groups are removed together with the units.
         return [c for c in summed if group.var in leaves(self.axes[c.weight][c.dim])]
 
     def bias_of(self, contraction: Contraction) -> str | None:
-        """The name of the bias of a contraction's layer; None if there is none, or if the layer is an expert."""
+        """The name of the bias of a contraction's layer; None for a layer without a bias and for experts."""
         if contraction.expert is not None:
             return None
         module, _, name = contraction.weight.rpartition(".")
@@ -108,16 +109,16 @@ class Structure:
         return bias if name == "weight" and bias in self.parameters else None
 
     def size(self, tensor: str) -> int:
-        """The number of entries of a parameter or buffer, by name."""
+        """The number of entries of the parameter or buffer with this name."""
         return prod(axis.size for axis in self.axes[tensor])
 
     def prunable(self) -> float:
-        """The fraction of parameter entries in tensors that belong to a group, in [0, 1]."""
+        """Compute the fraction of parameter entries that are in members of groups, in [0, 1]."""
         inside = {member.tensor for group in self.groups.values() for member in group.members} & self.parameters
         return sum(map(self.size, inside)) / max(sum(map(self.size, self.parameters)), 1)
 
     def per_sample(self) -> Structure:
-        """The same structure with the MACs of one sample, if the model was traced on several."""
+        """Create a structure with the MACs of one sample, if the model was traced on several samples."""
         batch = self.arguments.batch
         if batch is None:
             return self
@@ -131,30 +132,30 @@ class Structure:
         return {site: [list(map(resolve, axes)) for axes in results] for site, results in self.results.items()}
 
     def group(self, name: str) -> Group:
-        """The group with this name.
+        """Look up a group by name.
 
         Raises:
-            PlanError: there is no such group; the message gives the reason if it is frozen.
+            PlanError: the group does not exist or is frozen; the message gives the reason.
         """
         if name not in self.groups:
-            why = f"is frozen ({self.frozen[name]})" if name in self.frozen else "does not exist in this model"
-            raise PlanError(f"group {name!r} {why}; its groups are: {', '.join(self.groups) or 'none'}")
+            reason = f"is frozen ({self.frozen[name]})" if name in self.frozen else "does not exist in this model"
+            raise PlanError(f"group {name!r} {reason}; the groups of the model are: {', '.join(self.groups) or 'none'}")
         return self.groups[name]
 
     def keep_masks(self, keep: Mapping[str, tuple[int, ...]]) -> dict[str, list[Tensor]]:
-        """The indices of every parameter and buffer that stay when groups keep only these units.
+        """Compute the kept indices of every parameter and buffer.
 
         Args:
-            keep: indices of the units to keep, per group name; other groups stay whole.
+            keep: group name to the indices of the kept units; missing groups keep all units.
 
         Returns:
-            For each tensor name, one bool mask [size] per dimension.
+            Name of the parameter or buffer to one bool mask [size] per dimension.
         """
         masks = self.unit_masks(keep)
         return {name: [keep_mask(axis, masks) for axis in axes] for name, axes in self.axes.items()}
 
     def unit_masks(self, keep: Mapping[str, tuple[int, ...]]) -> dict[Var, Tensor]:
-        """The units that stay, as one bool mask [units] per variable, as `keep_mask` takes them."""
+        """Convert kept units by group name to masks, bool [units], by variable, for `keep_mask`."""
         masks = {}
         for name, kept in keep.items():
             mask = torch.zeros(self.group(name).size, dtype=torch.bool)
@@ -163,7 +164,7 @@ class Structure:
         return masks
 
     def freeze(self, reasons: Mapping[str, str]) -> Structure:
-        """The same structure with some groups frozen, given the reason per group name."""
+        """Create a structure with more frozen groups, given a mapping from group name to reason."""
         groups = {name: group for name, group in self.groups.items() if name not in reasons}
         return replace(self, groups=groups, frozen={**self.frozen, **reasons})
 
@@ -172,5 +173,5 @@ class Structure:
             (g.name, g.kind, g.size, g.modules(consumed=False), g.modules(consumed=True), g.inexact or "exact")
             for g in self.groups.values()
         ]
-        text = render(f"{len(groups)} groups", ("group", "kind", "units", "made by", "used by", "removal"), groups)
+        text = render(f"{len(groups)} groups", ("group", "kind", "units", "produced by", "used by", "removal"), groups)
         return text + "\n" + render(f"{len(self.frozen)} frozen", ("name", "reason"), list(self.frozen.items()))

@@ -1,4 +1,4 @@
-"""Taps: where units can be observed while a model runs, and how they are read from a tensor."""
+"""Taps: the places where units can be observed while a model runs, and how to read them from a tensor."""
 
 from __future__ import annotations
 
@@ -22,16 +22,17 @@ class ObservedUnits(NamedTuple):
     """The values of units at a tap.
 
     Attributes:
-        units: [samples, units, ...]. The remaining dimensions are the positions of a unit, such as the two of a feature
-            map; the one of a sequence comes first. Dimensions of size one are dropped, except that of a sequence.
-        counted: the indices of the first of these dimensions that are no padding, bool [samples, size]; None if all.
+        units: [samples, units, ...]. The remaining dimensions are the positions of a unit, such as the rows and columns
+            of a feature map. The positions of a sequence come first. Other dimensions of size one are dropped.
+        counted: the indices of the first position dimension that are not padding, bool [samples, size]; None if there
+            is no padding.
     """
 
     units: Tensor
     counted: Tensor | None
 
     def at(self, places: Tensor) -> ObservedUnits:
-        """The units at chosen positions, bool [samples, positions...]; the positions become one dimension."""
+        """Restrict the units to chosen positions, bool [samples, positions...]; positions become one dimension."""
         chosen = places.flatten(1)
         if self.counted is not None:
             chosen = chosen & self.counted.repeat_interleave(chosen.shape[1] // self.counted.shape[1], 1)
@@ -44,16 +45,16 @@ class Tap:
 
     Attributes:
         owner: the group or weight that the tap belongs to, for messages.
-        site: where the operator runs.
-        slot: the position of the argument that holds the units; -1 for the first result, -2 for the next.
-        dim: the dimension along which the units lie.
+        site: the operator call.
+        slot: the position of the argument that holds the units; -1 for the first result, -2 for the second.
+        dim: the dimension of the units.
         axes: the axis of every dimension.
-        unit: the variable of the units on `axes[dim]`; None if the indices of that axis are the units.
+        unit: the variable of the units in `axes[dim]`; None if each index of this axis is a unit.
         arguments: the arguments that the model was traced on.
-        shared: if `unit` is None, the number of neighbouring indices that are one unit.
-        order: the site of the sort that put the rows in order of experts; None if they were not sorted.
-        window: the geometry of a convolution whose patches are the units, channel by channel and tap by tap.
-        expert: the expert whose rows alone count; None if all rows count.
+        shared: if `unit` is None, the number of neighbouring indices that form one unit.
+        order: the sort that put the rows into the order of experts; None if the rows are not sorted.
+        window: the geometry of a convolution, if each kernel tap of each channel is a unit; otherwise None.
+        expert: the only expert whose rows are observed; None if all rows are.
     """
 
     owner: str
@@ -75,36 +76,36 @@ class Tap:
 
     @property
     def positions(self) -> int:
-        """The number of positions of a unit, in inputs of the traced size."""
+        """The number of positions of a unit, for inputs of the traced size."""
         batch = self.arguments.batch
         return prod(axis.size for axis in self.axes) // self.size // (batch.size if batch else 1)
 
     def unsorted(self, x: Tensor, order: Tensor) -> Tensor:
-        """The tensor with rows in the order before sorting, given the indices that the sort returned."""
+        """Restore the order of the rows before the sort, given the indices that the sort returned."""
         return torch.empty_like(x).index_copy_(self._rows(x, len(order)), order, x)
 
     def _rows(self, x: Tensor, count: int) -> int:
-        """The dimension that holds `count` rows."""
+        """The dimension of the rows."""
         return next(d for d, size in enumerate(x.shape) if d != self.dim and size == count)
 
     def read(self, x: Tensor, frame: Frame, experts: Tensor | None = None) -> ObservedUnits:
-        """The units in the tensor at this tap, as a view where possible.
+        """Read the units from the tensor at this tap, as a view where possible.
 
         Args:
-            x: the tensor, with rows in the order before sorting.
+            x: the tensor, with the rows in the order before the sort.
             frame: the sizes of the batch.
-            experts: the expert of each row, int64 [rows]; needed if the tap belongs to an expert.
+            experts: the expert of each row, int64 [rows]; necessary if `expert` is not None.
 
         Raises:
             ValueError: the shape of `x` does not follow from the traced shape and the batch.
         """
-        seen = self._read(x, frame)
+        observed = self._read(x, frame)
         if self.expert is None:
-            return seen
+            return observed
         assert experts is not None, "a tap of an expert needs the expert of each row"
-        along = [1] * x.ndim
-        along[self._rows(x, len(experts))] = -1
-        return seen.at(self._read(experts.reshape(along).expand_as(x), frame).units[:, 0] == self.expert)
+        shape = [1] * x.ndim
+        shape[self._rows(x, len(experts))] = -1
+        return observed.at(self._read(experts.reshape(shape).expand_as(x), frame).units[:, 0] == self.expert)
 
     def _read(self, x: Tensor, frame: Frame) -> ObservedUnits:
         if self.window is not None:
@@ -125,18 +126,18 @@ class Tap:
 
 
 def _sequence_first(units: Tensor, positions: Sequence[Axis], frame: Frame) -> ObservedUnits:
-    """[samples, units, positions...] with the positions that may be padding first."""
+    """Move the positions that may be padding to the front: [samples, units, positions...]."""
     for dim, axis in enumerate(positions):
         for var in leaves(axis):
             if var in frame.counted:
-                others = [size for d, size in enumerate(units.shape[2:]) if d != dim and size > 1]
+                rest = [size for d, size in enumerate(units.shape[2:]) if d != dim and size > 1]
                 units = units.movedim(dim + 2, 2)
-                return ObservedUnits(units.reshape(*units.shape[:3], *others), _along(axis, var, frame.counted[var]))
+                return ObservedUnits(units.reshape(*units.shape[:3], *rest), _counted_on(axis, var, frame.counted[var]))
     return ObservedUnits(units.reshape(*units.shape[:2], *(size for size in units.shape[2:] if size > 1)), None)
 
 
-def _along(axis: Axis, var: Var, counted: Tensor | None) -> Tensor | None:
-    """The indices of an axis that holds `var` that are no padding, given those of `var`: bool [samples, size]."""
+def _counted_on(axis: Axis, var: Var, counted: Tensor | None) -> Tensor | None:
+    """Expand the mask of the indices of `var` that are not padding to an axis that contains `var`: [samples, size]."""
     if counted is None or axis is var:
         return counted
     owner = unit_of(axis, var).to(counted.device)

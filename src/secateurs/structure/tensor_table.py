@@ -1,4 +1,4 @@
-"""What a trace knows of each tensor that it has seen."""
+"""The table of all tensors of a trace, with the axes and the provenance of each."""
 
 from __future__ import annotations
 
@@ -15,19 +15,19 @@ from secateurs.structure.records import NO_PROVENANCE, Provenance
 from secateurs.structure.trace_record import TraceRecord
 from secateurs.utils import named_tensors
 
-CONSTANT = "a tensor that is neither a parameter nor a buffer nor made from one"
+CONSTANT = "a tensor that is not derived from an input, a parameter or a buffer"
 
 
 @dataclass
 class TensorInfo:
-    """What is known of one tensor.
+    """Information about one tensor.
 
     Attributes:
-        axes: one per dimension.
-        constant: whether it depends on parameters and buffers alone.
-        provenance: what its units have passed.
-        name: the first name of a parameter or buffer; None for any other tensor.
-        sorted_at: where its rows were sorted by expert, if they are.
+        axes: one axis per dimension.
+        constant: whether the tensor depends on parameters and buffers only.
+        provenance: the operators in the path of the units.
+        name: the first name of a parameter or buffer; None for other tensors.
+        sorted_at: the sort that put the rows into the order of experts; None if they are not sorted.
     """
 
     axes: tuple[Axis, ...]
@@ -38,10 +38,10 @@ class TensorInfo:
 
 
 class TensorTable:
-    """What is known of each tensor, by identity; tensors that no longer exist are forgotten.
+    """Information about each tensor, by identity. Entries of deleted tensors are removed.
 
     Attributes:
-        members: the (name, dimension) of the parameter or buffer that each axis was made for.
+        members: the axis of a dimension of a parameter or buffer to (name, dimension).
     """
 
     def __init__(self, model: nn.Module, record: TraceRecord):
@@ -53,7 +53,7 @@ class TensorTable:
             self._register(name, tensor)
 
     def info(self, tensor: Tensor) -> TensorInfo:
-        """What is known of a tensor; one never seen before is a constant that nothing may be removed from."""
+        """Look up a tensor; an unknown tensor is added as a constant with frozen axes."""
         info = self._infos.get(tensor)
         if info is None:
             axes = tuple(ax.new(size, CONSTANT) for size in tensor.shape)
@@ -63,7 +63,7 @@ class TensorTable:
         return info
 
     def set_result(self, tensor: Tensor, info: TensorInfo) -> None:
-        """Note what is known of an operator's result; one that was known already was written in place."""
+        """Store the information about a result; if the tensor is known, the operator wrote to it in place."""
         old = self._infos.get(tensor)
         if old is not None:
             info.name = old.name
@@ -71,17 +71,17 @@ class TensorTable:
         self._infos[tensor] = info
 
     def add_input(self, tensor: Tensor, reason: str) -> None:
-        """Add a tensor that the model is called on, and freeze its axes."""
+        """Add an input of the model and freeze its axes."""
         new = TensorInfo(tuple(ax.new(size, reason) for size in tensor.shape), constant=False)
         for axis in self._infos.setdefault(tensor, new).axes:
             ax.freeze(axis, reason)
 
     def indexes_axis(self, tensor: Tensor) -> Axis | None:
-        """The axis that the values of `tensor` are indices of, if that is known."""
+        """The axis that the values of `tensor` are indices of, or None if unknown."""
         return self._indexed.get(tensor) if self._indexed else None
 
     def set_indexed(self, tensor: Tensor, axis: Axis) -> None:
-        """Note that the values of `tensor` are indices of `axis`."""
+        """Store that the values of `tensor` are indices of `axis`."""
         self._indexed[tensor] = axis
 
     def _register(self, name: str, tensor: Tensor) -> None:

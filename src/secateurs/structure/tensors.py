@@ -8,9 +8,9 @@ from torch import Tensor
 
 
 def tensors_in(*trees: Any) -> list[Tensor]:
-    """Every tensor in nested lists, tuples and dicts, in order; operators take no other containers.
+    """List all tensors in nested lists, tuples and dicts, in order; operators take no other containers.
 
-    `torch.utils._pytree` takes ten times as long, which adds up over all operators of a model.
+    `torch.utils._pytree` is ten times slower, which matters because this function runs for every operator call.
     """
     result: list[Tensor] = []
     for tree in trees:

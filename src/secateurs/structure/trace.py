@@ -1,4 +1,4 @@
-"""`trace`: run a model once and find which slices of which tensors must be removed together."""
+"""Run a model once and find the slices of tensors that must be removed together (`trace`)."""
 
 from __future__ import annotations
 
@@ -27,21 +27,21 @@ def trace(
 ) -> Structure:
     """Find the groups of units that can be removed from a model.
 
-    The model runs once on the example inputs, in evaluation mode and without gradients; it is not changed. On the
-    meta device it needs no weights.
+    The model runs once on the example inputs, in evaluation mode and without gradients; it is not changed. A model on
+    the meta device can be traced without weights.
 
     Args:
         model: any module.
-        example_inputs: a tensor, a tuple of positional arguments, or a dict of keyword arguments. Two or more samples
-            of the usual size let criteria tell samples from positions.
-        keep: names or patterns (`*`, `?`, `[...]`) of modules or parameters whose units stay. A module's name stands
-            for everything inside it. The inputs of such a module may still shrink.
+        example_inputs: a tensor, a tuple of positional arguments, or a dict of keyword arguments. Give two or more
+            samples of the usual size, so that samples and positions can be distinguished.
+        keep: names or patterns (`*`, `?`, `[...]`) of modules or parameters that keep all units. The name of a module
+            includes all modules and parameters inside it. The inputs of such a module may still shrink.
         kinds: the kinds of units that may be removed: "channel", "neuron", "head", "kv_group", "expert", "hidden" (the
-            width of a normalised residual stream) and "head_dim" (the size of attention heads); "all" for all of them.
-            None means all but "hidden" and "head_dim".
+            width of a normalised residual stream) and "head_dim" (the size of attention heads); or "all". None means
+            all kinds except "hidden" and "head_dim".
 
     Returns:
-        The structure. Its `groups` can be pruned; `frozen` gives the reason for everything else.
+        The structure. `groups` are the groups that can be pruned; `frozen` gives reasons for all other axes.
 
     Raises:
         ModelError: `model` is not a module, has no parameters or lazy ones, or is quantized.
@@ -61,7 +61,9 @@ def trace(
     if next(model.parameters(), None) is None:
         raise ModelError(f"{type(model).__name__} has no parameters, so there is nothing to prune")
     if any(is_lazy(tensor) for tensor in [*model.parameters(), *model.buffers()]):
-        raise ModelError(f"{type(model).__name__} has lazy modules; run it once on real inputs first")
+        raise ModelError(
+            f"{type(model).__name__} has lazy modules without parameters; run it once on real inputs first"
+        )
     allowed = parse_kinds(kinds)
     kept = matching(model, [keep] if isinstance(keep, str) else keep)
     call = add_decoder_inputs(model, as_call(example_inputs))
@@ -72,14 +74,14 @@ def trace(
     return build_structure(model, record, call, allowed)
 
 
-def _run(model: nn.Module, given: Call, device: Any) -> TraceRecord:
-    """The record of one forward pass."""
-    tracer, call = Tracer(model), given.to(device).copy()
-    for tensor, value in zip(call.tensors(), given.tensors(), strict=True):
+def _run(model: nn.Module, example_call: Call, device: Any) -> TraceRecord:
+    """Run the model once and return the record."""
+    tracer, call = Tracer(model), example_call.to(device).copy()
+    for tensor, value in zip(call.tensors(), example_call.tensors(), strict=True):
         tracer.values.know(tensor, value)
     try:
         samples = call.samples()
-    except DataError:  # only observing needs to know, and asks again
+    except DataError:  # only observations need the number of samples, and they raise this error then
         samples = 1
     tracer.add_inputs(call.tensors(), samples)
     tracer.record.inputs = {
@@ -94,8 +96,8 @@ def _run(model: nn.Module, given: Call, device: Any) -> TraceRecord:
     outputs = list(outputs_of(output))
     if not outputs:
         raise TraceError(
-            f"the model returns a {type(output).__name__} without tensors, so its results cannot be observed; "
-            "wrap it in a module that returns its result"
+            f"the model returns a {type(output).__name__} without tensors, so its results cannot be compared; "
+            "wrap the model in a module that returns the result"
         )
     for tensor in outputs:
         for axis in tracer.tensors.info(tensor).axes:
@@ -104,7 +106,7 @@ def _run(model: nn.Module, given: Call, device: Any) -> TraceRecord:
 
 
 def _freeze_unused_and_kept(record: TraceRecord, kept: Mapping[str, str]) -> None:
-    """Freeze parameters that did not run, and the units that the parameters in `kept` make."""
+    """Freeze unused parameters, and the units that the parameters in `kept` produce."""
     for name, axes in record.tensor_axes.items():
         first = record.first_names[name]
         for dim, axis in enumerate(axes):
@@ -115,9 +117,9 @@ def _freeze_unused_and_kept(record: TraceRecord, kept: Mapping[str, str]) -> Non
 
 
 def _freeze_repetitions(record: TraceRecord) -> None:
-    """Freeze how often something is repeated, as the key/value heads of grouped-query attention are.
+    """Freeze numbers of repetitions, such as those of the key/value heads of grouped-query attention.
 
-    A repetition that is a whole dimension of some tensor (a gate expanded over channels) follows that dimension.
+    A repetition that is a whole dimension of a tensor, such as a gate expanded over channels, changes with it instead.
     """
     whole = {ax.walk(axis) for axes in record.tensor_axes.values() for axis in axes}
     for axis in record.repeated:
@@ -126,10 +128,10 @@ def _freeze_repetitions(record: TraceRecord) -> None:
 
 
 def _freeze_softmax_groups(record: TraceRecord) -> None:
-    """Freeze the units of a softmax, unless they are experts: a router can choose among fewer, with another result."""
+    """Freeze the units of a softmax, except experts. Removing experts is inexact: the router chooses among fewer."""
     experts = {var for axis in record.experts for var in ax.leaves(axis)}
     for var in {var for axes in record.tensor_axes.values() for axis in axes for var in ax.leaves(axis)}:
         if var.softmax_group and var in experts:
             ax.mark_inexact(var, f"the router chooses among these units ({var.softmax_group})")
         elif var.softmax_group or var in experts:
-            ax.freeze(var, var.softmax_group or "which expert a row goes to depends on the data")
+            ax.freeze(var, var.softmax_group or "the expert of each row depends on the data")

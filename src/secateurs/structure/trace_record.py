@@ -1,4 +1,4 @@
-"""Everything that one trace writes down, from which `build_structure` makes a `Structure`."""
+"""The record of one trace, from which `build_structure` builds a `Structure`."""
 
 from __future__ import annotations
 
@@ -15,32 +15,34 @@ Axes = tuple[Axis, ...]
 
 @dataclass
 class TraceRecord:
-    """What the tracer and the operator rules found out during one forward pass.
+    """The findings of the tracer and the operator rules in one forward pass.
 
     Attributes:
-        tensor_axes: the axes of each parameter and buffer, by name.
-        first_names: for each parameter and buffer, the first name of the same tensor; differs where it is shared.
-        used: parameters and buffers, by first name, in the order in which operators used them (a dict as ordered set).
-        inputs: the axes of each tensor that the model was called on, by name.
+        tensor_axes: name to the axes of each parameter and buffer.
+        first_names: name of each parameter and buffer to the first name of the same tensor; they differ for shared
+            tensors.
+        used: the first names of used parameters and buffers, in the order of use (a dict as ordered set).
+        inputs: name to the axes of each tensor among the inputs of the model.
         batch: the axis of the samples.
-        results: the axes of each result of each operator.
-        sorted_at: for operators that return rows sorted by expert, the site of the sort.
-        macs: axes whose sizes multiply to the multiply-accumulate operations (MACs) of an operator.
-        other_macs: MACs that are counted and depend on no axis.
-        contracted: the (name, dimension) of parameters that an operator summed over.
-        consumptions: every sum over an axis of data.
-        activations: every non-linearity that data passed.
-        arrivals: where the outputs of a layer meet other data, by the site of the layer's product.
-        produced: the results of convolutions, matrix products and look-ups.
-        heads: axes over which an attention runs in parallel.
-        head_dims: axes of the vectors of an attention's heads.
-        repeated: axes that count repetitions.
-        experts: axes whose indices are sub-networks, each run on the rows that a router sends to it.
-        tables: parameters in which rows are looked up.
-        minimums: (axis, number) pairs: at least so many indices must stay, because as many are chosen at once.
-        multiples: (axis, number) pairs: the size must stay a multiple of the number.
-        sizes: sizes that modules may hold in an attribute.
-        splits: (module, parts) pairs: the axes that a module split one axis into.
+        results: operator call to the axes of each result.
+        sorted_at: operator call with rows in the order of experts to the sort that caused it.
+        macs: for each operator call, axes; the product of their sizes is the number of multiply-accumulate operations
+            (MACs).
+        other_macs: counted MACs that do not depend on any axis.
+        contracted: the (name, dimension) pairs of parameters that an operator summed over.
+        consumptions: all sums over an axis of data.
+        activations: all non-linearities in the path of the data.
+        arrivals: operator call of a layer to the place where its outputs meet other data.
+        produced: the results of convolutions, matrix products and lookups.
+        heads: the axes of the heads of attentions.
+        head_dims: the axes of the vectors inside heads.
+        repeated: axes of repetitions.
+        experts: axes of experts, which are sub-networks that a router sends rows to.
+        tables: the names of parameters that are lookup tables.
+        minimums: (axis, number) pairs: at least this number of indices must be kept, because it is chosen at once.
+        multiples: (axis, number) pairs: the size must remain a multiple of the number.
+        sizes: sizes that modules may store in attributes.
+        splits: (module, axes) pairs: the parts that a module splits one axis into.
     """
 
     tensor_axes: dict[str, Axes] = field(default_factory=dict)

@@ -1,4 +1,4 @@
-"""The tracer: runs every operator of one forward pass and lets axes flow through it by the operator's rule."""
+"""The tracer: run every operator of one forward pass, and derive the axes of its results by the operator's rule."""
 
 from __future__ import annotations
 
@@ -27,12 +27,15 @@ INPUT = "model input"
 
 
 class Tracer(Watcher):
-    """Lets axes flow through one forward pass.
+    """A context around one forward pass that follows axes through all operators.
+
+    Args:
+        model: the model to trace.
 
     Attributes:
-        record: what the pass has shown so far.
-        tensors: what is known of each tensor.
-        values: the values that are known of tensors on the meta device.
+        record: the findings so far.
+        tensors: information about each tensor.
+        values: known values of tensors on the meta device.
     """
 
     def __init__(self, model: nn.Module):
@@ -44,9 +47,9 @@ class Tracer(Watcher):
         self._on_meta = device_of(model).type == "meta"
 
     def add_inputs(self, inputs: Sequence[Tensor], samples: int) -> None:
-        """Add the tensors that the model is called on; their axes are frozen.
+        """Add the inputs of the model and freeze their axes.
 
-        The first dimensions that are as long as there are samples are taken to hold the samples.
+        First dimensions of size `samples` are assumed to hold the samples.
         """
         for tensor in inputs:
             self.tensors.add_input(tensor, INPUT)
@@ -56,7 +59,7 @@ class Tracer(Watcher):
                 unify(self.tensors.info(tensor).axes[0], self.record.batch)
 
     def visit(self, site: Site, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-        """Run the operator and let the axes of its arguments flow to its results."""
+        """Run the operator, and derive the axes and the provenance of the results."""
         out = self.values.run(func, args, kwargs) if self._on_meta else func(*args, **kwargs)
         inputs, outputs = tensors_in(args, kwargs), tensors_in(out)
         infos = [self.tensors.info(tensor) for tensor in inputs]
@@ -69,7 +72,7 @@ class Tracer(Watcher):
             self.record.arrivals.setdefault(layer, arrival)
         provenance = self._provenance(flow, func, site, infos, axes)
         sorted_at = sort_of(func, site, inputs, infos, flow.indexes_axis)
-        # Which expert a router chooses does not make data of that expert's weights.
+        # Indices of chosen experts depend on data, but a weight that they select is still constant.
         constant = all(
             info.constant or flow.indexes_axis(tensor) is not None for tensor, info in zip(inputs, infos, strict=True)
         )
@@ -94,16 +97,16 @@ class Tracer(Watcher):
         inputs: list[Tensor],
         outputs: list[Tensor],
     ) -> list[tuple[Axis, ...]]:
-        """The axes of the results by the rule; where that is impossible, all axes are frozen with the reason."""
+        """Derive the axes of the results by the rule; if this is impossible, freeze all axes with the reason."""
         name = flow.operator
-        reason = f"no rule for operator {name}" if inputs else f"its size is set where {name} makes it"
+        reason = f"no rule for operator {name}" if inputs else f"the code sets the size in a call of {name}"
         if rule.function is not None and outputs and outputs[0].numel():
             try:
                 result = rule.function(flow, outputs if len(outputs) > 1 else outputs[0], *args, **kwargs)
-            except Exception as error:  # a rule may be a user's; the model itself has run
+            except Exception as error:  # rules of users may raise anything
                 result, reason = [], f"the rule for operator {name} failed: {error}"
             else:
-                reason = f"the rule for operator {name} does not cover this use of it"
+                reason = f"the rule for operator {name} does not cover this call"
             results = [tuple(axes) for axes in (result if isinstance(result, list) else [result])]
             if [[axis.size for axis in axes] for axes in results] == [list(tensor.shape) for tensor in outputs]:
                 return results
@@ -112,7 +115,7 @@ class Tracer(Watcher):
         return [tuple(ax.new(size, reason) for size in tensor.shape) for tensor in outputs]
 
     def _count_macs(self, reported: int, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any], out: Any) -> None:
-        """Count the operator's MACs once: what torch's formula gives beyond the entries that the rule reported."""
+        """Add the MACs by torch's formula that the rule did not report to `other_macs`."""
         count = macs_of(func, args, kwargs, out)
         if count is None:  # `sc.cost` cannot count this operator either
             del self.record.macs[reported:]
@@ -122,7 +125,7 @@ class Tracer(Watcher):
     def _provenance(
         self, flow: Flow, func: Any, site: Site, infos: Sequence[TensorInfo], axes: Sequence[tuple[Axis, ...]]
     ) -> Provenance:
-        """What the first result has passed: nothing yet if it is made of weights here."""
+        """Determine the provenance of the first result; it starts anew if the operator multiplies with a weight."""
         record = self.record
         moving = [(info.axes, info.provenance) for info in infos if not info.constant]
         if not moving or not axes:
@@ -133,7 +136,7 @@ class Tracer(Watcher):
             layer = site if made_here else None
             return Provenance(origin=provenance.origin, attended=flow.attended, layer=layer)
         if provenance.activation and provenance.activation.after.site == site:
-            # A non-linearity made of several operators replaces those that it is made of.
+            # A non-linearity composed of several operators replaces the activations that it is composed of.
             parts = [passed.activation for _, passed in moving] if len(moving) > 1 else []
             record.activations = [*(a for a in record.activations if a not in parts), provenance.activation]
         return provenance

@@ -1,7 +1,7 @@
 """Unification of axes: merge two descriptions of the same indices into one.
 
-`unify` never guesses. Where two axes of equal size cannot be brought into one form, both are frozen. That is always
-sound: a frozen axis loses no index, so both stay equal.
+`unify` never guesses. If two axes of equal size cannot be brought into the same form, both are frozen. This is always
+sound: frozen axes lose no indices, so they remain equal.
 """
 
 from __future__ import annotations
@@ -13,21 +13,22 @@ from secateurs.structure import axis as ax
 from secateurs.structure.axis import Axis, Concat, Product, Var
 
 Divide = Callable[[Axis, int], "tuple[Axis, Axis] | None"]
+"""`split` or `cut`: divides an axis in two, or returns None."""
 
 
 def unify(a: Axis, b: Axis) -> None:
-    """Make `a` and `b` stand for the same indices in the same order.
+    """Make two axes describe the same indices in the same order.
 
     Args:
         a: an axis.
         b: an axis of the same size.
 
     Raises:
-        ValueError: the sizes differ, which is a bug in the caller.
+        ValueError: the sizes differ, which is an error of the caller.
     """
     a, b = ax.walk(a), ax.walk(b)
     if a.size != b.size:
-        raise ValueError(f"axes of sizes {a.size} and {b.size} cannot be the same")
+        raise ValueError(f"axes of sizes {a.size} and {b.size} cannot be unified")
     if a is b:
         return
     if isinstance(a, Var):
@@ -45,7 +46,7 @@ def unify(a: Axis, b: Axis) -> None:
 
 
 def split(axis: Axis, outer: int) -> tuple[Axis, Axis] | None:
-    """`axis` as a product of two factors, the first with `outer` indices; None if that is impossible."""
+    """Split an axis into a product of two factors, the first with `outer` indices; None if that is impossible."""
     axis = ax.walk(axis)
     if outer in (1, axis.size):
         return (ax.ONE, axis) if outer == 1 else (axis, ax.ONE)
@@ -55,12 +56,12 @@ def split(axis: Axis, outer: int) -> tuple[Axis, Axis] | None:
         return _split_factors(axis, outer)
     first, second = ax.new(outer), ax.new(axis.size // outer)
     unify(axis, ax.product([first, second]))
-    # A concatenation that could not be distributed is frozen by now, and so are both factors.
+    # If a concatenation could not be distributed, `unify` has frozen it and both factors.
     return first, second
 
 
 def cut(axis: Axis, at: int) -> tuple[Axis, Axis] | None:
-    """`axis` as a concatenation of two parts, the left with `at` indices; None if that is impossible."""
+    """Cut an axis into a concatenation of two parts, the first with `at` indices; None if that is impossible."""
     if at in (0, axis.size):
         return (ax.NONE, axis) if at == 0 else (axis, ax.NONE)
     axis = ax.walk(axis)
@@ -76,7 +77,7 @@ def cut(axis: Axis, at: int) -> tuple[Axis, Axis] | None:
 
 
 def pieces(axis: Axis, sizes: Sequence[int]) -> list[Axis] | None:
-    """`axis` cut into consecutive pieces of the given sizes; None if that is impossible."""
+    """Cut an axis into consecutive pieces of the given sizes; None if that is impossible."""
     result, rest = [], axis
     for size in sizes:
         both = cut(rest, size)
@@ -88,7 +89,7 @@ def pieces(axis: Axis, sizes: Sequence[int]) -> list[Axis] | None:
 
 
 def reshape(axes: Sequence[Axis], sizes: Sequence[int]) -> list[Axis] | None:
-    """The axes of a tensor that is viewed with other sizes (row-major); None if they are ambiguous."""
+    """Derive the axes of a tensor after a row-major reshape to other sizes; None if they are ambiguous."""
     todo = deque(f for axis in axes for f in ax.factors_of(axis))
     result = []
     for size in sizes:
@@ -148,10 +149,10 @@ def _unify_concats(a: Concat, b: Concat) -> None:
 
 
 def _unify_first(left: deque[Axis], right: deque[Axis], divide: Divide) -> bool:
-    """Unify the first axes of both sides and remove them; the larger one is divided first, and the rest of it stays.
+    """Unify the first axes of both sides and remove them. A larger axis is divided first, and its rest remains.
 
     Returns:
-        Whether that was possible.
+        Whether the larger axis could be divided.
     """
     if left[0].size == right[0].size:
         unify(left.popleft(), right.popleft())
@@ -167,7 +168,7 @@ def _unify_first(left: deque[Axis], right: deque[Axis], divide: Divide) -> bool:
 
 
 def _distribute(a: Product, b: Concat) -> None:
-    """(o × i) = [p + q + ...] holds when o = [o₁ + o₂ + ...] with p = (o₁ × i), q = (o₂ × i), ..."""
+    """Unify (o × i) with [p + q + ...]: cut o into [o₁ + o₂ + ...], then unify (o₁ × i) with p, (o₂ × i) with q, ..."""
     first, inner = a.factors[0], ax.product(a.factors[1:])
     parts = ax.parts_of(b)
     if any(part.size % inner.size for part in parts):

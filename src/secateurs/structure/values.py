@@ -1,7 +1,7 @@
-"""Known values of tensors on the meta device, which have sizes but no data.
+"""Compute known values of tensors on the meta device, which have sizes but no data.
 
-Models read some values: which positions are padded, where a sequence begins. These follow from the inputs, whose values
-are known, and not from weights. So every operator whose arguments are known also runs on the CPU.
+Models read some values, such as the positions of padding or the start of a sequence. These values depend on the inputs,
+which are known, and not on weights. So an operator also runs on the CPU if the values of all arguments are known.
 """
 
 from __future__ import annotations
@@ -31,10 +31,10 @@ class Values:
             self._known[tensor] = value.cpu()
 
     def run(self, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-        """The result of an operator; a number instead of a tensor if the operator returns one and it is known."""
+        """Run an operator and return the result, with tensors on the meta device and numbers if they are known."""
         inputs = tensors_in(args, kwargs)
-        made_here = not inputs and kwargs.get("device") == META
-        if not made_here and not (inputs and all(tensor in self._known for tensor in inputs)):
+        creates_tensor = not inputs and kwargs.get("device") == META
+        if not creates_tensor and not (inputs and all(tensor in self._known for tensor in inputs)):
             out = func(*args, **kwargs)
             if func._schema.is_mutable:
                 self._forget(inputs)

@@ -1,4 +1,4 @@
-"""The patches of a convolution's input: the values that each output position is computed from."""
+"""The input patches of a convolution: the values that each output position is computed from."""
 
 from __future__ import annotations
 
@@ -10,12 +10,19 @@ from torch import Tensor
 from torch.nn.functional import pad
 
 MOST = 256
-"""The largest number of positions per sample that are looked at; of larger maps, evenly spaced ones."""
+"""The largest number of patches per sample; for larger feature maps, evenly spaced patches are used."""
 
 
 @dataclass(frozen=True)
 class Window:
-    """The geometry of a convolution that is not transposed, one number per spatial dimension."""
+    """The geometry of a convolution that is not transposed.
+
+    Attributes:
+        kernel: the size of the kernel in each spatial dimension.
+        stride: the stride in each spatial dimension.
+        padding: the padding on both sides of each spatial dimension.
+        dilation: the dilation in each spatial dimension.
+    """
 
     kernel: tuple[int, ...]
     stride: tuple[int, ...]
@@ -24,27 +31,27 @@ class Window:
 
     @property
     def taps(self) -> int:
-        """The number of entries of a channel that one output position depends on."""
+        """The number of kernel entries per channel."""
         return prod(self.kernel)
 
     def patches(self, x: Tensor) -> Tensor:
-        """The patches [samples, channels × taps, positions] of an input [samples, channels, ...]."""
+        """Extract the patches [samples, channels × taps, positions] of an input [samples, channels, ...]."""
         x = pad(x, [side for width in reversed(self.padding) for side in (width, width)])
         geometry = zip(self.kernel, self.stride, self.dilation, strict=True)
         for dim, (size, stride, dilation) in enumerate(geometry, 2):
             x = x.unfold(dim, dilation * (size - 1) + 1, stride)[..., ::dilation]
-        places = len(self.kernel)
-        grid = x.shape[2 : 2 + places]
+        dims = len(self.kernel)
+        grid = x.shape[2 : 2 + dims]
         if prod(grid) > MOST:
             chosen = torch.linspace(0, prod(grid) - 1, MOST, device=x.device).round().long()
             x = x[(slice(None), slice(None), *torch.unravel_index(chosen, grid))]
         else:
-            x = x.flatten(2, 1 + places)
+            x = x.flatten(2, 1 + dims)
         return x.movedim(2, -1).flatten(1, -2)
 
 
 def window(kernel: list[int], *geometry: list[int]) -> Window:
-    """The window of a convolution.
+    """Create the window of a convolution from operator arguments.
 
     Args:
         kernel: the size of the kernel, per dimension.

@@ -59,7 +59,7 @@ class Trials:
         Returns:
             The groups that can be cut.
         """
-        names = sorted(names, key=self._rank)  # bisection is faster if kinds that often fail are neighbours
+        names = sorted(names, key=self._rank)  # bisection is faster if groups that fail together are neighbours
         exact = [name for name in names if self._structure.group(name).inexact is None]
         inexact = [name for name in names if name not in exact]
         removed = self._removable([], exact, self._differs) if exact or not names else []
@@ -112,7 +112,10 @@ class Trials:
         return names
 
     def _culprits(self, mismatches: Iterable[ShapeMismatch], names: Sequence[str]) -> dict[str, str]:
-        """Find the groups to drop, with the reasons: at each mismatch, the groups of the kind that fails most often."""
+        """Find the groups to drop, with the reasons.
+
+        At each mismatch these are the groups of the last kind in `UNIT_KINDS`, because the others may be correct.
+        """
         culprits: dict[str, str] = {}
         for mismatch in mismatches:
             ranks = {name: self._rank(name) for name in mismatch.groups if name in names}
@@ -121,7 +124,7 @@ class Trials:
         return culprits
 
     def _rank(self, name: str) -> int:
-        """The position of the kind of a group in `UNIT_KINDS`; kinds that often fail come last."""
+        """The position of the kind of a group in `UNIT_KINDS`."""
         return list(UNIT_KINDS).index(self._structure.group(name).kind)
 
     def _check_shapes(self, names: list[str], choice: Choice) -> ShapeCheck:

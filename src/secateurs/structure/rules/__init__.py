@@ -1,4 +1,4 @@
-"""Rules: how axes flow through operators, one short function per family of operators."""
+"""Rules that derive the axes of results from the axes of arguments, one short function per family of operators."""
 
 from secateurs.structure.rules import (  # noqa: F401  importing them registers their rules
     attention,

@@ -1,4 +1,4 @@
-"""Fused attention: heads are shared by queries, keys and values; positions stay."""
+"""Rules of fused attention: queries, keys and values share heads; positions are frozen."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Convolutions and matrix products: the axes that are summed over are unified."""
+"""Rules of convolutions and matrix products: the axes that an operator sums over are unified."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from secateurs.structure.unify import split, unify
 from secateurs.structure.window import window
 
 ALIGNED = 16
-"""The rows of matrices of a grouped product take a multiple of this number of bytes."""
+"""The rows of matrices in a grouped product must take a multiple of this number of bytes."""
 
 
 @rule("aten::convolution")
@@ -24,16 +24,16 @@ def convolution(
     flow.freeze(weights[2:], "kernel tap")
     flow.freeze(inputs[2:], "spatial dimension of a convolution")
     group, inside = split(weights[0], groups) or _fixed(flow, weights[0], groups)
-    contracted, made = (inside, weights[1]) if transposed else (weights[1], inside)
+    contracted, produced = (inside, weights[1]) if transposed else (weights[1], inside)
     unify(inputs[1], ax.product([group, contracted]))
-    outputs = ax.product([group, made])
+    outputs = ax.product([group, produced])
     if bias is not None:
         unify(flow.axes(bias)[0], outputs)
-    seen = None if transposed else window(weight.shape[2:], stride, padding, dilation)
-    flow.contract(x, 1, weight, contracted, weights[0] if transposed else weights[1], seen)
+    geometry = None if transposed else window(weight.shape[2:], stride, padding, dilation)
+    flow.contract(x, 1, weight, contracted, weights[0] if transposed else weights[1], geometry)
     spatial = ax.positions(out.shape[2:], "spatial dimension of a convolution")
-    swept = inputs[2:] if transposed else spatial
-    flow.add_macs(inputs[0], *swept, *weights)
+    kernel_positions = inputs[2:] if transposed else spatial
+    flow.add_macs(inputs[0], *kernel_positions, *weights)
     flow.produce(inputs[0], outputs, *spatial)
     for name, axis in (("in_channels", inputs[1]), ("out_channels", outputs), ("groups", group)):
         flow.sized(axis, name, weight)
@@ -44,8 +44,8 @@ def convolution(
 def matrix_product(flow: Flow, out: Any, a: Any, b: Any) -> Any:
     """[..., n, k] × [..., k, m], with at most one batch dimension."""
     (*batch, n, k), (*batch_b, k_b, m) = flow.axes(a), flow.axes(b)
-    for mine, other in zip(batch, batch_b, strict=True):
-        unify(mine, other)
+    for axis_a, axis_b in zip(batch, batch_b, strict=True):
+        unify(axis_a, axis_b)
     unify(k, k_b)
     flow.contract(a, a.ndim - 1, b, k_b)
     flow.contract(b, b.ndim - 2, a, k)
@@ -54,7 +54,7 @@ def matrix_product(flow: Flow, out: Any, a: Any, b: Any) -> Any:
     if flow.is_constant(a) or flow.is_constant(b):
         flow.produce(*result)
         _sized_linear(flow, a, b, k, m)
-    elif batch and batch[0].size > 1:  # an attention: scores of queries and keys, or values weighted by them
+    elif batch and batch[0].size > 1:  # unfused attention: queries × keys, or attention weights × values
         flow.mark_heads(*batch)
         flow.mark_head_dims(k, n, m)
     return result
@@ -72,21 +72,21 @@ def matrix_vector(flow: Flow, out: Any, a: Any, x: Any) -> Any:
 
 @rule("aten::addmm", "aten::baddbmm")
 def matrix_product_and_sum(flow: Flow, out: Any, bias: Any, a: Any, b: Any, *, beta: Any = 1, alpha: Any = 1) -> Any:
-    """A matrix product plus something that broadcasts against it."""
+    """A matrix product plus a tensor that broadcasts."""
     result = matrix_product(flow, out, a, b)
-    for mine, other in zip(reversed(flow.axes(bias)), reversed(result), strict=False):
-        if mine.size > 1:
-            unify(mine, other)
+    for bias_axis, axis in zip(reversed(flow.axes(bias)), reversed(result), strict=False):
+        if bias_axis.size > 1:
+            unify(bias_axis, axis)
     return result
 
 
 @rule("aten::_grouped_mm")
 def grouped_product(flow: Flow, out: Any, a: Any, b: Any, offsets: Any = None, *_: Any, **__: Any) -> Any:
-    """Rows [t, k] times the matrix of their group [e, k, m], as in a mixture of experts; the data assign the rows."""
+    """Rows [t, k] × one of the matrices [e, k, m] of experts; data determine the matrix of each row."""
     if a.ndim != 2 or b.ndim != 3:
         return ()
     (rows, k), (groups, k_b, m) = flow.axes(a), flow.axes(b)
-    flow.freeze(rows, "which expert a row goes to depends on the data")
+    flow.freeze(rows, "the expert of each row depends on the data")
     if offsets is not None:
         unify(groups, flow.axes(offsets)[0])
     flow.mark_experts(groups)
@@ -100,12 +100,14 @@ def grouped_product(flow: Flow, out: Any, a: Any, b: Any, offsets: Any = None, *
 
 
 def _sized_linear(flow: Flow, a: Any, b: Any, k: Any, m: Any) -> None:
+    """Report the sizes that a linear layer stores in attributes."""
     weight = b if flow.is_constant(b) else a
     flow.sized(k, "in_features", weight)
     flow.sized(m, "out_features", weight)
 
 
 def _fixed(flow: Flow, axis: Any, groups: int) -> tuple[Any, Any]:
-    reason = f"its channels do not divide into {groups} groups of one kind"
+    """Freeze channels that cannot be split into groups; two frozen factors."""
+    reason = f"the channels cannot be split into {groups} equal groups"
     flow.freeze(axis, reason)
     return ax.new(groups, reason), ax.new(axis.size // groups, reason)

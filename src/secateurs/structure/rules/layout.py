@@ -1,4 +1,4 @@
-"""Views, transpositions and repetitions: every value stays, in another layout."""
+"""Rules of views, transpositions and repetitions, which change the layout of values."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def same(flow: Flow, out: Any, x: Any, *_: Any, **__: Any) -> Any:
 
 @rule("aten::view", "aten::_unsafe_view", "aten::reshape", "aten::_reshape_alias", kind="layout")
 def view(flow: Flow, out: Any, x: Any, size: Any, *_: Any) -> Any:
-    """Merge and split dimensions row-major; if the factors do not fit, the tracer freezes everything."""
+    """Merge and split dimensions in row-major order; if the factors do not fit, the tracer freezes all axes."""
     axes = reshape(flow.axes(x), out.shape)
     for axis in axes or ():
         flow.sized(axis)
@@ -28,11 +28,11 @@ def view(flow: Flow, out: Any, x: Any, size: Any, *_: Any) -> Any:
 
 @rule("aten::as_strided")
 def as_strided(flow: Flow, out: Any, x: Any, *_: Any) -> Any:
-    """Covered only if nothing changes but the strides of dimensions of size one."""
-    same = [s for s, n in zip(out.stride(), out.shape, strict=True) if n > 1] == [
+    """Supported only if nothing changes except the strides of dimensions of size one."""
+    equal_strides = [s for s, n in zip(out.stride(), out.shape, strict=True) if n > 1] == [
         s for s, n in zip(x.stride(), x.shape, strict=True) if n > 1
     ]
-    return flow.axes(x) if same and out.shape == x.shape and out.storage_offset() == x.storage_offset() else ()
+    return flow.axes(x) if equal_strides and out.shape == x.shape and out.storage_offset() == x.storage_offset() else ()
 
 
 @rule("aten::t", kind="layout")
@@ -68,13 +68,13 @@ def squeeze(flow: Flow, out: Any, x: Any, dim: Any = None) -> Any:
     """Drop dimensions of size one."""
     axes = flow.axes(x)
     dims = range(len(axes)) if dim is None else [dim] if isinstance(dim, int) else dim
-    gone = {d % len(axes) for d in dims if axes and axes[d].size == 1}
-    return tuple(axis for d, axis in enumerate(axes) if d not in gone)
+    dropped = {d % len(axes) for d in dims if axes and axes[d].size == 1}
+    return tuple(axis for d, axis in enumerate(axes) if d not in dropped)
 
 
 @rule("aten::expand", kind="layout")
 def expand(flow: Flow, out: Any, x: Any, size: Any, **_: Any) -> Any:
-    """Repeat dimensions of size one: a fresh axis each, which follows the axis that it is combined with."""
+    """Repeat dimensions of size one: each becomes a new axis, which later operators may unify with another axis."""
     axes = flow.axes(x)
     axes = (ax.ONE,) * (out.ndim - len(axes)) + axes
     result = tuple(a if a.size == n else ax.new(n) for a, n in zip(axes, out.shape, strict=True))
@@ -87,7 +87,7 @@ def expand(flow: Flow, out: Any, x: Any, size: Any, **_: Any) -> Any:
 
 @rule("aten::repeat")
 def repeat(flow: Flow, out: Any, x: Any, times: Any) -> Any:
-    """Tile: index (repetition, original)."""
+    """Tile: each index becomes a pair (repetition, original index)."""
     axes = flow.axes(x)
     axes = (ax.ONE,) * (out.ndim - len(axes)) + axes
     return tuple(ax.product([ax.new(n, "number of repetitions"), axis]) for n, axis in zip(times, axes, strict=True))

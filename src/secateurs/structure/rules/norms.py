@@ -1,4 +1,4 @@
-"""Normalisations: weights follow the axis that they scale; statistics over an axis make removal inexact."""
+"""Rules of normalisations: a weight shares the axis that it scales; statistics over an axis make removals inexact."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ from secateurs.structure.unify import split, unify
 def batch_norm(flow: Flow, out: Any, x: Any, *args: Any, **kwargs: Any) -> Any:
     """Normalise each channel by the statistics of that channel."""
     axes = flow.axes(x)
-    if len(args) > 4 and args[4] is True:  # statistics of this batch, as instance norm and weight standardisation use
+    if len(args) > 4 and args[4] is True:  # statistics of the batch, as in instance norm and weight standardisation
         for axis in (axes[0], *axes[2:]):
-            ax.mark_inexact(axis, "batch norm takes its statistics over these units")
+            ax.mark_inexact(axis, "batch norm computes statistics over these units")
     for tensor in args[:4]:
         if hasattr(tensor, "shape"):
             unify(flow.axes(tensor)[0], axes[1])
@@ -36,14 +36,14 @@ def layer_norm(
 ) -> Any:
     """Normalise by statistics over the last dimensions."""
     axes = flow.axes(x)
-    kept, normalised = axes[: -len(shape)], axes[-len(shape) :]
+    leading, normalised = axes[: -len(shape)], axes[-len(shape) :]
     for axis in normalised:
-        ax.mark_inexact(axis, "layer norm takes its statistics over these units")
+        ax.mark_inexact(axis, "layer norm computes statistics over these units")
         flow.sized(axis, "normalized_shape", weight)
     for tensor in (weight, bias):
-        for axis, other in zip(normalised, flow.axes(tensor) if tensor is not None else (), strict=False):
-            unify(axis, other)
-    statistics = (*kept, *[ax.ONE] * len(shape))
+        for axis, weight_axis in zip(normalised, flow.axes(tensor) if tensor is not None else (), strict=False):
+            unify(axis, weight_axis)
+    statistics = (*leading, *[ax.ONE] * len(shape))
     return [axes, statistics, statistics]
 
 
@@ -51,16 +51,16 @@ def layer_norm(
 def group_norm(
     flow: Flow, out: Any, x: Any, weight: Any, bias: Any, n: int, c: int, hw: int, groups: int, eps: float
 ) -> Any:
-    """Channels are (groups × channels of a group): removal is exact for whole groups, not for channels inside one."""
+    """Channels are (groups × channels per group). Removal is exact for whole groups and inexact for single channels."""
     axes = flow.axes(x)
     for tensor in (weight, bias):
         if tensor is not None:
             unify(flow.axes(tensor)[0], axes[1])
     both = split(axes[1], groups)
     if both is None:
-        flow.freeze(axes[1], f"its channels do not divide into {groups} groups of one kind")
+        flow.freeze(axes[1], f"the channels cannot be split into {groups} equal groups")
         both = ax.new(groups, "normalisation groups"), ax.ONE
-    ax.mark_inexact(both[1], "group norm takes its statistics over these units")
+    ax.mark_inexact(both[1], "group norm computes statistics over these units")
     flow.sized(axes[1], "num_channels", weight)
     flow.sized(both[0], "num_groups", weight)
     statistics = (axes[0], both[0])
@@ -69,12 +69,12 @@ def group_norm(
 
 @rule("aten::_weight_norm_interface", "aten::_weight_norm")
 def weight_norm(flow: Flow, out: Any, v: Any, g: Any, dim: int = 0) -> Any:
-    """g · v / ‖v‖, the norm taken over all dimensions but one."""
+    """g · v / ‖v‖, with the norm over all dimensions except one."""
     axes = flow.axes(v)
-    for axis, other in zip(axes, flow.axes(g), strict=True):
-        if other.size > 1:
-            unify(axis, other)
+    for axis, scale_axis in zip(axes, flow.axes(g), strict=True):
+        if scale_axis.size > 1:
+            unify(axis, scale_axis)
     for d, axis in enumerate(axes):
         if d != dim % len(axes):
-            ax.mark_inexact(axis, "weight norm takes its norm over these units")
+            ax.mark_inexact(axis, "weight norm computes a norm over these units")
     return [axes, flow.axes(g)] if isinstance(out, list) else axes

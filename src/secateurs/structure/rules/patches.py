@@ -1,4 +1,4 @@
-"""Pixel shuffles, channel shuffles and patches: channels become positions or the other way round."""
+"""Rules of pixel shuffles, channel shuffles and patches, which turn channels into positions or the reverse."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def pixel_unshuffle(flow: Flow, out: Any, x: Any, factor: int) -> Any:
 
 @rule("aten::im2col")
 def im2col(flow: Flow, out: Any, x: Any, *_: Any) -> Any:
-    """Cut patches: [N, C, H, W] becomes [N, C × taps, positions]."""
+    """Extract patches: [N, C, H, W] becomes [N, C × taps, positions]."""
     axes = flow.axes(x)
     flow.freeze(axes[2:], "spatial dimension of patches")
     taps = out.shape[1] // axes[1].size

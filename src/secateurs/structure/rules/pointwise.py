@@ -1,4 +1,4 @@
-"""Elementwise operators: aligned dimensions are unified."""
+"""Rules of elementwise operators: aligned dimensions are unified."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from secateurs.structure.rules.registry import POINTWISE, rule
 from secateurs.structure.tensors import tensors_in
 from secateurs.structure.unify import unify
 
-SCALE = "the scale of attention is taken from the number of these units"
+SCALE = "the scale of the attention depends on the number of these units"
 ACTIVATIONS = (
     "relu gelu silu mish tanh elu celu selu leaky_relu hardtanh hardswish hardshrink softshrink threshold "
     "log_sigmoid_forward _prelu_kernel clamp clamp_min clamp_max"
@@ -29,21 +29,21 @@ CREATORS = [f"{prefix}{name}" for prefix in ("", "new_") for name in "zeros ones
 @rule("aten::copy", "aten::bernoulli", "aten::fill", "aten::zero", "aten::floor_divide")
 @rule(POINTWISE)
 def pointwise(flow: Flow, out: Any, *args: Any, **kwargs: Any) -> Any:
-    """Align dimensions from the right, as broadcasting does; a dimension of size one takes the axis of the other."""
+    """Align dimensions from the right, as broadcasting does, and unify all axes that are larger than one."""
     tensors = tensors_in(args, kwargs)
     result: list[Axis] = []
     for aligned in zip_longest(*(reversed(flow.axes(t)) for t in tensors), fillvalue=ONE):
-        wide = [axis for axis in aligned if axis.size > 1] or [ONE]
-        for other in wide[1:]:
-            unify(wide[0], other)
-        result.append(wide[0])
+        first, *rest = [axis for axis in aligned if axis.size > 1] or [ONE]
+        for axis in rest:
+            unify(first, axis)
+        result.append(first)
     axes = tuple(reversed(result))
     return [axes for _ in out] if isinstance(out, list) else axes
 
 
 @rule("aten::mul", kind="affine")
 def multiply(flow: Flow, out: Any, x: Any, other: Any) -> Any:
-    """Elementwise, and a scale of attention: unfused attention multiplies queries and keys by size ** -0.25."""
+    """An elementwise product; in unfused attention, a factor size ** -0.25 scales queries and keys."""
     axes = flow.axes(x)
     if isinstance(other, float) and axes and math.isclose(other, axes[-1].size ** -0.25, rel_tol=1e-12):
         ax.mark_inexact(axes[-1], SCALE)
@@ -52,9 +52,9 @@ def multiply(flow: Flow, out: Any, x: Any, other: Any) -> Any:
 
 @rule(*(f"aten::{name}" for name in CREATORS))
 def new_tensor(flow: Flow, out: Any, *_: Any, **__: Any) -> Any:
-    """A new tensor: its size is in the code that makes it, and can follow a cut only if an attribute holds the size."""
+    """Create a tensor. Its sizes can change after a cut only if an attribute of the module stores them."""
     axes = []
     for size in out.shape:
-        axes.append(ax.new(size, None if flow.holds(size) else f"its size is set where {flow.operator} makes it"))
+        axes.append(ax.new(size, None if flow.holds(size) else f"the code sets the size in a call of {flow.operator}"))
         flow.sized(axes[-1])
     return tuple(axes)

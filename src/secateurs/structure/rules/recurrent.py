@@ -1,4 +1,4 @@
-"""Recurrent layers that run as one operator; otherwise they run as matrix products and gates."""
+"""Rules of recurrent layers that run as one operator. Others run as matrix products and elementwise operators."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ def recurrent_layer(
 ) -> Any:  # fmt: skip
     """One layer in one direction: input [L, N, I]; weights [gates × H, I] and [gates × H, H]; output [L, N, H].
 
-    The state of a unit without weights stays at zero, so removal is exact.
+    If all weights of a unit are zero, the state of the unit remains zero, so removal is exact.
     """
     steps, batch, inputs = flow.axes(x)
     both = split(flow.axes(w_hidden)[0], w_hidden.shape[0] // size)
@@ -38,5 +38,5 @@ def recurrent_layer(
     flow.produce(steps, batch, hidden)
     flow.sized(hidden, "hidden_size", w_hidden)
     flow.sized(inputs)
-    states = [(*(ax.new(n, "a recurrent layer's state") for n in t.shape[:-1]), hidden) for t in out[1:3]]
+    states = [(*(ax.new(n, "state of a recurrent layer") for n in t.shape[:-1]), hidden) for t in out[1:3]]
     return [(steps, batch, hidden), *states, *(tuple(ax.new(n, "workspace") for n in t.shape) for t in out[3:])]

@@ -1,4 +1,4 @@
-"""Pooling and reductions: some dimensions shrink or disappear, the axes of the others flow on."""
+"""Rules of pooling and reductions: some dimensions shrink or disappear, and the other axes are passed on."""
 
 from __future__ import annotations
 
@@ -29,35 +29,35 @@ UPSAMPLING = [
 @rule("aten::grid_sampler_2d", "aten::grid_sampler_3d")
 def sample_grid(flow: Flow, out: Any, x: Any, grid: Any, *_: Any, **__: Any) -> Any:
     """Read values at the positions in a grid."""
-    axes, places = flow.axes(x), flow.axes(grid)
-    flow.freeze([*axes[2:], *places[1:]], "positions that are sampled")
-    unify(axes[0], places[0])
-    return (*axes[:2], *(ax.new(n, "positions that are sampled") for n in out.shape[2:]))
+    axes, grid_axes = flow.axes(x), flow.axes(grid)
+    flow.freeze([*axes[2:], *grid_axes[1:]], "sampled positions")
+    unify(axes[0], grid_axes[0])
+    return (*axes[:2], *(ax.new(n, "sampled positions") for n in out.shape[2:]))
 
 
 @rule(*POOLS, *UPSAMPLING)
 def resample(flow: Flow, out: Any, x: Any, *_: Any, **__: Any) -> Any:
-    """The last dimensions are positions, which stay whole; the axes before them flow on."""
+    """The last dimensions are positions and are frozen; the axes before them are passed on."""
     outs = out if isinstance(out, list) else [out]
     axes = flow.axes(x)
     spatial = int(re.findall(r"(\d)d", flow.operator)[0])
-    reason = f"positions that {flow.operator} runs over"
+    reason = f"positions of {flow.operator}"
     flow.freeze(axes[-spatial:], reason)
-    passed = axes[:-spatial]
-    results = [(*passed, *ax.positions(t.shape[-spatial:], reason)) for t in outs]
+    leading = axes[:-spatial]
+    results = [(*leading, *ax.positions(t.shape[-spatial:], reason)) for t in outs]
     return results if isinstance(out, list) else results[0]
 
 
 @rule("aten::sum", "aten::linalg_vector_norm")
 def total(flow: Flow, out: Any, x: Any, *args: Any, **kwargs: Any) -> Any:
-    """A sum is exact if the removed units are zero, which verification decides."""
+    """A sum. Removal is exact if the values of removed units are zero; verification checks this."""
     dims = next((a for a in args if isinstance(a, (list, tuple))), None)
     return _reduce(flow, out, x, dims)[0]
 
 
 @rule("aten::mean", "aten::var", "aten::std", "aten::var_mean")
 def average(flow: Flow, out: Any, x: Any, dims: Any = None, *_: Any, **__: Any) -> Any:
-    """The divisor counts the units, so removal is not exact."""
+    """An average. Removal changes the divisor, so it is inexact."""
     axes, reduced = _reduce(flow, out, x, dims)
     for axis in reduced:
         ax.mark_inexact(axis, f"{flow.operator} averages over these units")
@@ -66,11 +66,11 @@ def average(flow: Flow, out: Any, x: Any, dims: Any = None, *_: Any, **__: Any) 
 
 @rule(*(f"aten::{name}" for name in "amax amin max min argmax argmin prod any all logsumexp median".split()))
 def extreme(flow: Flow, out: Any, x: Any, dims: Any = None, *args: Any, **kwargs: Any) -> Any:
-    """The result may be the value of any unit, so the dimension stays whole."""
-    if hasattr(dims, "shape"):  # max(x, other), an elementwise form without the tag
+    """The result may depend on any single unit, so the dimension is frozen."""
+    if hasattr(dims, "shape"):  # max(x, other), an elementwise form that torch does not tag as pointwise
         return ()
     axes, reduced = _reduce(flow, out, x, dims)
-    flow.freeze(reduced, f"{flow.operator} is taken over it")
+    flow.freeze(reduced, f"{flow.operator} reduces this axis")
     return [axes for _ in out] if isinstance(out, list) else axes
 
 
@@ -84,10 +84,10 @@ def extreme(flow: Flow, out: Any, x: Any, dims: Any = None, *args: Any, **kwargs
 )
 @rule("aten::sort", kind="selection")
 def along(flow: Flow, out: Any, x: Any, dim: Any = -1, *_: Any, **__: Any) -> Any:
-    """Values along this dimension depend on each other, so it stays whole unless it is the one of experts."""
+    """Values along the dimension depend on each other, so it is frozen unless it is an axis of experts."""
     axes = flow.axes(x)
     if axes:
-        ax.mark_softmax_group(axes[dim], f"{flow.operator} runs along it")
+        ax.mark_softmax_group(axes[dim], f"{flow.operator} runs along this axis")
     return [axes for _ in out] if isinstance(out, list) else axes
 
 
@@ -102,13 +102,13 @@ def histogram(flow: Flow, out: Any, x: Any, *_: Any, **__: Any) -> Any:
 
 
 def _reduce(flow: Flow, out: Any, x: Any, dims: Any) -> tuple[tuple[Any, ...], list[Any]]:
-    """The axes that a reduction over `dims` (all if None or empty) leaves, and the axes that it removes."""
+    """The axes of the result of a reduction over `dims` (all if None or empty), and the reduced axes."""
     axes = flow.axes(x)
     dims = [dims] if isinstance(dims, int) else dims or range(len(axes))
-    gone = {d % len(axes) for d in dims} if axes else set()
+    reduced = {d % len(axes) for d in dims} if axes else set()
     first = out[0] if isinstance(out, list) else out
     if first.ndim == len(axes):
-        left = tuple(ax.ONE if d in gone else axis for d, axis in enumerate(axes))
+        result = tuple(ax.ONE if d in reduced else axis for d, axis in enumerate(axes))
     else:
-        left = tuple(axis for d, axis in enumerate(axes) if d not in gone)
-    return left, [axes[d] for d in sorted(gone)]
+        result = tuple(axis for d, axis in enumerate(axes) if d not in reduced)
+    return result, [axes[d] for d in sorted(reduced)]

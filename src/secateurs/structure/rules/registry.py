@@ -1,4 +1,4 @@
-"""The table of operator rules: how axes flow through each ATen or custom operator, and what the operator does."""
+"""The registry of operator rules."""
 
 from __future__ import annotations
 
@@ -15,16 +15,16 @@ Kind = Literal["activation", "positive_activation", "affine", "layout", "selecti
 RuleFunction = TypeVar("RuleFunction", bound=Callable[..., Any])
 
 POINTWISE = "pointwise"
-"""The name of the rule for every operator that has no rule of its own and carries `torch.Tag.pointwise`."""
+"""The name of the rule for all operators with `torch.Tag.pointwise` that have no rule of their own."""
 
 
 @dataclass(frozen=True)
 class OperatorRule:
-    """Everything that Secateurs knows about one operator.
+    """The rule of one operator.
 
     Attributes:
-        function: derives the axes of the results from those of the arguments (see `rule`); None if there is no rule.
-        kind: what the operator does to values; see `rule`.
+        function: derives the axes of the results from the axes of the arguments (see `rule`); None if there is no rule.
+        kind: the effect of the operator on values; see `rule`.
     """
 
     function: Callable[..., Any] | None = None
@@ -32,12 +32,12 @@ class OperatorRule:
 
     @property
     def is_activation(self) -> bool:
-        """Whether the operator is a non-linearity, so that units are observed before and after it."""
+        """Whether the operator is a non-linearity; units are observed before and after it."""
         return self.kind in ("activation", "positive_activation")
 
     @property
     def moves_values(self) -> bool:
-        """Whether the first result holds values of the first argument and no others."""
+        """Whether the first result contains values of the first argument only."""
         return self.kind in ("layout", "selection")
 
 
@@ -47,29 +47,29 @@ _RULES: dict[str, OperatorRule] = {}
 def rule(*operators: str, kind: Kind | None = None) -> Callable[[RuleFunction], RuleFunction]:
     """Register the decorated function as the rule of one or more operators.
 
-    A rule says how axes flow through an operator. It is called as `function(flow, out, *args, **kwargs)` with the
-    `Flow` of the running trace, the operator's result (a list where there are several) and the operator's own
-    arguments. It returns the axes of the result, one per dimension, or a list of such sequences for several results.
+    A rule derives the axes of the results of an operator. It is called as `function(flow, out, *args, **kwargs)` with
+    the `Flow` of the running trace, the result of the operator (a list of several results), and the arguments of the
+    operator. It returns the axes of the result, one per dimension, or a list of such sequences for several results.
 
     Args:
-        operators: qualified names such as "aten::relu" or "mylib::swish". A name covers all overloads and the
+        operators: qualified names such as "aten::relu" or "mylib::swish". A name includes all overloads and the
             in-place form.
-        kind: what the operator does to values. Units are observed around activations, and layers are followed
-            through affine, layout and selection operators:
+        kind: the effect of the operator on values. Units are observed before and after activations. The outputs of a
+            layer are followed through affine, layout and selection operators.
 
-            * "activation": an elementwise non-linearity. NEXP, SSI, APoZ and other criteria observe its result.
-            * "positive_activation": the same for one whose values are always above 0, such as a sigmoid.
-            * "affine": scales and shifts each feature, if one argument depends on the data.
-            * "layout": lays out all values anew, as `view` and `permute` do.
-            * "selection": chooses or reorders values, as `slice` and `sort` do.
-            * None: anything else, such as a matrix product or a sum.
+            * "activation": an elementwise non-linearity. NEXP, SSI, APoZ and other criteria observe the result.
+            * "positive_activation": an elementwise non-linearity with positive values only, such as a sigmoid.
+            * "affine": scales and shifts each feature, if only one argument depends on the data.
+            * "layout": rearranges all values, as `view` and `permute` do.
+            * "selection": selects or reorders values, as `slice` and `sort` do.
+            * None: any other operator, such as a matrix product or a sum.
 
     Returns:
         A decorator that returns the function unchanged.
 
     Raises:
-        UsageError: no operator is named, `kind` is unknown, or an operator has a rule already. A function of the same
-            module and name replaces itself, so that a file or a notebook cell can run twice.
+        UsageError: no operator is named, `kind` is unknown, or an operator already has a rule from another function. A
+            function with the same module and name replaces its old rule, so that a notebook cell can run twice.
 
     Example:
         >>> from secateurs.structure import temporary_rules
@@ -95,9 +95,7 @@ def rule(*operators: str, kind: Kind | None = None) -> Callable[[RuleFunction], 
     if not operators:
         raise UsageError('rule() needs the name of an operator, such as @rule("mylib::swish")')
     if kind is not None and kind not in get_args(Kind):
-        raise UsageError(
-            f"rule for {operators[0]}: kind {kind!r} is unknown; the kinds are {', '.join(get_args(Kind))}"
-        )
+        raise UsageError(f"rule for {operators[0]}: unknown kind {kind!r}; choose one of {', '.join(get_args(Kind))}")
 
     def register(function: RuleFunction) -> RuleFunction:
         for operator in operators:
@@ -114,7 +112,7 @@ def rule(*operators: str, kind: Kind | None = None) -> Callable[[RuleFunction], 
 
 @contextmanager
 def temporary_rules() -> Iterator[None]:
-    """Undo every registration made inside the block when it ends.
+    """Remove the rules that a `with` block registers at the end of the block.
 
     Example:
         >>> from secateurs.structure import temporary_rules
@@ -132,7 +130,7 @@ def temporary_rules() -> Iterator[None]:
 
 
 def rule_of(func: Any) -> OperatorRule:
-    """The rule of an operator overload: its own, the common one if torch tags it as pointwise, or an empty one."""
+    """Look up the rule of an operator; by default the pointwise rule if torch tags it as pointwise, else no rule."""
     common = _RULES[POINTWISE] if torch.Tag.pointwise in func.tags else OperatorRule()
     return _RULES.get(operator_name(func), common)
 
@@ -144,5 +142,5 @@ def operator_name(func: Any) -> str:
 
 
 def _definition(function: Any) -> str:
-    """Where a function is defined: equal for two runs of the same file."""
+    """The module and name of a function, which are equal for two runs of the same file."""
     return f"{function.__module__}.{getattr(function, '__qualname__', function)}"

@@ -1,4 +1,4 @@
-"""Joining, cutting, selecting and padding: parts of a dimension are taken out or put together."""
+"""Rules of joining, splitting, selecting and padding along a dimension."""
 
 from __future__ import annotations
 
@@ -13,31 +13,31 @@ from secateurs.structure.unify import pieces, unify
 @rule("aten::cat")
 def cat(flow: Flow, out: Any, tensors: Any, dim: int = 0) -> Any:
     """Join along one dimension; the others are unified."""
-    every = [flow.axes(t) for t in tensors if t.ndim == out.ndim]  # torch lets 1-D empty tensors pass
+    first, *rest = (flow.axes(t) for t in tensors if t.ndim == out.ndim)  # torch also accepts 1-D empty tensors
     dim %= out.ndim
-    for other in every[1:]:
-        for d, axis in enumerate(other):
+    for axes in rest:
+        for d, axis in enumerate(axes):
             if d != dim:
-                unify(axis, every[0][d])
-    joined = ax.concat([axes[dim] for axes in every])
-    return (*every[0][:dim], joined, *every[0][dim + 1 :])
+                unify(axis, first[d])
+    joined = ax.concat([axes[dim] for axes in (first, *rest)])
+    return (*first[:dim], joined, *first[dim + 1 :])
 
 
 @rule("aten::stack")
 def stack(flow: Flow, out: Any, tensors: Any, dim: int = 0) -> Any:
-    """Join along a new dimension, which stays whole."""
-    every = [flow.axes(t) for t in tensors]
-    for other in every[1:]:
-        for axis, first in zip(other, every[0], strict=True):
-            unify(axis, first)
-    axes = list(every[0])
-    axes.insert(dim % out.ndim, ax.new(len(every), "a stack of tensors"))
-    return tuple(axes)
+    """Join along a new dimension, which is frozen."""
+    first, *rest = (flow.axes(t) for t in tensors)
+    for axes in rest:
+        for axis, first_axis in zip(axes, first, strict=True):
+            unify(axis, first_axis)
+    result = list(first)
+    result.insert(dim % out.ndim, ax.new(len(tensors), "a stack of tensors"))
+    return tuple(result)
 
 
 @rule("aten::split", "aten::split_with_sizes", "aten::chunk", "aten::unsafe_split", "aten::unsafe_chunk")
 def split_apart(flow: Flow, out: Any, x: Any, size: Any, dim: int = 0) -> Any:
-    """Cut one dimension into pieces; pieces that the code asks to be equal must shrink alike."""
+    """Split one dimension into pieces; if the code gives one size for all pieces, they must keep equal sizes."""
     outs = out if isinstance(out, list) else [out]
     axes = flow.axes(x)
     dim %= len(axes)
@@ -55,7 +55,7 @@ def split_apart(flow: Flow, out: Any, x: Any, size: Any, dim: int = 0) -> Any:
 
 @rule("aten::slice", kind="selection")
 def slice_(flow: Flow, out: Any, x: Any, dim: int = 0, start: Any = None, end: Any = None, step: int = 1) -> Any:
-    """Take a range of one dimension; with a step, that dimension stays whole."""
+    """Take a range of one dimension; with a step, the dimension is frozen."""
     axes = flow.axes(x)
     size = axes[dim].size
     first = min(max((start or 0) + (size if (start or 0) < 0 else 0), 0), size)
@@ -73,19 +73,19 @@ def slice_(flow: Flow, out: Any, x: Any, dim: int = 0, start: Any = None, end: A
 @rule("aten::unbind")
 @rule("aten::select", kind="selection")
 def select(flow: Flow, out: Any, x: Any, dim: int = 0, index: int = 0) -> Any:
-    """Take single indices of one dimension, which stays whole."""
+    """Take single indices of one dimension, which is frozen."""
     axes = list(flow.axes(x))
-    flow.freeze(axes.pop(dim), "single indices of it are selected")
+    flow.freeze(axes.pop(dim), "single indices of this axis are selected")
     return [tuple(axes) for _ in out] if isinstance(out, list) else tuple(axes)
 
 
 @rule("aten::flip")
 @rule("aten::roll", kind="selection")
 def shuffle_indices(flow: Flow, out: Any, x: Any, *args: Any) -> Any:
-    """Reorder the indices of some dimensions, which stay whole."""
+    """Reorder the indices of some dimensions, which are frozen."""
     axes = flow.axes(x)
     for dim in args[-1]:
-        flow.freeze(axes[dim], "its indices are reordered")
+        flow.freeze(axes[dim], "the indices of this axis are reordered")
     return axes
 
 
@@ -102,7 +102,7 @@ def constant_pad(flow: Flow, out: Any, x: Any, pad: Any, value: float = 0) -> An
 
 @rule("aten::glu", kind="activation")
 def glu(flow: Flow, out: Any, x: Any, dim: int = -1) -> Any:
-    """Gate the first half of a dimension by the second: both halves are unified."""
+    """Multiply the first half of a dimension by a gate of the second half: both halves are unified."""
     axes = list(flow.axes(x))
     halves = pieces(axes[dim], [out.shape[dim]] * 2)
     if halves is None:
