@@ -33,8 +33,8 @@ UNSCORED = {
     ("hrank", "experts' neuron"): NO_MAPS,
     **{(name, "expert"): NO_CONTRACTION for name in ("wanda", "flap", "obs")},
     **{(name, "expert"): "pass no non-linearity" for name in ("ssi", "ssi-literal")},
-    ("taylor-gate", "expert"): "no weights that use",
-    ("fisher", "expert"): "no weights that use",
+    ("taylor-gate", "expert"): "no weight uses",
+    ("fisher", "expert"): "no weight uses",
 }
 """Which kinds a criterion leaves whole, and why."""
 

@@ -41,13 +41,13 @@ class Limits:
     __pydantic_config__: ClassVar[ConfigDict] = ConfigDict(extra="forbid", strict=True)
 
     floor: Annotated[
-        float | int, Field(description="Least that is kept of each group: a fraction (0.1) or a number (4).")
+        float | int, Field(description="Smallest number of units in a group: a fraction (0.1) or a number (4).")
     ] = 1
-    cap: Annotated[float | int, Field(description="Most that is kept of each group: a fraction or a number.")] = 1.0
+    cap: Annotated[float | int, Field(description="Largest number of units in a group: a fraction or a number.")] = 1.0
     multiple: Annotated[int, Field(description="Widths are multiples of this number.")] = 1
     uniform: Annotated[
         bool | None,
-        Field(description="Same width for groups alike; by default for models that generate text with transformers."),
+        Field(description="Same width for all groups of one kind and size; default for models that generate text."),
     ] = None
 
     def __post_init__(self):

@@ -17,13 +17,13 @@ class Layout(NamedTuple):
             dimension for it.
         outer: the positions before the samples in this dimension.
         inner: the positions after the samples in this dimension.
-        others: the axis of each dimension; for the dimension of the units, the traced axis.
+        current: the axis of each dimension; for the dimension of the units, the traced axis.
     """
 
     batch: int | None
     outer: Axis
     inner: Axis
-    others: Sequence[Axis]
+    current: Sequence[Axis]
 
     def positions(self, units: int, within: int) -> list[Axis]:
         """List the axes of positions in the order of dimensions.
@@ -33,7 +33,7 @@ class Layout(NamedTuple):
             within: the number of positions that the dimension of the units holds for each unit.
         """
         result: list[Axis] = []
-        for dim, axis in enumerate(self.others):
+        for dim, axis in enumerate(self.current):
             if dim == self.batch:
                 result += [self.outer, self.inner]
             else:
@@ -60,20 +60,20 @@ def layout(axes: Sequence[Axis], units: int, batch: Var | None, shape: Sequence[
         if batch is None:
             dim = _of_samples(axes, units, shape, frame.samples)
             sizes = [size // frame.samples if d == dim else size for d, size in enumerate(shape)]
-            others = _others(axes, units, sizes, frame)
-            return Layout(dim, ONE, ONE if dim is None else others[dim], others)
-        others = _others(axes, units, shape, frame)
+            current = _current_axes(axes, units, sizes, frame)
+            return Layout(dim, ONE, ONE if dim is None else current[dim], current)
+        current = _current_axes(axes, units, shape, frame)
         now = frame.now.get(batch, batch)
-        dim = next(d for d, axis in enumerate(others) if d != units and now in factors_of(axis))
+        dim = next(d for d, axis in enumerate(current) if d != units and now in factors_of(axis))
     except (ValueError, StopIteration):
         raise _unreadable(axes, shape, frame) from None
-    factors = factors_of(others[dim])
+    factors = factors_of(current[dim])
     place = factors.index(now)
-    return Layout(dim, product(factors[:place]), product(factors[place + 1 :]), others)
+    return Layout(dim, product(factors[:place]), product(factors[place + 1 :]), current)
 
 
-def _others(axes: Sequence[Axis], units: int, sizes: Sequence[int], frame: Frame) -> list[Axis]:
-    """The axis of each dimension in this batch; see `Layout.others`."""
+def _current_axes(axes: Sequence[Axis], units: int, sizes: Sequence[int], frame: Frame) -> list[Axis]:
+    """The axis of each dimension in this batch; see `Layout.current`."""
     pairs = enumerate(zip(axes, sizes, strict=True))
     return [axis if dim == units else fitted(axis, size, frame.now) for dim, (axis, size) in pairs]
 

@@ -27,8 +27,8 @@ def attention(
     """
     (batch, heads, length, inner), keys, values = flow.axes(q), flow.axes(k), flow.axes(v)
     flow.freeze([length, keys[2], values[2]], "positions of an attention")
-    for other in (keys[0], values[0]):
-        unify(batch, other)
+    for axis in (keys[0], values[0]):
+        unify(batch, axis)
     unify(keys[1], values[1])
     repeats = ax.new(heads.size // keys[1].size)
     flow.mark_repeated(repeats)
@@ -41,9 +41,9 @@ def attention(
     flow.mark_head_dims(inner, values[3])
     mask = next((a for a in (attn_mask, *args) if hasattr(a, "shape")), None)
     masked = reversed(flow.axes(mask) if mask is not None else ())
-    for axis, other in zip((keys[2], length, heads, batch), masked, strict=False):
-        if other.size > 1:
-            unify(axis, other)
+    for axis, mask_axis in zip((keys[2], length, heads, batch), masked, strict=False):
+        if mask_axis.size > 1:
+            unify(axis, mask_axis)
     flow.add_macs(batch, heads, length, keys[2], inner)
     flow.add_macs(batch, heads, length, keys[2], values[3])
     result = (batch, heads, length, values[3])
