@@ -16,13 +16,13 @@ from secateurs.evaluate.quality import accuracy
 from secateurs.pruning.input_features import rank_features
 
 
-def halves(outputs, targets):
-    """Half the mean squared error, whose gradient is the error."""
+def half_squared_error(outputs, targets):
+    """Half the mean squared error: its gradient is the error."""
     return 0.5 * (outputs[:, 0] - targets).square().mean()
 
 
 @pytest.fixture
-def line():
+def linear():
     """A linear model of ten features of which the last four are irrelevant, and data for it."""
     model = nn.Linear(10, 1, bias=False)
     with torch.no_grad():
@@ -31,23 +31,23 @@ def line():
     return model, [(x[:40], y[:40]), (x[40:], y[40:])]
 
 
-def test_taylor_is_the_mean_of_feature_times_error_times_weight_on_a_linear_model(line):
-    model, data = line
+def test_taylor_is_the_mean_of_feature_times_error_times_weight_on_a_linear_model(linear):
+    model, data = linear
     x, y = torch.cat([x for x, _ in data]), torch.cat([y for _, y in data])
     errors = model(x).detach()[:, 0] - y
     expected = (x * errors[:, None] * model.weight.detach()).abs().mean(0)
-    ranking = rank_features(model, data, loss=halves)
+    ranking = rank_features(model, data, loss=half_squared_error)
     torch.testing.assert_close(ranking.scores, expected.double(), rtol=1e-4, atol=1e-8)
 
 
-def test_features_that_play_no_part_have_the_lowest_taylor_scores(line):
-    model, data = line
-    ranking = rank_features(model, data, budget="keep:0.6", loss=halves)
+def test_irrelevant_features_have_the_lowest_taylor_scores(linear):
+    model, data = linear
+    ranking = rank_features(model, data, budget="keep:0.6", loss=half_squared_error)
     assert ranking.keep.tolist() == [True] * 6 + [False] * 4
 
 
-def test_taylor_takes_each_sample_by_itself(net, batches):
-    """The definition, with one backward pass per sample."""
+def test_taylor_averages_over_single_samples(net, batches):
+    """The expected scores take one backward pass per sample."""
     net.eval()
     total = torch.zeros(3, 6, 6)
     for image, label in zip(*map(torch.cat, zip(*batches, strict=True)), strict=True):
@@ -58,13 +58,13 @@ def test_taylor_takes_each_sample_by_itself(net, batches):
     torch.testing.assert_close(scores, (total / 24).double(), rtol=1e-4, atol=1e-7)
 
 
-def test_magnitude_and_variance_are_what_their_names_say(net, batches):
+def test_magnitude_and_variance_equal_their_definitions(net, batches):
     x = torch.cat([x for x, _ in batches]).double()
     torch.testing.assert_close(rank_features(net, batches, "magnitude").scores, x.abs().mean(0), rtol=1e-6, atol=0)
     torch.testing.assert_close(rank_features(net, batches, "variance").scores, x.var(0, correction=0))
 
 
-def test_a_constant_feature_has_no_variance_at_all_however_large_it_is():
+def test_a_large_constant_feature_has_variance_zero():
     x = 1e-3 * torch.randn(50, 4)
     x[:, 2] = 12345.678
     ranking = rank_features(nn.Linear(4, 2), [x[:20], x[20:]], "variance", "keep:0.75")
@@ -73,7 +73,7 @@ def test_a_constant_feature_has_no_variance_at_all_however_large_it_is():
 
 
 @pytest.mark.parametrize("method", ["taylor", "magnitude", "variance"])
-def test_how_the_data_is_cut_into_batches_does_not_matter(net, batches, method):
+def test_the_batch_size_does_not_change_the_scores(net, batches, method):
     x, y = map(torch.cat, zip(*batches, strict=True))
     reference = rank_features(net, batches, method)
     other = rank_features(net, list(zip(x.split(5), y.split(5), strict=True)), method)
@@ -107,24 +107,24 @@ def test_apply_sets_the_other_features_to_their_means_over_the_data(net, batches
             ranking.apply(wrong)
 
 
-def test_losses_are_those_measured_before_and_after(net, batches):
+def test_losses_before_and_after_equal_measured_losses(net, batches):
     ranking = rank_features(net, batches, budget="keep:0.2")
     x, y = map(torch.cat, zip(*batches, strict=True))
     net.eval()
     with torch.no_grad():
-        losses = [float(functional.cross_entropy(net(its), y)) for its in (x, ranking.apply(x))]
+        losses = [float(functional.cross_entropy(net(inputs), y)) for inputs in (x, ranking.apply(x))]
     assert math.isclose(ranking.loss_before, losses[0], rel_tol=1e-5)
     assert math.isclose(ranking.loss_after, losses[1], rel_tol=1e-5)
     assert losses[0] != losses[1]
 
 
-def test_without_targets_nothing_is_measured(net, batches):
+def test_without_targets_no_loss_is_measured(net, batches):
     ranking = rank_features(net, [x for x, _ in batches], "variance")
     assert (ranking.loss_before, ranking.loss_after) == (None, None)
     assert "loss" not in str(ranking)
 
 
-def test_a_models_own_loss_will_do(net, batches):
+def test_the_loss_of_the_model_is_used_by_default(net, batches):
     class Own(nn.Module):
         def __init__(self):
             super().__init__()
@@ -138,8 +138,8 @@ def test_a_models_own_loss_will_do(net, batches):
     assert own.loss_after is not None
 
 
-class Several(nn.Module):
-    """Writes into its inputs, too."""
+class SeveralInputs(nn.Module):
+    """Takes tokens and two floating inputs, and modifies one of them in place."""
 
     def __init__(self):
         super().__init__()
@@ -150,15 +150,15 @@ class Several(nn.Module):
         return self.table(tokens) + self.a(x) + self.b(more)
 
 
-def test_the_first_floating_input_is_ranked_and_the_others_stay():
+def test_the_first_floating_input_is_ranked_and_inputs_are_not_modified():
     inputs = (torch.randint(9, (8,)), torch.randn(8, 5), torch.randn(8, 3))
     before = inputs[1].clone()
-    ranking = rank_features(Several(), [(inputs, torch.randint(4, (8,)))])
+    ranking = rank_features(SeveralInputs(), [(inputs, torch.randint(4, (8,)))])
     assert ranking.scores.shape == (5,)
     assert torch.equal(inputs[1], before)
 
 
-def test_ranking_leaves_no_trace(net, batches):
+def test_ranking_does_not_change_the_model_or_the_random_state(net, batches):
     net.train()
     before, state = copy.deepcopy(net.state_dict()), torch.get_rng_state()
     rank_features(net, batches)
@@ -168,7 +168,7 @@ def test_ranking_leaves_no_trace(net, batches):
     assert all(p.grad is None for p in net.parameters())
 
 
-def test_on_digits_the_effective_pixels_keep_accuracy_that_as_many_random_ones_lose():
+def test_effective_pixels_of_digits_are_more_accurate_than_random_pixels():
     images, labels = load_digits(return_X_y=True)
     parts = train_test_split(images / 16, labels, test_size=0.3, random_state=0, stratify=labels)
     x, x_test, y, y_test = (torch.tensor(part) for part in parts)
@@ -179,18 +179,18 @@ def test_on_digits_the_effective_pixels_keep_accuracy_that_as_many_random_ones_l
     kept = int(ranking.keep.sum())
     assert kept < 50
 
-    def with_only(keep):
+    def accuracy_with(keep):
         return accuracy(model, [(torch.where(keep, x_test, ranking.means).float(), y_test)])
 
     dense = accuracy(model, [(x_test.float(), y_test)])
     assert dense > 0.95
-    assert accuracy(model, [(ranking.apply(x_test.float()), y_test)]) == with_only(ranking.keep)
-    chance = [with_only(torch.randperm(64) < kept) for _ in range(5)]
-    assert with_only(ranking.keep) > max(chance) + 0.02
-    assert with_only(ranking.keep) > dense - 0.1
+    assert accuracy(model, [(ranking.apply(x_test.float()), y_test)]) == accuracy_with(ranking.keep)
+    chance = [accuracy_with(torch.randperm(64) < kept) for _ in range(5)]
+    assert accuracy_with(ranking.keep) > max(chance) + 0.02
+    assert accuracy_with(ranking.keep) > dense - 0.1
 
 
-def test_it_prints_what_was_kept_and_what_it_cost(net, batches):
+def test_the_text_of_a_ranking_names_method_sizes_and_losses(net, batches):
     ranking = rank_features(net, batches)
     text = str(ranking)
     assert "features by taylor, effective" in text
@@ -222,17 +222,17 @@ def test_it_prints_what_was_kept_and_what_it_cost(net, batches):
         (lambda x, y: [(x, y)], {"loss": lambda o, t: torch.zeros(())}, DataError, "no gradient"),
     ],
 )
-def test_bad_input(net, batches, data, options, error, message):
+def test_invalid_data_and_options_are_refused(net, batches, data, options, error, message):
     with pytest.raises(error, match=message):
         rank_features(net, data(*batches[0]), **options)
 
 
-def test_tokens_are_no_features():
+def test_inputs_without_floating_tensors_are_refused():
     model = nn.Sequential(nn.Embedding(9, 4), nn.Flatten(), nn.Linear(20, 3))
     with pytest.raises(DataError, match=r"batch 0 has no floating input \(int64\[8, 5\]\): integers, such as tokens"):
         rank_features(model, [(torch.randint(9, (8, 5)), torch.randint(3, (8,)))])
 
 
-def test_a_model_without_values_is_refused():
+def test_a_model_without_weights_is_refused():
     with pytest.raises(ModelError, match="ranking its input features needs its weights"):
         rank_features(nn.Linear(3, 3, device="meta"), [(torch.randn(2, 3), torch.zeros(2).long())])

@@ -1,7 +1,6 @@
-"""Pruning during training, in a loop of the user's own."""
+"""Pruning during training, in a training loop of the user."""
 
 import copy
-import json
 import math
 from itertools import pairwise
 
@@ -9,8 +8,8 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from support.gradual import PartlyHardCoded, train_steps
 from support.masking import zero_removed_weights
-from support.models import HardCoded
 from torch import nn
 from torch.nn import functional as F
 from torch.optim import SGD, AdamW
@@ -19,15 +18,7 @@ import secateurs as sc
 from secateurs.budgets import Budget
 from secateurs.budgets.ramp import Ramp
 from secateurs.budgets.schedule import RAMPS
-from secateurs.errors import (
-    BudgetError,
-    CriterionError,
-    DataError,
-    InfeasibleBudgetError,
-    PlanError,
-    UsageError,
-    VerificationError,
-)
+from secateurs.errors import BudgetError, CriterionError, DataError, InfeasibleBudgetError, UsageError
 
 OPTIMIZERS = {
     "SGD": lambda p: SGD(p, lr=0.05, momentum=0.9),
@@ -35,22 +26,8 @@ OPTIMIZERS = {
 }
 
 
-def train(model, optimizer, batches, steps, pruner=None):
-    """What the pruner's step returned after each of these steps of training."""
-    found = []
-    for number in steps:
-        x, y = batches[number % len(batches)]
-        loss = F.cross_entropy(model(x), y)
-        assert math.isfinite(loss.item())
-        loss.backward()
-        optimizer.step()
-        optimizer.zero_grad()
-        found.append(pruner and pruner.step())
-    return found
-
-
-def units(keep):
-    return {name: set(its) for name, its in keep.items()}
+def kept_units(plan):
+    return {name: set(units) for name, units in plan.keep.items()}
 
 
 @pytest.mark.parametrize("make", OPTIMIZERS.values(), ids=OPTIMIZERS)
@@ -58,11 +35,11 @@ def units(keep):
 @pytest.mark.filterwarnings("ignore::secateurs.errors.SecateursWarning")
 def test_a_model_shrinks_to_its_budget_while_it_trains(net, batches, make, criterion):
     optimizer, dense = make(net.parameters()), sc.cost(net, batches[0][0][:1])
-    modules, entered = list(net.modules()), []
-    hook = net[3].register_forward_hook(lambda module, args, out: entered.append(out.shape[1]))
+    modules, widths = list(net.modules()), []
+    hook = net[3].register_forward_hook(lambda module, args, out: widths.append(out.shape[1]))
     pruner = sc.gradual(net, optimizer, batches, criterion=criterion, budget="macs:0.4", start=1, stop=9, every=3)
     assert (pruner.plan, pruner.finished) == (None, False)
-    plans = train(net, optimizer, batches, range(9), pruner)
+    plans = train_steps(net, optimizer, batches, range(9), pruner)
     assert [number for number, plan in enumerate(plans, 1) if plan] == [4, 7, 9]
     shares = [0.4 + 0.6 * (1 - done) ** 3 for done in (3 / 8, 6 / 8, 1)]
     cuts = [plan for plan in plans if plan]
@@ -70,7 +47,7 @@ def test_a_model_shrinks_to_its_budget_while_it_trains(net, batches, make, crite
     assert [cut.plan for cut in pruner.history] == cuts
     assert all(plan.pruned.macs <= share * dense.macs for plan, share in zip(cuts, shares, strict=True))
     for earlier, later in pairwise(cuts):
-        assert all(units(later.keep)[name] <= its for name, its in units(earlier.keep).items())
+        assert all(kept_units(later)[name] <= units for name, units in kept_units(earlier).items())
     assert pruner.finished
     assert pruner.plan.budget == "macs:0.4"
     assert sc.cost(net, batches[0][0][:1]) == pruner.plan.pruned
@@ -80,22 +57,22 @@ def test_a_model_shrinks_to_its_budget_while_it_trains(net, batches, make, crite
     sc.check_optimizer(optimizer, net)
     for p in net.parameters():
         assert p.grad is None
-        state = [its for its in optimizer.state[p].values() if torch.is_tensor(its) and its.ndim]
+        state = [tensor for tensor in optimizer.state[p].values() if torch.is_tensor(tensor) and tensor.ndim]
         assert state
-        assert all(its.shape == p.shape for its in state)
-    assert train(net, optimizer, batches, range(9, 12), pruner) == [None] * 3
-    assert entered[-1] == pruner.plan.widths["3"] < 12
+        assert all(tensor.shape == p.shape for tensor in state)
+    assert train_steps(net, optimizer, batches, range(9, 12), pruner) == [None] * 3
+    assert widths[-1] == pruner.plan.widths["3"] < 12
     hook.remove()
     assert not net[3]._forward_hooks
 
 
-def test_each_cut_leaves_what_the_model_computes_without_the_units(net, batches):
+def test_each_cut_computes_the_same_as_the_masked_model(net, batches):
     net, batches = net.double(), [(x.double(), y) for x, y in batches]
     optimizer = SGD(net.parameters(), lr=0.05, momentum=0.9)
     pruner = sc.gradual(net, optimizer, batches, criterion="l1", budget="params:0.3", stop=4, every=1, ramp="linear")
     x = batches[0][0]
     for number in range(4):
-        train(net, optimizer, batches, [number])
+        train_steps(net, optimizer, batches, [number])
         before = copy.deepcopy(net).eval()
         assert pruner.step()
         masked = zero_removed_weights(before, net)
@@ -105,13 +82,13 @@ def test_each_cut_leaves_what_the_model_computes_without_the_units(net, batches)
 
 
 @pytest.mark.filterwarnings("ignore::secateurs.errors.SecateursWarning")
-def test_cuts_that_remove_nothing_leave_no_trace_on_training(net, batches):
+def test_cuts_that_remove_nothing_do_not_change_training(net, batches):
     net = nn.Sequential(*net[:9], nn.Dropout(0.5), net[9]).train()
     loader = torch.utils.data.DataLoader(
         [(x, int(y)) for xs, ys in batches for x, y in zip(xs, ys, strict=True)], 6, True
     )
     twin = copy.deepcopy(net)
-    found = []
+    states = []
     for model in (twin, net):
         optimizer = AdamW(model.parameters())
         torch.manual_seed(3)
@@ -120,91 +97,26 @@ def test_cuts_that_remove_nothing_leave_no_trace_on_training(net, batches):
             if model is net
             else None
         )
-        plans = train(model, optimizer, batches, range(8), pruner)
-        moments = [its for state in optimizer.state.values() for its in state.values()]
-        found.append([*model.state_dict().values(), *moments, torch.get_rng_state()])
+        plans = train_steps(model, optimizer, batches, range(8), pruner)
+        moments = [tensor for state in optimizer.state.values() for tensor in state.values()]
+        states.append([*model.state_dict().values(), *moments, torch.get_rng_state()])
     assert [plan is not None for plan in plans] == [False, True] * 3 + [False] * 2
-    assert all(torch.equal(a, b) for a, b in zip(*found, strict=True))
+    assert all(torch.equal(a, b) for a, b in zip(*states, strict=True))
     assert all(module.training for module in net.modules())
 
 
-def test_training_that_was_broken_off_ends_with_the_same_weights(net, batches):
-    fresh = copy.deepcopy(net)
-    nn.init.normal_(fresh[0].weight)
-
-    def begin(model):
-        optimizer = AdamW(model.parameters(), lr=0.01)
-        return optimizer, sc.gradual(model, optimizer, batches, criterion="l1", budget="macs:0.5", stop=8, every=2)
-
-    optimizer, pruner = begin(net)
-    train(net, optimizer, batches, range(5), pruner)
-    text = json.dumps(pruner.state_dict())
-    saved = copy.deepcopy((net.state_dict(), optimizer.state_dict()))
-    train(net, optimizer, batches, range(5, 10), pruner)
-    again, other = begin(fresh)
-    other.load_state_dict(json.loads(text))
-    assert [cut.step for cut in other.history] == [2, 4]
-    fresh.load_state_dict(saved[0])
-    again.load_state_dict(saved[1])
-    train(fresh, again, batches, range(5, 10), other)
-    assert other.history == pruner.history
-    assert other.attributes == pruner.attributes
-    assert all(torch.equal(a, b) for a, b in zip(net.state_dict().values(), fresh.state_dict().values(), strict=True))
-    with pytest.raises(UsageError, match="not of one after 10 steps"):
-        other.load_state_dict(json.loads(text))
-
-
-def test_a_state_from_before_the_first_cut_counts_its_steps(net, batches):
-    def begin():
-        optimizer = SGD(net.parameters(), lr=0.1)
-        return optimizer, sc.gradual(net, optimizer, batches, criterion="l1", stop=3, every=3)
-
-    optimizer, pruner = begin()
-    train(net, optimizer, batches, range(2), pruner)
-    optimizer, other = begin()
-    other.load_state_dict(pruner.state_dict())
-    assert train(net, optimizer, batches, [2], other) == [other.plan]
-    for wrong in ({}, {"steps": 1}, {"steps": 1, "history": [{"step": 1, "plan": {}}]}, None):
-        fresh = sc.gradual(net, optimizer, batches, criterion="l1", stop=3)
-        with pytest.raises(UsageError, match="not the state of a pruner"):
-            fresh.load_state_dict(wrong)
-
-
-def test_the_state_of_another_model_is_refused(net, batches):
-    optimizer = SGD(net.parameters(), lr=0.1)
-    pruner = sc.gradual(net, optimizer, batches, criterion="l1", stop=1)
-    train(net, optimizer, batches, [0], pruner)
-    other = nn.Sequential(nn.Flatten(), nn.Linear(108, 8), nn.ReLU(), nn.Linear(8, 4))
-    theirs = sc.gradual(other, SGD(other.parameters(), lr=0.1), batches, criterion="l1", stop=1)
-    with pytest.raises(PlanError):
-        theirs.load_state_dict(pruner.state_dict())
-    assert theirs.steps == 0
-
-
-class Mixed(HardCoded):
-    """A group that cannot be cut, and others."""
-
-    def __init__(self):
-        super().__init__()
-        self.third = nn.Linear(5, 10)
-        self.last = nn.Linear(10, 4)
-
-    def forward(self, x):
-        return self.last(F.relu(self.third(super().forward(x))))
-
-
-def test_groups_that_fail_verification_are_put_back_and_the_others_meet_the_budget():
-    model = Mixed()
+def test_groups_that_fail_verification_are_restored_and_the_others_meet_the_budget():
+    model = PartlyHardCoded()
     batches = [(torch.randn(8, 6), torch.randint(4, (8,)))]
     optimizer = SGD(model.parameters(), lr=0.1)
     pruner = sc.gradual(model, optimizer, batches, criterion="l1", budget="macs:0.7", stop=2, every=1, scope="local")
-    first, last = train(model, optimizer, batches, range(2), pruner)
+    first, last = train_steps(model, optimizer, batches, range(2), pruner)
     assert list(pruner.put_back) == ["first"]
     assert last.frozen["first"] == pruner.put_back["first"]
     assert len(model.first.weight) == 12
     assert first.pruned.macs > last.pruned.macs == sc.cost(model, batches[0][0][:1]).macs
     assert last.pruned.macs <= 0.7 * last.dense.macs
-    twin = Mixed()
+    twin = PartlyHardCoded()
     other = sc.gradual(
         twin, SGD(twin.parameters(), lr=0.1), batches, criterion="l1", budget="macs:0.7", stop=2, every=1, scope="local"
     )
@@ -212,42 +124,7 @@ def test_groups_that_fail_verification_are_put_back_and_the_others_meet_the_budg
     assert other.put_back == pruner.put_back
 
 
-class Soft(Mixed):
-    """The same, but for the code that holds a size."""
-
-    def forward(self, x):
-        return self.last(F.relu(self.third(self.head(F.relu(self.second(F.relu(self.first(x))))))))
-
-
-def test_a_state_that_the_model_cannot_be_cut_to_is_refused():
-    batches = [(torch.randn(8, 6), torch.randint(4, (8,)))]
-    soft, model = Soft(), Mixed()
-    pruner, other = (
-        sc.gradual(its, SGD(its.parameters(), lr=0.1), batches, criterion="l1", budget="macs:0.5", stop=1)
-        for its in (soft, model)
-    )
-    pruner.step()
-    assert pruner.plan.widths["first"] < 12
-    with pytest.raises(VerificationError, match=r"cannot be cut now: \{'first'"):
-        other.load_state_dict(pruner.state_dict())
-    assert (other.steps, other.plan) == (0, None)
-    assert model.first.weight.shape == (12, 6)
-
-
-def test_what_came_of_it_is_saved_and_loaded(net, batches, tmp_path):
-    optimizer = SGD(net.parameters(), lr=0.1)
-    dense = copy.deepcopy(net)
-    pruner = sc.gradual(net, optimizer, batches, criterion="l1", budget="macs:0.4", stop=4, every=2)
-    with pytest.raises(PlanError, match="nothing was cut"):
-        pruner.save(tmp_path / "small")
-    train(net, optimizer, batches, range(5), pruner)
-    pruner.save(tmp_path / "small")
-    again = sc.load(tmp_path / "small", lambda: dense)
-    assert str(again) == str(net)
-    assert all(torch.equal(a, b) for a, b in zip(net.state_dict().values(), again.state_dict().values(), strict=True))
-
-
-def test_what_cannot_be_done_is_said_at_once(net, batches):
+def test_invalid_arguments_are_refused_at_once(net, batches):
     optimizer = SGD(net.parameters(), lr=0.1)
 
     def begin(optimizer=optimizer, criterion="l1", budget="macs:0.5", **options):
@@ -270,7 +147,7 @@ def test_what_cannot_be_done_is_said_at_once(net, batches):
         begin(SGD(nn.Linear(2, 2).parameters(), lr=0.1))
 
 
-def test_an_error_leaves_everything_as_it_was_and_the_step_uncounted(net, batches):
+def test_a_failed_step_changes_nothing_and_is_not_counted(net, batches):
     optimizer = SGD(net.parameters(), lr=0.1)
     pruner = sc.gradual(net, optimizer, batches, criterion="taylor", stop=1)
     weight = net[0].weight

@@ -1,4 +1,4 @@
-"""Layer-by-layer scores equal those of the whole model, and models that cannot be run so are refused."""
+"""Layer-by-layer scores equal those of the whole model, and unsupported models are refused."""
 
 from __future__ import annotations
 
@@ -26,8 +26,8 @@ transformers.logging.set_verbosity_error()
 CPU = torch.device("cpu")
 
 
-def saved(name, directory, batches=2):
-    """A model of the zoo, in files, and batches for it."""
+def save_model(name, directory, batches=2):
+    """A model of the zoo that was saved and loaded, and batches for it."""
     torch.manual_seed(0)
     model = BY_NAME[name].build().eval()
     model.save_pretrained(directory)
@@ -45,14 +45,17 @@ def assert_same(scores, expected):
         ("LlamaForCausalLM", "0.5*nexp+0.3*l2+0.2*ssi"),
         ("BertForSequenceClassification", "0.5*obs+0.5*diversity"),
         ("GPT2LMHeadModel", "0.5*ssi+0.5*random"),
-        ("T5ForConditionalGeneration", "0.5*wanda+0.5*apoz"),  # its first block makes the position bias of all
+        (
+            "T5ForConditionalGeneration",
+            "0.5*wanda+0.5*apoz",
+        ),  # the first block has the position bias of all
         ("BartForConditionalGeneration", "0.5*flap+0.5*l1"),
         ("Gemma3ForCausalLM", "reversed-obs"),
         ("MixtralForCausalLM", "0.5*nexp-median+0.5*l2"),
     ],
 )
 def test_scores_equal_those_of_the_whole_model_bit_by_bit(name, criterion, tmp_path):
-    model, data = saved(name, tmp_path / "dense")
+    model, data = save_model(name, tmp_path / "dense")
     work = sc.Layerwise(tmp_path / "dense", data, criterion=criterion, scratch=tmp_path / "scratch")
     expected = sc.score(model, data, criterion, sc.trace(model, data[0]))
     assert_same(work.scores, expected)
@@ -62,7 +65,7 @@ def test_scores_equal_those_of_the_whole_model_bit_by_bit(name, criterion, tmp_p
 
 @pytest.mark.parametrize("criterion", ["wanda", "nexp", "l2"])
 def test_groups_that_span_several_layers_are_scored(criterion, tmp_path):
-    model, data = saved("LlamaForCausalLM", tmp_path)
+    model, data = save_model("LlamaForCausalLM", tmp_path)
     structure = sc.trace(model, data[0], kinds="all")
     expected = sc.score(model, data, criterion, structure)
     assert_same(sc.Layerwise(tmp_path, iter(data), criterion=criterion, kinds="all").scores, expected)
@@ -70,7 +73,7 @@ def test_groups_that_span_several_layers_are_scored(criterion, tmp_path):
 
 
 def test_padded_batches_of_different_lengths_are_scored(tmp_path):
-    model, _ = saved("LlamaForCausalLM", tmp_path)
+    model, _ = save_model("LlamaForCausalLM", tmp_path)
     data = []
     for samples, length in ((3, 9), (2, 12), (1, 5)):
         mask = torch.ones(samples, length, dtype=torch.long)
@@ -112,15 +115,15 @@ class Body(nn.Module):
         if self.wiring == "skip":
             y = a(x)
             return self.last(d(c(b(y)) + 2 * y))
-        if self.wiring == "given":
+        if self.wiring == "argument":
             y = a(x)
             return self.last(d(c(b(y), y)))
-        if self.wiring == "shared":  # a layer's parameter is used outside of it
+        if self.wiring == "shared":  # a parameter of a layer is used outside the layer
             return self.last(d(c(b(a(x)))) + a.down.bias)
         if self.wiring == "output":
             y = a(x)
             return self.last(d(c(b(y)))), y
-        if self.wiring == "captured":  # read by a hook, without being returned
+        if self.wiring == "captured":  # a hook reads a tensor that no layer returns
             handle = a.up.register_forward_hook(lambda module, args, output: self.captured.update(x=output))
             y = a(x)
             handle.remove()
@@ -151,7 +154,7 @@ def run(wiring, criterion="wanda", data=None):
 
 @pytest.mark.parametrize(
     ("wiring", "long_lived"),
-    [("skip", {"blocks.0", "blocks.2", "blocks.3"}), ("given", {"blocks.0", "blocks.3"}), ("shared", {"blocks.3"}),
+    [("skip", {"blocks.0", "blocks.2", "blocks.3"}), ("argument", {"blocks.0", "blocks.3"}), ("shared", {"blocks.3"}),
      ("output", {"blocks.0", "blocks.3"})],
 )  # fmt: skip
 def test_outputs_that_are_used_after_the_next_layer_are_long_lived(wiring, long_lived):

@@ -34,7 +34,7 @@ UNIFORM = sc.Limits(uniform=True)
         (
             "MixtralForCausalLM",
             {"criterion": "nexp", "limits": sc.Limits(multiple=4)},
-        ),  # its files hold the experts one by one
+        ),  # its files contain one tensor per expert
     ],
 )
 def test_the_written_model_equals_the_one_of_ordinary_pruning(name, options, tmp_path):
@@ -220,7 +220,7 @@ def test_options_that_need_the_whole_model_are_refused(options, message, tmp_pat
     assert message in str(done.exception)
 
 
-def test_other_models_and_commands_are_refused(tmp_path):
+def test_models_without_a_directory_and_options_of_other_commands_are_refused(tmp_path):
     done = command("py:some.py:build", "--data", "random:4", "--layerwise", "--out", tmp_path / "o")
     assert "name one by hf:PATH, not 'py:some.py:build'" in str(done.exception)
     done = command("digits", "--data", "digits", "--scratch", tmp_path, "--out", tmp_path / "o")

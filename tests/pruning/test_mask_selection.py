@@ -73,7 +73,7 @@ def test_pattern_keeps_n_of_m_consecutive_inputs_and_at_most_n_of_a_shorter_bloc
     value = model.get_parameter(weight).detach()
     expected = torch.zeros(value.shape, dtype=torch.bool)
     for inputs in outputs_of_weight(value, kind, groups):
-        for neighbours in zip(*inputs, strict=True):  # those of one tap
+        for neighbours in zip(*inputs, strict=True):  # the entries of one tap
             for start in range(0, len(neighbours), m):
                 block = neighbours[start : start + m]
                 for i in top_k([value[entry].abs() for entry in block], min(n, len(block))):

@@ -1,4 +1,4 @@
-"""The one-liner: what it promises, and that nothing changes that should not."""
+"""`sc.prune`: results, reproducibility, forms of data, and refused arguments."""
 
 import warnings
 
@@ -13,7 +13,7 @@ from secateurs.errors import BudgetError, DataError, InfeasibleBudgetError, NoMa
 
 
 @pytest.mark.parametrize("criterion", ["nexp", "l1", "l2", "random"])
-def test_half_the_macs(net, batches, criterion):
+def test_the_pruned_model_meets_the_budget_and_the_dense_model_is_unchanged(net, batches, criterion):
     before = {name: tensor.clone() for name, tensor in net.state_dict().items()}
     state = torch.get_rng_state()
     result = sc.prune(net, batches, criterion=criterion, budget="macs:0.5")
@@ -30,7 +30,7 @@ def test_half_the_macs(net, batches, criterion):
     assert criterion in str(result)
 
 
-def test_the_steps_one_by_one_give_the_same(net, batches):
+def test_prune_equals_the_steps_one_by_one(net, batches):
     result = sc.prune(net, batches, criterion="nexp", budget="params:0.6", seed=3)
     one = batches[0][0][:1]
     s = sc.trace(net, one)
@@ -49,13 +49,13 @@ def test_the_same_seed_gives_the_same_model(net, batches):
     assert plans[0] == plans[1] != plans[2]
 
 
-def test_a_shuffling_loader_is_data(net, batches):
+def test_a_shuffling_loader_gives_the_same_plan_each_time(net, batches):
     dataset = torch.utils.data.TensorDataset(*(torch.cat(part) for part in zip(*batches, strict=True)))
     loader = torch.utils.data.DataLoader(dataset, 8, shuffle=True)
     assert sc.prune(net, loader, seed=1).plan == sc.prune(net, loader, seed=1).plan
 
 
-def test_random_inputs_and_explicit_examples(net, images):
+def test_random_inputs_and_example_inputs_are_accepted(net, images):
     result = sc.prune(net, sc.random_inputs((3, 6, 6), 64), example_inputs=images, keep=("0", "7"))
     assert list(result.plan.groups) == ["3"]
     assert result.dense_cost == sc.cost(net, images)
@@ -67,7 +67,7 @@ def test_limits_and_scope_are_passed_on(net, batches):
     assert result.plan.scope == "local"
 
 
-def test_what_fails_verification_is_left_and_the_others_meet_the_budget():
+def test_groups_that_fail_verification_are_kept_and_the_others_meet_the_budget():
     model, (x,) = build("hard-coded")
     with warnings.catch_warnings():
         warnings.simplefilter("error")
@@ -87,8 +87,8 @@ def test_inexact_groups_are_reported():
     assert "layer norm" in result.inexact["0"]
 
 
-def test_several_inputs_come_as_a_tuple_with_targets():
-    class Two(nn.Module):
+def test_several_inputs_are_given_as_a_tuple_with_targets():
+    class TwoInputs(nn.Module):
         def __init__(self):
             super().__init__()
             self.a, self.b, self.c = nn.Linear(4, 6), nn.Linear(3, 6), nn.Linear(6, 2)
@@ -97,11 +97,11 @@ def test_several_inputs_come_as_a_tuple_with_targets():
             return self.c((self.a(x) + self.b(y)).relu())
 
     data = [((torch.randn(8, 4), torch.randn(8, 3)), torch.zeros(8).long())]
-    assert sc.prune(Two(), data, criterion="nexp", budget="keep:0.5").model.c.in_features == 3
+    assert sc.prune(TwoInputs(), data, criterion="nexp", budget="keep:0.5").model.c.in_features == 3
 
 
-def test_keyword_batches():
-    class Named(nn.Module):
+def test_batches_of_keyword_arguments_are_accepted():
+    class KeywordInputs(nn.Module):
         def __init__(self):
             super().__init__()
             self.a, self.b = nn.Linear(4, 6), nn.Linear(6, 2)
@@ -110,7 +110,7 @@ def test_keyword_batches():
             return {"out": self.b(self.a(x).relu()) * mask}
 
     data = [{"x": torch.randn(8, 4), "mask": torch.ones(8, 1)} for _ in range(2)]
-    assert sc.prune(Named(), data, criterion="nexp", budget="keep:0.5").model.b.in_features == 3
+    assert sc.prune(KeywordInputs(), data, criterion="nexp", budget="keep:0.5").model.b.in_features == 3
 
 
 @pytest.mark.parametrize(
@@ -126,12 +126,12 @@ def test_keyword_batches():
         ({"model": None}, sc.errors.ModelError),
     ],
 )
-def test_every_error_is_of_ours(net, batches, arguments, error):
+def test_invalid_arguments_raise_errors_of_the_library(net, batches, arguments, error):
     with pytest.raises(error):
         sc.prune(**{"model": net, "data": batches, **arguments})
 
 
-def test_cost_counts_shared_parameters_once_and_says_what_fails():
+def test_cost_counts_shared_parameters_once_and_refuses_wrong_inputs():
     model, inputs = build("shared")
     assert sc.cost(model, inputs).params == sum(p.numel() for p in model.parameters())
     assert sc.cost(nn.Linear(3, 5), torch.randn(7, 3)) == sc.Cost(params=20, macs=105)
@@ -139,8 +139,8 @@ def test_cost_counts_shared_parameters_once_and_says_what_fails():
         sc.cost(nn.Linear(3, 5), torch.randn(7, 4))
 
 
-def test_the_work_grows_with_depth_and_not_faster():
-    """Counted in operators run, since clocks are noisy: eight times the depth, eight times the operators."""
+def test_the_number_of_operators_grows_linearly_with_depth():
+    """The number of operators is counted, since times are noisy."""
     from torch.utils._python_dispatch import TorchDispatchMode
 
     class Count(TorchDispatchMode):

@@ -1,4 +1,4 @@
-"""Ranking layers: residual layers are found without names, and ranked by block influence."""
+"""Ranking layers: residual layers are detected by their structure and ranked by block influence."""
 
 from itertools import pairwise
 
@@ -25,11 +25,15 @@ def chain():
         ("GPT2LMHeadModel", ["transformer.h.0", "transformer.h.1"], 0),
         ("BloomForCausalLM", ["transformer.h.0", "transformer.h.1"], 0),
         ("MixtralForCausalLM", ["model.layers.0", "model.layers.1"], 0),
-        ("T5ForConditionalGeneration", ["encoder.block.1", "decoder.block.1"], 2),  # the first make all others' bias
+        (
+            "T5ForConditionalGeneration",
+            ["encoder.block.1", "decoder.block.1"],
+            2,
+        ),  # the first blocks have the bias of all
         ("resnet18", ["layer1.0", "layer1.1", "layer2.1", "layer3.1", "layer4.1"], 3),
     ],
 )
-def test_layers_are_found_independent_of_their_names(name, names, frozen):
+def test_layers_are_detected_independently_of_their_names(name, names, frozen):
     torch.manual_seed(0)
     layers = find_layers(BY_NAME[name].build(), BY_NAME[name].inputs())
     assert list(layers.names) == names
@@ -37,7 +41,7 @@ def test_layers_are_found_independent_of_their_names(name, names, frozen):
 
 
 @pytest.mark.parametrize("name", ["AlbertForSequenceClassification", "densenet121"])
-def test_modules_that_run_twice_or_add_nothing_to_their_input_are_no_layers(name):
+def test_modules_that_run_twice_or_have_no_residual_are_not_layers(name):
     with pytest.raises(ModelError, match="no layers that can be dropped"):
         find_layers(BY_NAME[name].build(), BY_NAME[name].inputs())
 
@@ -74,7 +78,7 @@ def test_feature_maps_are_compared_at_each_position():
     model.layer2[1].register_forward_hook(lambda module, args, out: seen.update(x=args[0].clone(), y=out.clone()))
     score = sc.rank_layers(model, [x]).scores["layer2.1"]
     cosine = functional.cosine_similarity(seen["x"], seen["y"], dim=1)
-    assert score == pytest.approx(float(1 - cosine.mean()), abs=1e-3)  # where all is zero it is one
+    assert score == pytest.approx(float(1 - cosine.mean()), abs=1e-3)  # the cosine of two zero vectors is taken as one
 
 
 @pytest.mark.parametrize("name", ["BertForSequenceClassification", "LlamaForCausalLM"])
@@ -104,7 +108,7 @@ def test_encoder_and_decoder_have_separate_padding():
     assert all((whole[name] == part[name]) == ("encoder.layers" in name) for name in whole)
 
 
-def test_reversed_and_random_rankings(chain):
+def test_reversed_rankings_negate_the_scores_and_random_rankings_depend_on_the_seed(chain):
     model, x = chain
     influence = sc.rank_layers(model, [x])
     reverse = sc.rank_layers(model, [x], "reversed-block-influence")
