@@ -133,6 +133,7 @@ def certificates(scores: Tensor, beta: float, kept: Tensor, where: str = "these 
 def _certificate_of_pool(
     total: int, beta: float, kept: int, n_eff: float, mean: float, deviation: float, mass: float
 ) -> Certificate:
+    """The certificate of one pool; the bounds are None unless Prop. 1 applies."""
     proven = beta == 1 and kept == math.floor(n_eff * (1 + 1e-12)) and 2 <= kept < total
     return Certificate(
         components=total,

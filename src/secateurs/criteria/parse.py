@@ -38,6 +38,7 @@ def parse_criterion(name: Named) -> AnyCriterion:
 
 
 def _reversed(criterion: AnyCriterion) -> Composite:
+    """The criterion with negated scores."""
     if isinstance(criterion, Composite) and criterion.untuned is not None:
         raise CriterionError(
             f"{criterion.name!r} cannot be reversed, because its weights are chosen by the loss; give fixed weights"

@@ -42,6 +42,7 @@ def add(criterion: AnyCriterion) -> None:
 
 
 def _check_requests(criterion: Criterion) -> None:
+    """Check that all places in the requests of a criterion exist."""
     for request in criterion.requests:
         if request.place not in PLACES:
             places = ", ".join(PLACES)
@@ -155,6 +156,7 @@ def criterion(
 
 
 def _scope(name: str, scope: str | Scope) -> Scope:
+    """The scope with this name; errors name the criterion."""
     try:
         return Scope.parse(scope)
     except BudgetError as error:
@@ -162,6 +164,7 @@ def _scope(name: str, scope: str | Scope) -> Scope:
 
 
 def _known_gradients(name: str, gradients: tuple[str | Gradient, ...]) -> tuple[Gradient, ...]:
+    """The gradients with these names; errors name the criterion."""
     try:
         return tuple(map(find_gradient, gradients))
     except CriterionError as error:

@@ -153,6 +153,7 @@ def _tune(
 
 
 def _check_needs(chosen: list[AnyCriterion], data: Any, loss: Loss | None) -> None:
+    """Check that data and loss fit the needs of the criteria."""
     names = ", ".join(repr(criterion.name) for criterion in chosen)
     if loss is not None and not any(criterion.needs_loss for criterion in chosen):
         raise CriterionError(f"criterion {names} needs no loss; leave `loss` out")

@@ -112,6 +112,7 @@ def join_leaves(
 
 
 def _score_group(criterion: Criterion, evidence: Evidence) -> Tensor:
+    """Call the score function of a criterion for one group and check the result."""
     group = evidence.group
     try:
         scores = torch.as_tensor(criterion.score(evidence)).detach().double().cpu()
@@ -125,6 +126,7 @@ def _score_group(criterion: Criterion, evidence: Evidence) -> Tensor:
 
 
 def _finite(criterion: str, group: Group, scores: Tensor) -> Tensor:
+    """Check that scores have the right shape and are finite."""
     if scores.shape != (group.size,):
         raise CriterionError(
             f"criterion {criterion!r} returned scores of shape {list(scores.shape)} for the {group.size} units of "

@@ -77,6 +77,7 @@ def choose_alphas(
     """
 
     def loss_of_choice(alphas: Mapping[str, float]) -> float:
+        """The held-out loss of the masked model for one α per group."""
         keep = {}
         for name, alpha in alphas.items():
             values = scores[alpha][name]

@@ -122,6 +122,7 @@ class Observer(Watcher):
         return out
 
     def _feed(self, place: _Place, x: Tensor) -> None:
+        """Add the units in a tensor to the statistics of a tap."""
         tap = place.tap
         if self._checking_finite:
             _need_finite(tap, x)
@@ -172,6 +173,7 @@ class _SharedWork:
 
 
 def _need_finite(tap: Tap, x: Tensor) -> None:
+    """Raise an error if an activation is not finite."""
     if not torch.isfinite(x).all():
         raise DataError(
             f"{tap.owner}: the activations at {tap.site} are not finite (NaN or infinity); check the inputs and the "

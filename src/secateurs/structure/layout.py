@@ -105,6 +105,7 @@ def _unknown(axis: Axis, now: Mapping[Axis, Var]) -> bool:
 
 
 def _replaced(axis: Axis, now: Mapping[Axis, Var]) -> Axis:
+    """Replace all axes in `now` by the axes of the batch."""
     if axis in now or isinstance(axis, Var):
         return now.get(axis, axis)
     if isinstance(axis, Product):
@@ -121,6 +122,7 @@ def _of_samples(axes: Sequence[Axis], units: int, shape: Sequence[int], samples:
 
 
 def _unreadable(axes: Sequence[Axis], shape: Sequence[int], frame: Frame) -> ValueError:
+    """The error for a shape that the traced shape and the batch do not determine."""
     return ValueError(
         f"shape {list(shape)} for {frame.samples} samples, traced as {[axis.size for axis in axes]}: the dimensions of "
         "samples and positions are ambiguous; trace the model on several samples of more than one position"

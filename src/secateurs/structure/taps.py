@@ -108,6 +108,7 @@ class Tap:
         return observed.at(self._read(experts.reshape(shape).expand_as(x), frame).units[:, 0] == self.expert)
 
     def _read(self, x: Tensor, frame: Frame) -> ObservedUnits:
+        """Read the units of all rows; see `read`."""
         if self.window is not None:
             x = self.window.patches(x)
         dims = layout(self.axes, self.dim, self.arguments.batch, x.shape, frame)

@@ -85,6 +85,7 @@ class TensorTable:
         self._indexed[tensor] = axis
 
     def _register(self, name: str, tensor: Tensor) -> None:
+        """Add a parameter or buffer, with new axes unless it is shared and known already."""
         if tensor not in self._infos:
             reason = None if tensor.is_floating_point() or tensor.is_complex() else "integer or boolean buffer"
             axes = tuple(ax.new(size, reason) for size in tensor.shape)

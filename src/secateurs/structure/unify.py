@@ -115,6 +115,7 @@ def reshape(axes: Sequence[Axis], sizes: Sequence[int]) -> list[Axis] | None:
 
 
 def _bind(var: Var, target: Axis) -> None:
+    """Bind a variable to an axis, which inherits all restrictions of the variable."""
     var.bound = target
     if var.frozen:
         ax.freeze(target, var.frozen)
@@ -131,6 +132,7 @@ def _give_up(a: Axis, b: Axis) -> None:
 
 
 def _unify_products(a: Product, b: Product) -> None:
+    """Unify the factors of both products from left to right; larger factors are split."""
     left, right = deque(ax.factors_of(a)), deque(ax.factors_of(b))
     while left and right:
         for side in (left, right):  # binding one factor may have turned another into a product
@@ -141,6 +143,7 @@ def _unify_products(a: Product, b: Product) -> None:
 
 
 def _unify_concats(a: Concat, b: Concat) -> None:
+    """Unify the parts of both concatenations from left to right; larger parts are cut."""
     left, right = deque(ax.parts_of(a)), deque(ax.parts_of(b))
     while left and right:
         if not _unify_first(left, right, cut):
@@ -187,6 +190,7 @@ def _split_factors(axis: Product, outer: int) -> tuple[Axis, Axis] | None:
 
 
 def _cut_parts(axis: Concat, at: int) -> tuple[Axis, Axis] | None:
+    """Cut a concatenation; the part at the boundary is cut in two if necessary."""
     left, parts = [], deque(ax.parts_of(axis))
     while parts and at >= parts[0].size:
         at -= parts[0].size

@@ -47,6 +47,8 @@ class Values:
         return out
 
     def _on_cpu(self, arguments: Any) -> Any:
+        """Replace tensors by their known values, and the meta device by the CPU."""
+
         def move(leaf: Any) -> Any:
             if isinstance(leaf, Tensor):
                 return self._known[leaf]

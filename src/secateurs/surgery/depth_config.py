@@ -59,6 +59,7 @@ def depth_changes(
 
 
 def _builds_correctly(small: nn.Module, changes: Mapping[str, Any], is_correct: Callable[[nn.Module], bool]) -> bool:
+    """Whether the class builds a correct model from the configuration with changes."""
     try:
         return is_correct(filled(small, changes))
     except Exception:  # a library's class may raise anything

@@ -86,6 +86,7 @@ def in_double(model: nn.Module, call: Call) -> tuple[nn.Module, Call, list[Tenso
     parameters = {name for name, _ in model.named_parameters()}
 
     def change(name: str, tensor: Tensor, dtype: torch.dtype | None) -> Tensor:
+        """Copy a tensor in the given precision, with noise if it is a constant parameter."""
         new = tensor.to(dtype or tensor.dtype, copy=True) if tensor.is_floating_point() else tensor.clone()
         if name in parameters and new.is_floating_point() and new.numel() and new.min() == new.max():
             new += 0.1 * torch.randn(new.shape, generator=generator).to(new)

@@ -15,6 +15,8 @@ TOTALS = Request("operand", Totals)
 
 
 def _wanda(weight: Weight) -> Tensor:
+    """|weight| × root mean square of the input, for each entry."""
+
     def scores(matrix: Tensor, places: Places) -> Tensor:
         return matrix.abs() * torch.stack([totals.mean_square for _, totals in places]).mean(0).sqrt()[:, None]
 

@@ -108,6 +108,7 @@ def _with_required(gradients: Iterable[str | Gradient]) -> list[Gradient]:
 
 
 def _check_finite(gradient: Gradient, values: Values) -> None:
+    """Raise an error that names the first tensor that is not finite."""
     for name, tensor in values.items():
         if not torch.isfinite(tensor).all():
             raise DataError(
