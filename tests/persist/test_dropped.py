@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 import torch
 from click.testing import CliRunner
+from support.hidden_chain import hidden_chain
 from support.layers import logits, tiny
-from torch import nn
 
 import secateurs as sc
 from secateurs.cli import app
@@ -19,33 +19,8 @@ from secateurs.surgery.dropped_layers import Dropped, dropped
 X = torch.randn(8, 5, 6, generator=torch.Generator().manual_seed(0))
 
 
-class Block(nn.Module):
-    def __init__(self, index):
-        super().__init__()
-        self.into, self.out, self.index = nn.Linear(6, 8), nn.Linear(8, 6), index
-
-    def forward(self, x):
-        return x + self.out(self.into(x).relu())
-
-
-class Chain(nn.Module):
-    def __init__(self, depth):
-        super().__init__()
-        self.blocks = nn.ModuleList(map(Block, range(10, 10 + depth)))
-
-    def forward(self, x):
-        for block in self.blocks:
-            x = block(x)
-        return x
-
-
-def chain(depth=4):
-    torch.manual_seed(0)
-    return Chain(depth)
-
-
 def small_chain(*names):
-    return sc.drop_layers(chain(), names, X)
+    return sc.drop_layers(hidden_chain(), names, X)
 
 
 def pruned(model, directory, data=X, **options):
@@ -58,7 +33,7 @@ def test_dropped_layers_and_pruned_units_are_saved_and_loaded(tmp_path):
     small = sc.drop_layers(small_chain("blocks.0"), ["blocks.1"], X)
     assert dropped(small) == (Dropped(("blocks.0",), {}), Dropped(("blocks.1",), {}))
     model = pruned(small, tmp_path / "m", compensate=False)
-    loaded = sc.load(tmp_path / "m", model=chain)
+    loaded = sc.load(tmp_path / "m", model=hidden_chain)
     assert [block.index for block in loaded.blocks] == [10, 11]
     assert torch.equal(loaded(X), model(X))
     assert str(loaded) == str(model)
@@ -93,25 +68,25 @@ def test_the_configuration_is_loaded_with_the_depth_if_it_describes_the_model(ha
 
 def test_another_model_is_refused_with_the_missing_layer(tmp_path):
     pruned(small_chain("blocks.3"), tmp_path / "m")
-    with pytest.raises(PersistError, match=r"another model than `model` builds: Chain has no layer 'blocks\.3'"):
-        sc.load(tmp_path / "m", lambda: chain(3))
-    with pytest.raises(PersistError, match=r"different layers of Chain were dropped before: blocks\.1"):
+    with pytest.raises(PersistError, match=r"another model than `model` builds: HiddenChain has no layer 'blocks\.3'"):
+        sc.load(tmp_path / "m", lambda: hidden_chain(3))
+    with pytest.raises(PersistError, match=r"different layers of HiddenChain were dropped before: blocks\.1"):
         sc.load(tmp_path / "m", lambda: small_chain("blocks.1"))
     manifest = json.loads((tmp_path / "m" / "manifest.json").read_text())
     manifest["dropped"] = []
     (tmp_path / "m" / "manifest.json").write_text(json.dumps(manifest))
     with pytest.raises(PersistError, match="altered"):
-        sc.load(tmp_path / "m", chain)
+        sc.load(tmp_path / "m", hidden_chain)
 
 
 def test_the_command_saves_a_model_without_a_configuration(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    (tmp_path / "net.py").write_text("from persist.test_dropped import chain\n")
+    (tmp_path / "net.py").write_text("from support.hidden_chain import hidden_chain\n")
     np.savez("x.npz", x=X.numpy())
-    arguments = ["layers", "py:net.py:chain", "--data", "npz:x.npz", "--out", "small"]
+    arguments = ["layers", "py:net.py:hidden_chain", "--data", "npz:x.npz", "--out", "small"]
     result = CliRunner().invoke(app, arguments)
     assert "Model: small, for sc.load" in result.stdout
-    loaded = sc.load("small", chain)
+    loaded = sc.load("small", hidden_chain)
     (step,) = dropped(loaded)
     assert torch.equal(loaded(X), small_chain(*step.layers)(X))
     assert sc.Plan.load("small/plan.json").pruned.params == sum(p.numel() for p in loaded.parameters())

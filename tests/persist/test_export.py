@@ -18,7 +18,7 @@ class Branching(nn.Module):
         return x if x.sum() > 0 else -x
 
 
-class Named(nn.Module):
+class KeywordInputs(nn.Module):
     def __init__(self):
         super().__init__()
         self.linear = nn.Linear(6, 3)
@@ -44,14 +44,14 @@ def test_a_pruned_model_is_exported_as_pt2(net, batches, tmp_path):
 
 def test_keyword_arguments_are_exported(tmp_path):
     inputs = {"x": torch.randn(4, 6), "scale": torch.tensor(2.0)}
-    model = Named()
+    model = KeywordInputs()
     loaded = torch.export.load(sc.export(model, inputs, tmp_path / "named.pt2")).module()
     torch.testing.assert_close(loaded(**inputs), model(**inputs))
 
 
 def test_a_single_sample_is_exported(net, images, tmp_path):
-    sc.export(net, images[:1], tmp_path / "one.pt2")
-    assert (tmp_path / "one.pt2").is_file()
+    loaded = torch.export.load(sc.export(net, images[:1], tmp_path / "one.pt2")).module()
+    torch.testing.assert_close(loaded(images[:1]), net.eval()(images[:1]))
 
 
 def test_a_format_is_added_from_outside(net, images, formats, tmp_path):

@@ -147,7 +147,10 @@ def test_widths_without_a_configuration_field_are_refused_with_the_groups_to_kee
 
 def test_the_fix_in_the_message_works(tmp_path):
     keep = ["bert.pooler.dense", "bert.encoder.layer.*.attention.self.query"]
-    pruned("BertForSequenceClassification", None, keep)[0].save_pretrained(tmp_path / "small")
+    result, _ = pruned("BertForSequenceClassification", None, keep)
+    result.save_pretrained(tmp_path / "small")
+    loaded = type(result.model).from_pretrained(tmp_path / "small")
+    assert sum(p.numel() for p in loaded.parameters()) == result.plan.pruned.params
 
 
 def test_a_change_of_behaviour_with_equal_shapes_is_refused(tmp_path):

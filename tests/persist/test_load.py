@@ -1,72 +1,28 @@
-"""Plans and saved models are read as they were written, and damaged files are refused."""
-
-import json
-import os
-import stat
-import sys
+"""Loading a saved model: equal outputs, and refused files and models."""
 
 import pytest
 import torch
 from support.masking import tensor_outputs
 from support.models import FAMILIES, PARTLY, build
 from support.plans import random_plan
+from support.saved import build_mlp, save_pruned
+from support.states import copy_state, equal_states
 from torch import nn
 
 import secateurs as sc
-from secateurs.errors import PersistError, PlanError
+from secateurs.errors import PersistError
 from secateurs.persist.save import save
 from secateurs.surgery.apply import apply_and_report
 
 
 @pytest.fixture
-def plan(net, images):
-    return random_plan(sc.trace(net, images))
-
-
-def test_a_plan_is_read_as_it_was_written(plan, tmp_path):
-    plan.save(tmp_path / "plan.json")
-    assert sc.Plan.load(tmp_path / "plan.json") == plan
-    assert json.loads((tmp_path / "plan.json").read_text())["groups"]["0"]["keep"] == list(plan.keep["0"])
-    assert "MACs" in str(plan)
-    assert set(plan.removed()["0"]) == set(range(8)) - set(plan.keep["0"])
-
-
-@pytest.mark.parametrize(
-    "change",
-    [
-        lambda p: p.update(more=1),
-        lambda p: p.pop("budget"),
-        lambda p: p["groups"]["0"].update(keep=[3, 1]),
-        lambda p: p["groups"]["0"].update(keep=[1, 1]),
-        lambda p: p["groups"]["0"].update(keep=[]),
-        lambda p: p["groups"]["0"].update(keep=[8]),
-        lambda p: p["groups"]["0"].update(keep=[-1]),
-        lambda p: p["groups"]["0"].update(keep=["1"]),
-        lambda p: p["dense"].update(params="many"),
-        lambda p: p["dense"].update(more=1),
-    ],
-)
-def test_a_file_that_is_no_plan_is_refused(plan, tmp_path, change):
-    path = tmp_path / "plan.json"
-    content = json.loads(plan.model_dump_json())
-    change(content)
-    path.write_text(json.dumps(content))
-    with pytest.raises(PlanError, match="is not a plan"):
-        sc.Plan.load(path)
-
-
-def test_unreadable_and_unwritable_plans_are_errors(plan, tmp_path):
-    with pytest.raises(PlanError, match="cannot read the plan"):
-        sc.Plan.load(tmp_path / "absent.json")
-    with pytest.raises(PlanError, match="cannot write the plan"):
-        plan.save(tmp_path / "absent" / "plan.json")
-    (tmp_path / "plan.json").write_text(plan.model_dump_json()[:100])
-    with pytest.raises(PlanError, match="is not a plan"):
-        sc.Plan.load(tmp_path / "plan.json")
+def saved(tmp_path):
+    """The directory of a saved model, and the result that was saved."""
+    return tmp_path / "saved", save_pruned(tmp_path / "saved")
 
 
 @pytest.mark.parametrize("name", sorted(set(FAMILIES) - set(PARTLY)))
-def test_a_saved_model_computes_the_same_bit_for_bit(name, tmp_path):
+def test_a_saved_model_computes_bit_equal_outputs(name, tmp_path):
     model, inputs = build(name)
     cut = apply_and_report(model, random_plan(sc.trace(model, inputs)), inputs)
     save(tmp_path / "m", cut.model, cut.plan, cut.attributes, "random")
@@ -77,20 +33,8 @@ def test_a_saved_model_computes_the_same_bit_for_bit(name, tmp_path):
     assert sorted(p.name for p in (tmp_path / "m").iterdir()) == ["manifest.json", "model.safetensors", "plan.json"]
 
 
-def build_net():
-    return nn.Sequential(nn.Linear(4, 6), nn.ReLU(), nn.Linear(6, 3))
-
-
-@pytest.fixture
-def saved(tmp_path):
-    data = [torch.randn(8, 4)]
-    result = sc.prune(build_net(), data, criterion="nexp", budget="keep:0.5")
-    result.save(tmp_path / "saved")
-    return tmp_path / "saved", result
-
-
-def test_tied_weights_modes_and_non_persistent_buffers_survive(tmp_path):
-    class Odd(nn.Module):
+def test_tied_weights_modes_and_non_persistent_buffers_are_restored(tmp_path):
+    class TiedAndBuffered(nn.Module):
         def __init__(self):
             super().__init__()
             self.a, self.b, self.c = nn.Linear(4, 6), nn.Linear(4, 6), nn.Linear(6, 3)
@@ -101,11 +45,11 @@ def test_tied_weights_modes_and_non_persistent_buffers_survive(tmp_path):
         def forward(self, x):
             return self.c((self.a(x) + self.b(x) + self.shift).relu()) * self.constant
 
-    model, x = Odd().eval(), torch.randn(5, 4)
+    model, x = TiedAndBuffered().eval(), torch.randn(5, 4)
     result = sc.prune(model, [x], criterion="l1", budget="keep:0.5")
     result.save(tmp_path / "m")
     state = torch.get_rng_state()
-    loaded = sc.load(tmp_path / "m", model=Odd)
+    loaded = sc.load(tmp_path / "m", model=TiedAndBuffered)
     assert torch.equal(torch.get_rng_state(), state)
     assert loaded.b.weight is loaded.a.weight
     assert not loaded.training
@@ -113,12 +57,12 @@ def test_tied_weights_modes_and_non_persistent_buffers_survive(tmp_path):
     assert torch.equal(loaded(x), result.model(x))
 
 
-def test_the_skeleton_is_built_without_weights(saved):
+def test_the_factory_builds_the_model_without_weights(saved):
     directory, _ = saved
     devices = []
 
     def factory():
-        model = build_net()
+        model = build_mlp()
         devices.append(model[0].weight.device.type)
         return model
 
@@ -126,10 +70,13 @@ def test_the_skeleton_is_built_without_weights(saved):
     assert devices == ["meta"]
 
 
-def test_a_loaded_model_trains(saved):
+def test_a_loaded_model_can_be_trained(saved):
     directory, _ = saved
-    loaded = sc.load(directory, model=build_net)
-    sc.finetune(loaded, [(torch.randn(8, 4), torch.randint(3, (8,)))], sc.Recovery(lr=0.1))
+    loaded = sc.load(directory, model=build_mlp)
+    before = copy_state(loaded)
+    history = sc.finetune(loaded, [(torch.randn(8, 4), torch.randint(3, (8,)))], sc.Recovery(lr=0.1))
+    assert len(history.train) == 1
+    assert not equal_states(loaded, before)
 
 
 def damage(name, change):
@@ -162,7 +109,7 @@ def test_a_truncated_or_tampered_save_is_refused(saved, harm, message):
     harm(directory)
     assert before != {p.name: p.read_bytes() for p in directory.iterdir()}
     with pytest.raises(PersistError, match=message):
-        sc.load(directory, model=build_net)
+        sc.load(directory, model=build_mlp)
 
 
 @pytest.mark.parametrize(
@@ -181,44 +128,18 @@ def test_another_model_is_refused(saved, factory, message):
         sc.load(saved[0], model=factory)
 
 
-def test_only_a_saved_model_is_overwritten_and_only_on_request(saved):
-    directory, result = saved
-    with pytest.raises(PersistError, match="exists already"):
-        result.save(directory)
-    with torch.no_grad():
-        result.model[2].bias.fill_(7)
-    result.save(directory, overwrite=True)
-    assert sc.load(directory, model=build_net)[2].bias.tolist() == [7, 7, 7]
-    other = directory.parent / "other"
-    other.mkdir()
-    (other / "precious.txt").write_text("mine")
-    for name in ("precious.txt", "manifest.json"):  # other programs have manifests too
-        (other / name).write_text("mine")
-        with pytest.raises(PersistError):
-            result.save(other, overwrite=True)
-        assert (other / "precious.txt").read_text() == "mine"
-
-
-def test_symbolic_links_are_followed(saved, tmp_path):
-    directory, result = saved
-    (tmp_path / "link").symlink_to(directory)
-    result.save(tmp_path / "link", overwrite=True)
-    assert (tmp_path / "link").is_symlink()
-    sc.load(tmp_path / "link", model=build_net)
-
-
-def test_modes_and_fixed_parameters_survive(tmp_path):
-    model = build_net()
+def test_modes_and_frozen_parameters_are_restored(tmp_path):
+    model = build_mlp()
     model[1].eval()
     model[0].bias.requires_grad_(False)
     sc.prune(model, [torch.randn(8, 4)], criterion="l1", budget="keep:0.5").save(tmp_path / "m")
-    loaded = sc.load(tmp_path / "m", model=build_net)
+    loaded = sc.load(tmp_path / "m", model=build_mlp)
     assert [module.training for module in loaded.modules()] == [True, True, False, True]
     assert [n for n, p in loaded.named_parameters() if not p.requires_grad] == ["0.bias"]
 
 
 def test_a_model_that_the_factory_returns_is_not_changed(saved):
-    dense = build_net()
+    dense = build_mlp()
     assert sc.load(saved[0], model=lambda: dense) is not dense
     assert dense[0].out_features == 6 == len(dense[0].weight)
 
@@ -237,27 +158,3 @@ def test_tensors_in_lists_keep_their_values(tmp_path):
     result = sc.prune(model, [x], criterion="l1", budget="keep:0.5")
     result.save(tmp_path / "m")
     assert torch.equal(sc.load(tmp_path / "m", model=Listed)(x), result.model(x))
-
-
-def test_a_directory_that_cannot_be_written_is_an_error(saved, tmp_path):
-    _, result = saved
-    (tmp_path / "file").write_text("")
-    with pytest.raises(PersistError, match="cannot be saved"):
-        result.save(tmp_path / "file" / "inside")
-    if os.getuid():  # root may write anywhere
-        locked = tmp_path / "locked"
-        locked.mkdir()
-        locked.chmod(stat.S_IREAD | stat.S_IEXEC)
-        with pytest.raises(PersistError, match="cannot be saved"):
-            result.save(locked / "m")
-
-
-def test_a_failed_save_leaves_the_previous_one(saved, monkeypatch):
-    directory, result = saved
-    before = {p.name: p.read_bytes() for p in directory.iterdir()}
-    module = sys.modules["secateurs.persist.save"]  # the package exports a function of the same name
-    monkeypatch.setattr(module, "digest", lambda path: (_ for _ in ()).throw(OSError("disk full")))
-    with pytest.raises(PersistError, match="disk full"):
-        result.save(directory, overwrite=True)
-    assert {p.name: p.read_bytes() for p in directory.iterdir()} == before
-    assert [p.name for p in directory.parent.iterdir()] == ["saved"]
