@@ -1,4 +1,4 @@
-"""The demo, with fewer epochs, and its page."""
+"""The demo, run with few epochs, and its report."""
 
 import re
 

@@ -15,7 +15,7 @@ pytestmark = [
     pytest.mark.slow,
     pytest.mark.skipif(not (CHROMIUM and DRIVER), reason="chromium and chromium-driver are not installed"),
 ]
-QUIET = ("quic", "background-networking", "component-update", "sync", "gpu")  # what the browser does by itself
+QUIET = ("quic", "background-networking", "component-update", "sync", "gpu")  # background work of the browser
 
 
 @pytest.fixture(scope="module")
@@ -101,12 +101,12 @@ def test_columns_of_numbers_sort_as_numbers(browser, pages):
     before = column(results, "cut")
     for order in ("ascending", "descending"):
         head(results, "cut").find_element("tag name", "button").click()
-        found = [float(re.match(r"[\d.]+", text)[0]) for text in column(results, "cut")]
-        assert found == sorted(found, reverse=order == "descending")
+        values = [float(re.match(r"[\d.]+", text)[0]) for text in column(results, "cut")]
+        assert values == sorted(values, reverse=order == "descending")
         assert head(results, "cut").get_attribute("aria-sort") == order
     assert sorted(before) == sorted(column(results, "cut")) != before
     sizes = column(table(browser, "Widths, layer by layer"), "dense")
-    assert sizes == sorted(sizes, key=int)  # a table that was not clicked stays as it was
+    assert sizes == sorted(sizes, key=int)  # the other table is not sorted
 
 
 def test_columns_of_text_sort_by_keyboard_and_rows_stay_whole(browser, pages):
@@ -115,8 +115,8 @@ def test_columns_of_text_sort_by_keyboard_and_rows_stay_whole(browser, pages):
     rows = {row.text for row in results.find_elements("css selector", "tbody tr")}
     head(results, "cut").find_element("tag name", "button").click()
     head(results, "criterion").find_element("tag name", "button").send_keys("\n")
-    found = column(results, "criterion")
-    assert found == sorted(found)
+    criteria = column(results, "criterion")
+    assert criteria == sorted(criteria)
     assert [th.text for th in results.find_elements("css selector", "th[aria-sort]")] == ["criterion"]
     assert {row.text for row in results.find_elements("css selector", "tbody tr")} == rows
 

@@ -1,4 +1,4 @@
-"""What a report says: rows, tables, agreement, files."""
+"""Reports: rows, tables, agreement between criteria, and files."""
 
 import csv
 import dataclasses
@@ -25,7 +25,7 @@ from secateurs.utils.tables import format_mean, markdown
 
 
 class Page(html.parser.HTMLParser):
-    """Collects what a page is made of, and checks that every tag is closed in order."""
+    """Collects the tags and links of a page, and checks that every tag is closed in order."""
 
     VOID = ("meta", "br", "link", "img", "hr")
 
@@ -49,21 +49,21 @@ class Page(html.parser.HTMLParser):
         assert self.open.pop() == tag
 
 
-def section(content, title):
-    return next(its for its in sections(content) if its.title == title)
+def section_of(content, title):
+    return next(section for section in sections(content) if section.title == title)
 
 
-def test_rows_join_the_seeds():
+def test_a_row_joins_the_outcomes_of_all_seeds():
     content = sweep(seeds=3)
     assert [(row.budget, row.criterion) for row in content.rows] == [
         (budget, criterion) for budget in content.budgets for criterion in CRITERIA
     ]
     assert [len(row.outcomes) for row in content.rows] == [3, 3, 2] + [3] * 15  # one failed
     row = content.rows[0]
-    assert row.quality("cut") == [its.quality["cut"] for its in content.outcomes if its in row.outcomes]
+    assert row.quality("cut") == [outcome.quality["cut"] for outcome in content.outcomes if outcome in row.outcomes]
 
 
-def test_widths_are_means_and_groups_not_named_are_whole():
+def test_widths_are_means_over_seeds_and_other_groups_are_whole():
     pair = [outcome(seed=s, keep={"layer1.0.conv1": list(range(n))}) for s, n in enumerate((4, 7))]
     widths = comparison(pair).rows[0].widths({"layer1.0.conv1": 16, "layer2.0.conv1": 32})
     assert widths == {"layer1.0.conv1": 5.5, "layer2.0.conv1": 32}
@@ -82,31 +82,30 @@ def test_spread_is_mean_and_standard_deviation(values, text):
     assert format_mean(values, 1, 100, " %") == text
 
 
-def test_damage_is_split_into_lost_regained_and_missing():
+def test_the_damage_table_states_lost_recovered_and_missing_quality():
     content = comparison([outcome(quality={"cut": 0.4, "recovered": 0.9}), outcome("l1", quality={"cut": 0.5})])
-    _, rows = section(content, "Damage and recovery").table
+    _, rows = section_of(content, "Damage and recovery").table
     assert rows == [["nexp", "macs:0.5", "52.6 %", "50.0 %", "2.6 %"], ["l1", "macs:0.5", "", "", ""]]
     perplexity = Metric("perplexity", percent=False, higher_is_better=False)
     content = comparison([outcome(quality={"cut": 30.0, "recovered": 12.5})], metric=perplexity, quality=10.0)
-    assert section(content, "Damage and recovery").table[1][0][2:] == ["20.000", "17.500", "2.500"]
+    assert section_of(content, "Damage and recovery").table[1][0][2:] == ["20.000", "17.500", "2.500"]
 
 
 @pytest.mark.parametrize("higher", [True, False])
 def test_the_headline_is_the_best_criterion_of_each_budget_with_random(higher):
     content = dataclasses.replace(sweep(), metric=Metric(higher_is_better=higher))
-    found = headlines(content)
-    for its, budget in zip(found, content.budgets, strict=True):
+    for headline, budget in zip(headlines(content), content.budgets, strict=True):
         ends = {row.criterion: mean(row.quality("recovered")) for row in content.at(budget)}
         best = max(ends, key=lambda name: ends[name] if higher else -ends[name])
-        assert its.title == f"{best}, {budget}"
-        assert its.lines[-1].startswith("random ends at")
+        assert headline.title == f"{best}, {budget}"
+        assert headline.lines[-1].startswith("random ends at")
 
 
 def test_overlap_by_chance_is_the_mean_over_all_draws():
     units = {"a": 6, "b": 4}
     one = outcome(keep={"a": [0, 1, 2], "b": [3]})
-    found, chance = overlap(one, one, units)
-    assert found == 1
+    share, chance = overlap(one, one, units)
+    assert share == 1
     removed = [set(range(6)) - {0, 1, 2}, set(range(4)) - {3}]
     draws = itertools.product(itertools.combinations(range(6), 3), itertools.combinations(range(4), 3))
     shared = mean(len(removed[0] & set(a)) + len(removed[1] & set(b)) for a, b in draws)
@@ -117,26 +116,26 @@ def test_overlap_by_chance_is_the_mean_over_all_draws():
 
 def test_agreement_is_symmetric_and_exceeds_chance_only_for_related_criteria():
     content = sweep(budgets=("macs:0.5",), seeds=3)
-    found, chance = agreement(content.rows, content.units)
-    assert np.allclose(found, found.T)
-    assert abs(found[0] - chance[0]).max() < 0.1  # random agrees with nobody, not even with itself
+    shares, chance = agreement(content.rows, content.units)
+    assert np.allclose(shares, shares.T)
+    assert abs(shares[0] - chance[0]).max() < 0.1  # random agrees with no criterion, and its seeds do not agree
     names = [row.criterion for row in content.rows]
-    assert found[names.index("obs"), names.index("nexp")] > 0.5
+    assert shares[names.index("obs"), names.index("nexp")] > 0.5
     assert np.isnan(agreement(comparison([outcome()]).rows, content.units)[0]).all()  # no second seed
 
 
-def test_tidy_tables_hold_every_measurement_and_the_summary_their_means():
+def test_tidy_tables_contain_every_measurement_and_the_summary_the_means():
     content = sweep(seeds=3)
     table = records(content)
     assert len(table) == 1 + len(content.outcomes) * len(content.stages)
     assert (table[0]["criterion"], table[0]["accuracy"], table[0]["macs_ratio"]) == ("dense", 0.926, 1)
     read = list(csv.DictReader(io.StringIO(to_csv(table))))
-    assert [float(its["accuracy"]) for its in read] == [its["accuracy"] for its in table]
-    for its in summary(content):
-        same = [r for r in table if all(r[key] == its[key] for key in ("criterion", "budget", "stage"))]
+    assert [float(row["accuracy"]) for row in read] == [row["accuracy"] for row in table]
+    for row in summary(content):
+        same = [r for r in table if all(r[key] == row[key] for key in ("criterion", "budget", "stage"))]
         values = [r["accuracy"] for r in same]
-        assert (its["n"], its["mean"], its["std"]) == (len(same), mean(values), stdev(values))
-        assert its["latency_ratio"] == pytest.approx(mean(r["latency_ratio"] for r in same))
+        assert (row["n"], row["mean"], row["std"]) == (len(same), mean(values), stdev(values))
+        assert row["latency_ratio"] == pytest.approx(mean(r["latency_ratio"] for r in same))
 
 
 def test_a_written_report_loads_and_renders_the_same(tmp_path):
@@ -173,9 +172,9 @@ def test_the_page_is_well_formed_and_has_no_external_links():
     assert all(link.startswith("#") for link in page.links)
 
 
-def test_names_cannot_inject_into_any_form():
+def test_names_cannot_inject_html_or_markdown():
     evil = "<img src=x onerror=alert(1)>|*a* $x_{$ \n# b"
-    its = outcome(evil, keep={}, scores={evil: [1.0, 2.0]}, compensation={evil: (0.2, 0.1)})
+    injected = outcome(evil, keep={}, scores={evil: [1.0, 2.0]}, compensation={evil: (0.2, 0.1)})
     fields = {
         "title": evil,
         "model": evil,
@@ -184,7 +183,9 @@ def test_names_cannot_inject_into_any_form():
         "warnings": [evil],
         "failed": {evil: evil},
     }
-    content = comparison([its, outcome("l1")], **fields, frozen={evil: evil}, units={evil: 2}, provenance={evil: evil})
+    content = comparison(
+        [injected, outcome("l1")], **fields, frozen={evil: evil}, units={evil: 2}, provenance={evil: evil}
+    )
     page = Page(render_page(content))
     assert page.open == []
     assert "img" not in page.tags
@@ -217,7 +218,7 @@ def test_the_markdown_contains_every_section():
     ],
     ids=["everything failed", "nothing measured", "no MACs", "diverged", "equal scores"],
 )
-def test_missing_measurements_are_left_out(content, tmp_path):
+def test_reports_without_some_measurements_are_written(content, tmp_path):
     write_report(content, tmp_path)
     assert Page((tmp_path / "report.html").read_text()).open == []
     assert content.title in (tmp_path / "report.md").read_text()

@@ -47,7 +47,7 @@ class Layer(nn.Linear):
 
 @pytest.fixture
 def registry(monkeypatch):
-    """Specs that a test registers are gone after it."""
+    """Removes the specs that a test registers."""
     for specs in (DATA_SPECS, MODEL_SPECS):
         for prefix in ("ones", "line"):
             monkeypatch.setitem(specs, prefix, None)
@@ -64,7 +64,7 @@ def folders(tmp_path):
     return tmp_path
 
 
-def test_data_of_another_form_is_one_function(registry):
+def test_a_function_registers_data_of_another_form(registry):
     @data_spec("ones", "ones:N")
     def ones(argument, options):
         """N pairs of ones."""
@@ -76,7 +76,7 @@ def test_data_of_another_form_is_one_function(registry):
     assert (DATA_SPECS["ones"].form, DATA_SPECS["ones"].summary) == ("ones:N", "N pairs of ones.")
 
 
-def test_generated_data_of_another_form_is_known_as_such(registry):
+def test_registered_data_can_be_generated(registry):
     @data_spec("ones", "ones:N", generated=True)
     def ones(argument, options):
         """N inputs of ones."""
@@ -88,7 +88,7 @@ def test_generated_data_of_another_form_is_known_as_such(registry):
         read_dataset("ones:3")
 
 
-def test_models_of_another_form_are_one_function(registry, tmp_path):
+def test_a_function_registers_models_of_another_form(registry, tmp_path):
     @model_spec("line", "line:IN,OUT")
     def line(argument, options):
         """A linear layer."""
@@ -100,14 +100,14 @@ def test_models_of_another_form_are_one_function(registry, tmp_path):
         build_model("circle:1")
 
 
-def test_a_prefix_that_is_taken_and_a_reader_without_help_are_refused():
+def test_an_existing_prefix_and_a_reader_without_a_docstring_are_refused():
     with pytest.raises(UsageError, match="npz:PATH"):
         data_spec("npz", "npz:URL")(DATA_SPECS["folder"].read)
     with pytest.raises(UsageError, match="docstring"):
         model_spec("line", "line:IN")(lambda argument, options: nn.Linear(1, 1))
 
 
-def test_every_spec_has_a_form_and_a_line_of_help():
+def test_every_spec_has_a_form_and_a_summary():
     assert {"digits", "hf", "py"} == set(MODEL_SPECS)
     assert {"digits", "folder", "jsonl", "npz", "random", "text", "tsv"} == set(DATA_SPECS)
     for specs in (MODEL_SPECS, DATA_SPECS):
@@ -117,18 +117,18 @@ def test_every_spec_has_a_form_and_a_line_of_help():
 
 
 @pytest.mark.parametrize("spec", ["", "nothing", "nothing:1", "digits:train"])
-def test_data_of_an_unknown_form_is_named(spec):
+def test_data_of_an_unknown_form_is_refused_by_name(spec):
     with pytest.raises(DataError, match=f"^data {spec!r} has none|does not exist"):
         read_data(spec)
 
 
 @pytest.mark.parametrize("spec", ["", "nothing", "nothing:1", "digits:test"])
-def test_a_model_of_an_unknown_form_is_named(spec):
+def test_a_model_of_an_unknown_form_is_refused_by_name(spec):
     with pytest.raises(ModelError, match=f"^model {spec!r} has none|does not exist"):
         build_model(spec)
 
 
-def test_weights_replace_training(tmp_path):
+def test_weights_are_loaded_into_the_model(tmp_path):
     import safetensors.torch
 
     trained = nn.Linear(2, 1)
@@ -141,16 +141,13 @@ def test_weights_replace_training(tmp_path):
         build_model(f"py:{tmp_path / 'model.py'}:net", str(tmp_path / "other.npz"))
 
 
-# Python files
-
-
-def test_files_of_one_name_do_not_collide(folders):
+def test_python_files_of_one_name_do_not_collide(folders):
     small, large = (load_function(f"py:{folders / name / 'model.py'}:net") for name in "ab")
     assert [small()[1].in_features, large()[1].in_features, small()[1].in_features] == [3, 5, 3]
     assert type(small()[1]) is type(small()[1]) is not type(large()[1])
 
 
-def test_loading_leaves_path_and_modules_as_they_were(folders):
+def test_loading_a_file_adds_one_module_per_file_and_no_path(folders):
     path, modules = list(sys.path), set(sys.modules)
     for name in "ab":
         load_function(f"py:{folders / name / 'model.py'}:net")()
@@ -160,7 +157,7 @@ def test_loading_leaves_path_and_modules_as_they_were(folders):
     assert len(new) == 2
 
 
-def test_a_file_that_fails_leaves_path_and_modules_as_they_were(tmp_path):
+def test_a_file_that_fails_does_not_change_path_or_modules(tmp_path):
     path, modules = list(sys.path), set(sys.modules)
     (tmp_path / "sizes.py").write_text("")
     (tmp_path / "model.py").write_text("import sizes\nraise SystemExit(3)")
@@ -177,7 +174,7 @@ def test_objects_of_a_loaded_file_can_be_pickled(folders):
 
 
 @pytest.mark.slow
-def test_digits_are_named_without_scikit_learn_being_imported():
+def test_the_digits_spec_does_not_import_scikit_learn():
     code = "import sys; from secateurs.experiments.specs import DATA_SPECS; assert 'digits' in DATA_SPECS"
     code += "; assert 'sklearn' not in sys.modules"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
