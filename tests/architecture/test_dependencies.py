@@ -1,4 +1,4 @@
-"""`import secateurs` and `sc.prune` need torch, numpy, safetensors and pydantic alone."""
+"""`import secateurs` and `sc.prune` need only torch, numpy, safetensors and pydantic."""
 
 import subprocess
 import sys
@@ -14,7 +14,7 @@ OPTIONAL = """
     transformers click
 """.split()
 
-# An import hook that makes every optional module look as if it was not installed.
+# An import hook that hides every optional module.
 BLOCK = f"""
 import sys
 from importlib.machinery import PathFinder
@@ -40,6 +40,7 @@ data = [(torch.randn(8, 3, 8, 8), torch.randint(4, (8,))) for _ in range(2)]
 
 
 def run(code):
+    """Run code with a model and data in a process without optional modules."""
     command = [sys.executable, "-W", "ignore", "-c", BLOCK + PRUNE + textwrap.dedent(code)]
     return subprocess.run(command, capture_output=True, text=True, timeout=300)
 
@@ -67,16 +68,16 @@ def test_prune_needs_no_optional_dependency(tmp_path):
         ("sc.prune(model, data, directory='run')", "filelock is not installed: pip install 'secateurs[runs]'"),
     ],
 )
-def test_a_missing_extra_is_named(call, message, tmp_path):
+def test_the_error_of_a_missing_module_says_which_extra_to_install(call, message, tmp_path):
     done = run(f"import os; os.chdir({str(tmp_path)!r}); {call}")
     assert done.returncode == 1
     assert f"UsageError: {message}" in done.stderr
 
 
-def test_a_module_that_is_installed_is_returned():
+def test_require_returns_an_installed_module():
     assert require("json.decoder", "cli").__name__ == "json.decoder"
 
 
-def test_the_error_of_a_missing_module_names_the_extra():
+def test_require_names_the_extra_of_a_missing_module():
     with pytest.raises(UsageError, match=r"secateurs_missing is not installed: pip install 'secateurs\[cli\]'"):
         require("secateurs_missing.part", "cli")

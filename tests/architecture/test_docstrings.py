@@ -30,8 +30,8 @@ def namespace():
 
 def examples_of(name):
     """The doctests in the docstrings of an exported object and of its methods."""
-    found = doctest.DocTestFinder(exclude_empty=True).find(getattr(sc, name), name, module=False, globs={})
-    return [test for test in found if test.examples]
+    tests = doctest.DocTestFinder(exclude_empty=True).find(getattr(sc, name), name, module=False, globs={})
+    return [test for test in tests if test.examples]
 
 
 def failures(name):

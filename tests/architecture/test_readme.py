@@ -1,4 +1,4 @@
-"""The Python blocks of README.md run, one after the other."""
+"""The Python blocks of README.md run in order."""
 
 import re
 import subprocess
@@ -38,7 +38,7 @@ loss_fn = nn.functional.cross_entropy
 
 
 @pytest.mark.slow
-def test_the_python_blocks_run(tmp_path):
+def test_the_python_blocks_of_the_readme_run(tmp_path):
     assert len(BLOCKS) >= 4
     (tmp_path / "blocks.py").write_text("\n".join([SETUP, *BLOCKS]).replace("stop=2000", "stop=10"), encoding="utf-8")
     done = subprocess.run(

@@ -1,4 +1,4 @@
-"""`python -m benchmarks.NAME --list` prints what the benchmark would measure, and measures nothing."""
+"""`python -m benchmarks.NAME --list` prints the cells of the benchmark without measuring them."""
 
 import contextlib
 import importlib.util

@@ -1,4 +1,4 @@
-"""A fast part of the zoo: real architectures of three libraries, pruned, checked without bookkeeping, and used."""
+"""A fast part of the zoo: architectures of three libraries are pruned, verified, exported and saved."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ def test_a_model_of_the_zoo_is_pruned_exactly(name):
     assert row["kept_params"] < 1
 
 
-def test_the_zoo_is_large_and_a_third_of_it_is_tested():
+def test_the_zoo_has_110_models_and_a_third_of_it_is_tested():
     assert len([entry for entry in ENTRIES if entry.family != "shapes"]) >= 110
     assert 3 * len(SHAPES + LIBRARIES) >= len(ENTRIES)
 
@@ -58,7 +58,7 @@ def test_the_zoo_is_large_and_a_third_of_it_is_tested():
 def test_a_pruned_model_exports_and_is_saved_and_loaded(name):
     row = use(name, ("torch.export", "sc.save and sc.load"))
     assert row["torch.export"] < 1e-4
-    assert row["sc.save and sc.load"] < 1e-6  # the weights are the same, but lie elsewhere: kernels may round otherwise
+    assert row["sc.save and sc.load"] < 1e-6  # equal weights at other addresses: kernels may round differently
 
 
 @pytest.mark.parametrize("name", ["resnet18", "BertForSequenceClassification", "multihead_attention"])
@@ -73,31 +73,31 @@ CONFIGURED = """
 
 
 @pytest.mark.parametrize("name", CONFIGURED)
-def test_a_configuration_tells_the_new_sizes(name):
+def test_the_configuration_has_the_new_sizes(name):
     assert use(name, WAYS[-1:])[WAYS[-1]] < 1e-6
 
 
-def test_a_configuration_that_cannot_tell_stays_as_it_was(tmp_path):
+def test_a_configuration_without_a_field_for_the_sizes_is_not_changed():
     model, inputs = build("LlamaForCausalLM")
     before = model.config.to_dict()
     structure = sc.trace(model, inputs)
     first = next(name for name, group in structure.groups.items() if group.kind == "neuron")
     scores = {first: torch.arange(structure.group(first).size)}
-    cut = apply_and_report(model, sc.allocate(structure, scores, "keep:0.5"), inputs, structure)  # one layer of several
+    cut = apply_and_report(model, sc.allocate(structure, scores, "keep:0.5"), inputs, structure)  # of several layers
     assert cut.model.config.to_dict() == before
     assert "" not in cut.attributes
 
 
-def test_neither_cutting_nor_loading_touches_the_configuration_that_was_given(tmp_path):
+def test_pruning_and_loading_do_not_change_the_configuration_of_the_dense_model(tmp_path):
     model, inputs = build("LlamaForCausalLM:grouped")
-    given = copy.deepcopy(model.config)
+    config = copy.deepcopy(model.config)
     result = sc.prune(model, [inputs], criterion="l1", budget="keep:0.5", scope="local")
     assert result.model.config.num_key_value_heads == 1
-    assert model.config.to_dict() == given.to_dict()
+    assert model.config.to_dict() == config.to_dict()
     result.save(tmp_path / "small")
-    loaded = sc.load(tmp_path / "small", model=lambda: type(model)(given))
+    loaded = sc.load(tmp_path / "small", model=lambda: type(model)(config))
     assert loaded.config.to_dict() == result.model.config.to_dict()
-    assert given.num_key_value_heads == 2
+    assert config.num_key_value_heads == 2
 
 
 @pytest.mark.parametrize("name", [*CONFIGURED, "BertForSequenceClassification", "GPT2LMHeadModel"])
@@ -105,7 +105,7 @@ def test_a_model_of_the_zoo_without_weights_has_the_same_structure(name):
     model, inputs = build(name)
     structure = sc.trace(model, inputs)
     with torch.device("meta"):
-        bare = type(model)(model.config).bfloat16()  # the only type that torch multiplies experts in there
+        bare = type(model)(model.config).bfloat16()  # the only type for which torch multiplies experts on this device
     without = sc.trace(bare, inputs)
     assert [str(group.members) for group in without.groups.values()] == [
         str(group.members) for group in structure.groups.values()
@@ -117,6 +117,6 @@ def test_a_large_model_is_traced_without_weights():
     with torch.device("meta"):
         layer = torch.nn.TransformerEncoderLayer(4096, 32, 11008, batch_first=True, norm_first=True)
         model = torch.nn.TransformerEncoder(layer, 32, enable_nested_tensor=False)
-    found = sc.check(model, torch.empty(1, 16, 4096, device="meta"))
-    assert found.cost.params > 5e9
-    assert [group.size for group in found.structure.groups.values() if group.kind == "neuron"] == [11008] * 32
+    report = sc.check(model, torch.empty(1, 16, 4096, device="meta"))
+    assert report.cost.params > 5e9
+    assert [group.size for group in report.structure.groups.values() if group.kind == "neuron"] == [11008] * 32

@@ -1,4 +1,4 @@
-"""The command line: its outputs, exit codes and files."""
+"""The command line: outputs, exit codes and files."""
 
 import json
 import subprocess
@@ -37,7 +37,7 @@ def leaving():
 
 
 @pytest.fixture
-def place(tmp_path, monkeypatch):
+def directory(tmp_path, monkeypatch):
     """A directory with a model file and data of several kinds, which is the working directory."""
     monkeypatch.chdir(tmp_path)
     (tmp_path / "model.py").write_text(MODEL)
@@ -55,19 +55,19 @@ def place(tmp_path, monkeypatch):
     return tmp_path
 
 
-def test_prune_saves_a_model_and_a_page(place, run):
+def test_prune_saves_a_model_and_a_page(directory, run):
     options = "--data npz:data.npz --test npz:data.npz --out out --epochs 2 --budget macs:0.5 --floor 2".split()
     done = run("prune", "py:model.py:net", *options)
     assert "Model: out/model\nPage:  out/report.html" in done.out
-    assert done.err == ""  # progress is for people who watch
+    assert done.err == ""  # progress is shown only on a terminal
     for word in ("cut", "recalibrated", "recovered", "macs:0.5"):
         assert word in done.out
-    assert (place / "out" / "report.html").read_text().startswith("<!doctype html>")
-    space = {}
-    exec(MODEL, space)
-    small = sc.load(place / "out" / "model", model=space["net"])
+    assert (directory / "out" / "report.html").read_text().startswith("<!doctype html>")
+    namespace = {}
+    exec(MODEL, namespace)
+    small = sc.load(directory / "out" / "model", model=namespace["net"])
     x = torch.randn(1, 3, 8, 8)
-    assert sc.cost(small, x).macs <= sc.cost(space["net"](), x).macs / 2
+    assert sc.cost(small, x).macs <= sc.cost(namespace["net"](), x).macs / 2
     again = run("prune", "py:model.py:net", *options, code=3)
     assert "exists already" in again.err
     assert again.out == ""
@@ -75,7 +75,7 @@ def test_prune_saves_a_model_and_a_page(place, run):
 
 
 @pytest.mark.slow
-def test_the_command_runs_in_a_process(place):
+def test_the_command_runs_in_a_process(directory):
     def start(*arguments):
         return subprocess.run([sys.executable, "-m", "secateurs", *arguments], capture_output=True, text=True)
 
@@ -85,7 +85,7 @@ def test_the_command_runs_in_a_process(place):
     assert "no file absent.py" in refused.stderr
 
 
-def test_json_is_for_machines(place, run):
+def test_json_output_contains_nothing_else(directory, run):
     options = "--data random:32 --input 3,8,8 --out out --criterion l1 --json".split()
     done = run("prune", "py:model.py:net", *options)
     report = json.loads(done.out)
@@ -95,13 +95,13 @@ def test_json_is_for_machines(place, run):
     assert json.loads(wrong.err)["error"] == "BudgetError"
 
 
-def test_folders_of_images_are_data(place, run):
+def test_folders_of_images_are_read_as_data(directory, run):
     options = "--data folder:images --test folder:images --image-size 8 --mean 0.5 --std 0.5,0.5,0.5".split()
     done = run("prune", "py:model.py:net", *options, "--out", "out", "--json")
     assert "cut" in json.loads(done.out)["outcomes"][0]["quality"]
 
 
-def test_check_lists_groups_and_reasons(place, run):
+def test_check_lists_groups_and_reasons(directory, run):
     done = run("check", "py:model.py:net", "--input", "3,8,8", "--keep", "3")
     assert "kept: '3'" in done.out
     assert "model output" in done.out
@@ -110,7 +110,7 @@ def test_check_lists_groups_and_reasons(place, run):
     assert listed["macs"] == 4 * 16 + 16 * 3
 
 
-def test_list_and_env(place, run):
+def test_list_and_env_print_tables_and_json(directory, run):
     done = run("list")
     for word in ("nexp", "2512.06440", "macs:F", "activations", "hf:PATH", "npz:PATH"):
         assert word in done.out
@@ -119,7 +119,7 @@ def test_list_and_env(place, run):
     assert "torch" in run("env").out
 
 
-def test_list_criteria_says_what_each_needs_and_cannot_do(place, run):
+def test_list_criteria_states_needs_limits_and_sources(directory, run):
     listed = json.loads(run("list", "criteria", "--json").out)
     assert set(listed) == {"criteria"}
     assert listed["criteria"]["fisher"]["needs"] == "gradients"
@@ -127,37 +127,37 @@ def test_list_criteria_says_what_each_needs_and_cannot_do(place, run):
     assert "Budgets" not in run("list", "criteria").out
 
 
-def test_an_effective_budget_is_certified_on_the_page(place, run):
+def test_an_effective_budget_is_certified_on_the_page(directory, run):
     options = "--data npz:data.npz --test npz:data.npz --out out --criterion taylor --budget effective --aggregate max"
     done = run("prune", "py:model.py:net", *options.split())
     assert "N_eff" in done.out
-    page = (place / "out" / "report.html").read_text()
+    page = (directory / "out" / "report.html").read_text()
     for words in ("Effective units", "taylor: the measured mean loss changed from", "after compensation"):
         assert words in page
 
 
-def test_compensation_can_be_left_out(place, run):
+def test_no_compensate_leaves_out_compensation(directory, run):
     options = "--data npz:data.npz --criterion l1 --out out --no-compensate".split()
     run("prune", "py:model.py:net", *options)
-    assert "after compensation" not in (place / "out" / "report.html").read_text()
+    assert "after compensation" not in (directory / "out" / "report.html").read_text()
 
 
-def test_mask_writes_weights_of_the_same_shapes(place, run):
+def test_mask_writes_weights_of_the_same_shapes(directory, run):
     done = run("mask", "py:model.py:net", *"--data npz:data.npz --budget 2:4 --out masked.safetensors".split())
     assert "make the model neither smaller nor faster" in done.out
-    space = {}
-    exec(MODEL, space)
-    model = space["net"]()
-    safetensors.torch.load_model(model, place / "masked.safetensors")
-    assert (model[3].weight != 0).sum(1).max() == 4  # two of every four of the eight channels
+    namespace = {}
+    exec(MODEL, namespace)
+    model = namespace["net"]()
+    safetensors.torch.load_model(model, directory / "masked.safetensors")
+    assert (model[3].weight != 0).sum(1).max() == 4  # two of every four channels are kept
     again = run("mask", "py:model.py:net", *"--data npz:data.npz --out masked.safetensors".split(), code=3)
     assert "exists already" in again.err
 
 
-def test_features_are_ranked_and_written(place, run):
+def test_features_are_ranked_and_written(directory, run):
     options = "--data npz:data.npz --method variance --budget keep:0.25 --out ranking".split()
     assert "25.0%" in run("features", "py:model.py:net", *options).out
-    with np.load(place / "ranking.npz") as arrays:
+    with np.load(directory / "ranking.npz") as arrays:
         assert arrays["keep"].sum() == arrays["scores"].size // 4 == 3 * 8 * 8 // 4
 
 
@@ -191,17 +191,17 @@ def test_features_are_ranked_and_written(place, run):
         ("prune py:model.py:net --data npz:data.npz --out model.py", "exists already"),
     ],
 )
-def test_bad_input_is_one_clear_line_and_exit_code_3(place, run, arguments, message):
-    before = sorted(place.iterdir())
+def test_invalid_input_gives_an_error_without_traceback_and_exit_code_3(directory, run, arguments, message):
+    before = sorted(directory.iterdir())
     done = run(*arguments.split(), code=3)
     assert message in done.err.replace("\n", " ")
     assert "Traceback" not in done.err
     assert done.out == ""
-    assert [p for p in sorted(place.iterdir()) if p.name != "__pycache__"] == before
+    assert [p for p in sorted(directory.iterdir()) if p.name != "__pycache__"] == before
 
 
 @pytest.mark.parametrize(
     "arguments", ["prune", "check", "nothing", "check py:model.py:net --input 3x8", "demo --seeds 0"]
 )
-def test_wrong_usage_is_exit_code_2(place, run, arguments):
+def test_invalid_usage_gives_exit_code_2(directory, run, arguments):
     assert "Traceback" not in run(*arguments.split(), code=2).err

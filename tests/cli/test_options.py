@@ -1,4 +1,4 @@
-"""Options made from the fields of a job: every field has one, and files and options give the job that they describe."""
+"""Options of the command line: each field of a job has one, and files and options together give the job."""
 
 import dataclasses
 import json
@@ -35,7 +35,7 @@ def test_every_plain_field_is_an_option():
         assert not missing
 
 
-def test_no_two_options_have_one_name():
+def test_names_of_options_are_unique():
     names = [name for _, parameter in parameters() for name in (*parameter.opts, *parameter.secondary_opts)]
     assert len(names) == len(set(names))
 
@@ -45,7 +45,7 @@ def test_every_option_has_a_help_text():
     assert without == []
 
 
-def test_options_that_are_not_given_leave_the_defaults():
+def test_omitted_options_keep_the_defaults():
     assert job_of("model", "--data", "data") == Job("model", "data")
 
 
@@ -75,7 +75,7 @@ def test_options_override_a_saved_configuration(tmp_path):
     )
 
 
-def test_the_record_of_a_run_is_the_same_job_again(tmp_path):
+def test_the_record_of_a_run_gives_the_same_job(tmp_path):
     job = Job("digits", "digits", PruningConfig(criterion="l2", seed=3), test="digits:test", samples=32)
     record = {"format": 2, "settings": {}, "versions": {}, "job": job.plain()}
     (tmp_path / "run.json").write_text(json.dumps(record))
@@ -83,7 +83,7 @@ def test_the_record_of_a_run_is_the_same_job_again(tmp_path):
     assert job_of("--config", str(tmp_path / "run.json"), "--seed", "4") == job.with_config(seed=4)
 
 
-def test_the_record_of_a_call_gives_its_configuration(tmp_path, net, batches):
+def test_the_record_of_a_call_gives_the_configuration(tmp_path, net, batches):
     sc.prune(net, batches, criterion="l1", budget="keep:0.5", directory=tmp_path / "run")
     job = job_of("m", "--data", "d", "--config", str(tmp_path / "run" / "run.json"))
     assert (job.config.criterion.name, str(job.config.budget)) == ("l1", "keep:0.5")
@@ -98,13 +98,13 @@ def test_the_record_of_a_call_gives_its_configuration(tmp_path, net, batches):
         ('{"settings": {}, "job": {"model": "m"}}', PersistError),
     ],
 )
-def test_a_file_that_is_no_configuration_is_refused(tmp_path, text, error):
+def test_a_file_without_a_configuration_is_refused(tmp_path, text, error):
     (tmp_path / "config.json").write_text(text)
     with pytest.raises(error):
         job_of("m", "--data", "d", "--config", str(tmp_path / "config.json"))
 
 
-def test_options_of_training_need_epochs():
+def test_training_options_without_epochs_are_refused():
     with pytest.raises(UsageError, match=r"lr.*--epochs"):
         job_of("m", "--data", "d", "--lr", "0.1")
 
@@ -114,6 +114,6 @@ def test_a_job_needs_a_model_and_data():
         job_of("m")
 
 
-def test_defaults_of_a_command_are_shown_and_used():
+def test_defaults_of_a_command_are_used():
     assert job_of("m", "--data", "d", epochs=5, lr=0.02).config.recovery == sc.Recovery(epochs=5, lr=0.02)
     assert JobOptions({}).file is None

@@ -41,7 +41,7 @@ def padded(samples, size, left):
 @pytest.mark.parametrize("kind", STATISTICS)
 @settings(max_examples=25, deadline=None)
 @given(LENGTHS, st.integers(1, 3), st.integers(0, 4), st.integers(0, 10**6), st.data())
-def test_padding_changes_no_statistic(kind, lengths, features, more, seed, data):
+def test_padding_does_not_change_statistics(kind, lengths, features, more, seed, data):
     samples = ragged(lengths, 3, features, seed)
     left = data.draw(st.lists(st.booleans(), min_size=len(lengths), max_size=len(lengths)))
     together, alone = kind.of(*without_padding(padded(samples, max(lengths) + more, left))), kind()
@@ -63,7 +63,7 @@ def scores_of(kind, samples, criterion):
 @pytest.mark.filterwarnings("ignore::secateurs.errors.DeadUnitsWarning")
 @settings(max_examples=25, deadline=None)
 @given(LENGTHS, st.integers(1, 3), st.integers(0, 10**6))
-def test_inputs_of_several_lengths_are_compared_where_both_have_positions(lengths, features, seed):
+def test_inputs_of_several_lengths_are_compared_at_common_positions(lengths, features, seed):
     samples = ragged(lengths, 3, features, seed)
     torch.testing.assert_close(scores_of(FiringCounts, samples, "nexp"), nexp_by_pairs(samples), rtol=1e-6, atol=1e-7)
     share = torch.cat([(s > 0)[0].flatten(1) for s in samples], 1).double().mean(1)
@@ -126,7 +126,7 @@ def test_other_lengths_are_observed_in_every_layout(form, traced):
 
 
 @pytest.mark.parametrize("form", FORMS)
-def test_padding_is_found_in_every_layout(form):
+def test_padding_is_recognised_in_every_layout(form):
     texts = sentences((4, 2, 6), vocabulary=9)
     model = Tokens(form).double().eval()
     structure = sc.trace(model, {"input_ids": torch.randint(9, (2, 5))})
@@ -152,7 +152,7 @@ def test_a_trace_on_one_sample_suffices_unless_samples_and_positions_share_a_dim
         torch.testing.assert_close(values, alone)
 
 
-def test_a_mask_that_does_not_fit_is_refused():
+def test_a_mask_of_the_wrong_shape_and_a_mask_without_positions_are_refused():
     model = Tokens("whole")
     statistics = {sc.trace(model, {"input_ids": torch.randint(9, (2, 2))}).groups["a"].after[0]: [Pooled]}
     ids = torch.ones(2, 2, dtype=torch.long)

@@ -11,7 +11,6 @@ import torch
 from support import languages
 
 import secateurs as sc
-from secateurs.cli import main
 from secateurs.errors import ModelError
 from secateurs.experiments.report.comparison import Comparison
 from secateurs.experiments.specs.data import read_data
@@ -82,25 +81,19 @@ def test_code_that_comes_with_a_model_is_run_only_if_trusted(tmp_path):
     assert type(build_model(spec, trust_remote_code=True)).__name__ == "OurLM"
 
 
-def command(monkeypatch, *arguments, code=0):
-    monkeypatch.setattr(sys, "argv", ["secateurs", *map(str, arguments)])
-    with pytest.raises(SystemExit) as left:
-        main()
-    assert (left.value.code or 0) == code
-
-
 TRAINING = ["--epochs", "1", "--lr", "0.05"]
 
 
-def prune(monkeypatch, directory, out, model, spec, *more, code=0):
+def prune(run, directory, out, model, spec, *more, code=0):
+    """Run `secateurs prune` on a saved model and a file of text."""
     arguments = [f"hf:{directory / model}", "--data", spec, "--test", spec, "--batch-size", "16", "--out", out]
-    command(monkeypatch, "prune", *arguments, "--budget", "params:0.9", "--quiet", *more, code=code)
+    return run("prune", *arguments, "--budget", "params:0.9", "--quiet", *more, code=code)
 
 
 @pytest.mark.slow
-def test_a_decoder_is_pruned_and_recovered_by_the_command(monkeypatch, directory, tmp_path):
+def test_a_decoder_is_pruned_and_recovered_by_the_command(run, directory, tmp_path):
     spec = f"text:{directory / 'plain.txt'}"
-    prune(monkeypatch, directory, tmp_path / "run", "gpt", spec, "--length", "8", *TRAINING, "--validation", "0.2")
+    prune(run, directory, tmp_path / "run", "gpt", spec, "--length", "8", *TRAINING, "--validation", "0.2")
     report = Comparison.load(tmp_path / "run" / "report.json")
     model, options = build_model(f"hf:{directory / 'gpt'}"), TextOptions(str(directory / "gpt"), length=8)
     assert report.metric.name == "perplexity"
@@ -117,9 +110,9 @@ def test_a_decoder_is_pruned_and_recovered_by_the_command(monkeypatch, directory
 
 
 @pytest.mark.slow
-def test_an_encoder_is_pruned_and_recovered_by_the_command(monkeypatch, directory, tmp_path):
+def test_an_encoder_is_pruned_and_recovered_by_the_command(run, directory, tmp_path):
     spec = f"tsv:{directory / 'pairs.tsv'}"
-    prune(monkeypatch, directory, tmp_path / "run", "bert", spec, *TRAINING, "--criterion", "taylor")
+    prune(run, directory, tmp_path / "run", "bert", spec, *TRAINING, "--criterion", "taylor")
     report = Comparison.load(tmp_path / "run" / "report.json")
     model, options = build_model(f"hf:{directory / 'bert'}"), TextOptions(str(directory / "bert"))
     assert report.metric.name == "accuracy"
@@ -127,17 +120,17 @@ def test_an_encoder_is_pruned_and_recovered_by_the_command(monkeypatch, director
     assert set(report.outcomes[0].quality) == {"cut", "recovered"}
 
 
-def test_the_command_reports_invalid_text_options(monkeypatch, directory, tmp_path, capsys):
+def test_the_command_reports_invalid_text_options(run, directory, tmp_path):
     spec = f"tsv:{directory / 'pairs.tsv'}"
-    prune(monkeypatch, directory, tmp_path / "run", "bert", f"text:{directory / 'plain.txt'}", "--length", "99", code=3)
-    assert "sequences cannot have 99 tokens" in capsys.readouterr().err
+    plain = f"text:{directory / 'plain.txt'}"
+    refused = prune(run, directory, tmp_path / "run", "bert", plain, "--length", "99", code=3)
+    assert "sequences cannot have 99 tokens" in refused.err
     (tmp_path / "net.py").write_text("from torch import nn\n\ndef net():\n    return nn.Linear(2, 2)\n")
     other = f"py:{tmp_path / 'net.py'}:net"
-    command(monkeypatch, "prune", other, "--data", spec, "--out", tmp_path / "other", code=3)
-    assert "text needs a tokenizer" in capsys.readouterr().err
+    refused = run("prune", other, "--data", spec, "--out", tmp_path / "other", code=3)
+    assert "text needs a tokenizer" in refused.err
     study = ["study", "samples", f"hf:{directory / 'bert'}", "--data", spec, "--out", tmp_path / "study"]
-    command(monkeypatch, *study, code=3)
-    assert "needs inputs of one tensor each" in " ".join(capsys.readouterr().err.split())
+    assert "needs inputs of one tensor each" in " ".join(run(*study, code=3).err.split())
 
 
 def test_an_invalid_hub_name_is_refused_without_network_access(monkeypatch, tmp_path):
@@ -168,7 +161,7 @@ def test_a_hub_name_fails_within_ten_seconds_without_a_network(monkeypatch):
 
 
 @pytest.mark.slow
-def test_a_killed_run_on_text_resumes_to_the_same_result(monkeypatch, directory, tmp_path):
+def test_a_killed_run_on_text_resumes_to_the_same_result(run, directory, tmp_path):
     inputs = [
         f"hf:{directory / 'gpt'}",
         "--data",
@@ -179,7 +172,7 @@ def test_a_killed_run_on_text_resumes_to_the_same_result(monkeypatch, directory,
         "8",
     ]
     options = ["--budget", "params:0.9", "--kinds", "neuron", "--epochs", "4", "--validation", "0.2", "--quiet"]
-    command(monkeypatch, "prune", *inputs, *options, "--out", tmp_path / "whole")
+    run("prune", *inputs, *options, "--out", tmp_path / "whole")
     start = "import benchmarks.torchvision_ops, sys; from secateurs.cli import main; main()"
     arguments = [*map(str, ["prune", *inputs, *options, "--out", tmp_path / "killed"])]
     process = subprocess.Popen([sys.executable, "-c", start, *arguments], stderr=subprocess.DEVNULL)
@@ -191,7 +184,7 @@ def test_a_killed_run_on_text_resumes_to_the_same_result(monkeypatch, directory,
     process.kill()
     process.wait()
     assert not (tmp_path / "killed" / "report.json").exists()
-    command(monkeypatch, "prune", "--resume", tmp_path / "killed", "--quiet")
+    run("prune", "--resume", tmp_path / "killed", "--quiet")
     whole, killed = (tmp_path / name / "model" for name in ("whole", "killed"))
     assert (killed / "model.safetensors").read_bytes() == (whole / "model.safetensors").read_bytes()
     assert (killed / "plan.json").read_bytes() == (whole / "plan.json").read_bytes()
