@@ -3,6 +3,7 @@
 import doctest
 import inspect
 
+import benchmarks.torchvision_ops  # noqa: F401, I001  (first: transformers imports torchvision)
 import pytest
 import torch
 from torch import nn
