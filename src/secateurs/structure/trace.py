@@ -16,6 +16,7 @@ from secateurs.structure.build_structure import build_structure
 from secateurs.structure.kinds import parse_kinds
 from secateurs.structure.model_outputs import outputs_of
 from secateurs.structure.name_patterns import matching
+from secateurs.structure.other_paths import add_training_path, freeze_for_unreached_modules
 from secateurs.structure.structure import Structure
 from secateurs.structure.trace_record import TraceRecord
 from secateurs.structure.tracer import Tracer
@@ -68,6 +69,8 @@ def trace(
     kept = matching(model, [keep] if isinstance(keep, str) else keep)
     call = add_decoder_inputs(model, as_call(example_inputs))
     record = _run(model, call, device)
+    add_training_path(model, record, call.to(device))
+    freeze_for_unreached_modules(model, record)
     _freeze_unused_and_kept(record, kept)
     _freeze_repetitions(record)
     _freeze_softmax_groups(record)
@@ -110,7 +113,7 @@ def _freeze_unused_and_kept(record: TraceRecord, kept: Mapping[str, str]) -> Non
     for name, axes in record.tensor_axes.items():
         first = record.first_names[name]
         for dim, axis in enumerate(axes):
-            if first not in record.used:
+            if first not in record.used and first not in record.used_in_training:
                 ax.freeze(axis, "not used in the forward pass")
             if name in kept and (first, dim) not in record.contracted:
                 ax.freeze(axis, f"kept: {kept[name]!r}")

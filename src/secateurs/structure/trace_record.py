@@ -22,6 +22,8 @@ class TraceRecord:
         first_names: name of each parameter and buffer to the first name of the same tensor; they differ for shared
             tensors.
         used: the first names of used parameters and buffers, in the order of use (a dict as ordered set).
+        used_in_training: the same for a forward pass in training mode, where one was made.
+        passed_on: by module name, the axes of the arguments of the module and of the outputs of its children.
         inputs: name to the axes of each tensor among the inputs of the model.
         batch: the axis of the samples.
         results: operator call to the axes of each result.
@@ -48,6 +50,8 @@ class TraceRecord:
     tensor_axes: dict[str, Axes] = field(default_factory=dict)
     first_names: dict[str, str] = field(default_factory=dict)
     used: dict[str, None] = field(default_factory=dict)
+    used_in_training: dict[str, None] = field(default_factory=dict)
+    passed_on: dict[str, list[Axes]] = field(default_factory=dict)
     inputs: Mapping[str, Axes] = field(default_factory=dict)
     batch: Axis = ax.ONE
     results: dict[Site, list[Axes]] = field(default_factory=dict)

@@ -58,6 +58,19 @@ class Tracer(Watcher):
             if tensor.ndim and len(tensor) == samples:
                 unify(self.tensors.info(tensor).axes[0], self.record.batch)
 
+    def _enter_module(self, module: nn.Module, args: Any) -> None:
+        super()._enter_module(module, args)
+        self._pass_on(args)
+
+    def _leave_module(self, module: nn.Module, args: Any, output: Any) -> None:
+        super()._leave_module(module, args, output)
+        self._pass_on(output)
+
+    def _pass_on(self, tensors: Any) -> None:
+        """Record the axes of the tensors that the code of the running module gets from elsewhere."""
+        axes = [self.tensors.info(tensor).axes for tensor in tensors_in(tensors)]
+        self.record.passed_on.setdefault(self._stack[-1], []).extend(axes)
+
     def visit(self, site: Site, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         """Run the operator, and derive the axes and the provenance of the results."""
         out = self.values.run(func, args, kwargs) if self._on_meta else func(*args, **kwargs)

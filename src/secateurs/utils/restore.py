@@ -12,6 +12,9 @@ from torch import Tensor, nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.nn.modules.batchnorm import _BatchNorm
 
+EMBEDDINGS = (nn.Embedding, nn.EmbeddingBag)
+"""Modules that scale rows of their weight down to `max_norm`, in place, in every forward pass."""
+
 
 @contextmanager
 def restoring_modes(model: nn.Module) -> Iterator[None]:
@@ -26,8 +29,8 @@ def restoring_modes(model: nn.Module) -> Iterator[None]:
 
 @contextmanager
 def evaluating(model: nn.Module) -> Iterator[None]:
-    """Set evaluation mode and disable gradients. Modes, buffers and all random states are restored on exit."""
-    with restoring_modes(model), _buffers(model), rng(), torch.no_grad(), _plain_attention():
+    """Set evaluation mode and disable gradients. Modes, tensors and all random states are restored on exit."""
+    with restoring_modes(model), _restoring_tensors(model), rng(), torch.no_grad(), _plain_attention():
         model.eval()
         yield
 
@@ -68,20 +71,25 @@ def batch_statistics(model: nn.Module) -> Iterator[None]:
 
 
 @contextmanager
-def _buffers(model: nn.Module) -> Iterator[None]:
-    """Restore on exit the buffers that the model overwrites during a forward pass."""
+def _restoring_tensors(model: nn.Module) -> Iterator[None]:
+    """Restore on exit the tensors that the model overwrites during a forward pass.
+
+    These are buffers, and the weights of embeddings with a maximum norm.
+    """
     tables = {module: dict(module._buffers) for module in model.modules()}
-    values = {buffer: buffer.clone() for table in tables.values() for buffer in table.values() if buffer is not None}
-    versions = {buffer: buffer._version for buffer in values}
+    tensors = [buffer for table in tables.values() for buffer in table.values() if buffer is not None]
+    tensors += [module.weight for module in model.modules() if isinstance(module, EMBEDDINGS) and module.max_norm]
+    values = {tensor: tensor.detach().clone() for tensor in tensors}
+    versions = {tensor: tensor._version for tensor in tensors}
     try:
         yield
     finally:
         with torch.no_grad():
             for module, table in tables.items():
                 module._buffers.update(table)
-            for buffer, value in values.items():
-                if buffer._version != versions[buffer]:
-                    buffer.copy_(value)
+            for tensor, value in values.items():
+                if tensor._version != versions[tensor]:
+                    tensor.copy_(value)
 
 
 @contextmanager

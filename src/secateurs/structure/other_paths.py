@@ -1,0 +1,93 @@
+"""Paths through a model that the traced forward pass did not take, such as heads that run in training mode only.
+
+The units that such a path uses must follow a cut as well. A second pass in training mode adds the axes of paths that
+only training takes. What neither pass reached is unknown, so the units that it may use are frozen.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from torch import nn
+
+from secateurs.data import Call
+from secateurs.structure import axis as ax
+from secateurs.structure.model_outputs import outputs_of
+from secateurs.structure.trace_record import TraceRecord
+from secateurs.structure.tracer import Tracer
+from secateurs.structure.unify import unify
+from secateurs.utils import evaluating
+
+
+def add_training_path(model: nn.Module, record: TraceRecord, call: Call) -> None:
+    """Run the model in training mode and add what it says of the axes; nothing if all parameters are in use already.
+
+    Modules of PyTorch stay in evaluation mode: they compute with the same parameters in both modes. A model that does
+    not run in training mode on these inputs, because it needs targets for example, adds nothing.
+    """
+    if not _unused(model, record):
+        return
+    tracer, call = Tracer(model), call.copy()
+    tracer.add_inputs(call.tensors(), record.batch.size)
+    with evaluating(model), _training(model):
+        try:
+            with tracer:
+                output = call.run(model)
+        except Exception:  # the code of the model may raise anything
+            return
+    for tensor in outputs_of(output):
+        for axis in tracer.tensors.info(tensor).axes:
+            ax.freeze(axis, "model output in training mode")
+    for name, axes in tracer.record.tensor_axes.items():
+        for first, second in zip(record.tensor_axes[name], axes, strict=True):
+            unify(first, second)
+    record.used_in_training = tracer.record.used
+    record.contracted |= {use for use in tracer.record.contracted if use[0] not in record.used}
+    for name, axes in tracer.record.passed_on.items():
+        record.passed_on.setdefault(name, []).extend(axes)
+
+
+def freeze_for_unreached_modules(model: nn.Module, record: TraceRecord) -> None:
+    """Freeze the axes that a module which did not run may use.
+
+    These are the axes of the same sizes among the tensors that the module around it had at hand: the arguments of that
+    module, the results of the operators in its own code, and the outputs of its children.
+    """
+    for name in _unreached(model, record):
+        around = name.rpartition(".")[0]
+        while around and around not in record.passed_on:
+            around = around.rpartition(".")[0]
+        parameters = model.get_submodule(name).named_parameters(remove_duplicate=False)
+        sizes = {size for _, parameter in parameters for size in parameter.shape[:2]}
+        at_hand = [axes for site, results in record.results.items() if site.module == around for axes in results]
+        for axes in [*at_hand, *record.passed_on.get(around, ())]:
+            for axis in axes:
+                if axis.size in sizes:
+                    ax.freeze(axis, f"module {name!r} did not run on the example inputs, and may use these units")
+
+
+def _unused(model: nn.Module, record: TraceRecord) -> set[str]:
+    """The first names of the parameters that no pass used."""
+    names = {record.first_names[name] for name, _ in model.named_parameters()}
+    return names - record.used.keys() - record.used_in_training.keys()
+
+
+def _unreached(model: nn.Module, record: TraceRecord) -> Iterator[str]:
+    """The outermost modules with parameters, none of which was used."""
+    unused, outermost = _unused(model, record), None
+    for name, module in model.named_modules():
+        if not name or (outermost is not None and name.startswith(f"{outermost}.")):
+            continue
+        names = [f"{name}.{parameter}" for parameter, _ in module.named_parameters(remove_duplicate=False)]
+        if names and all(record.first_names[each] in unused for each in names):
+            outermost = name
+            yield name
+
+
+@contextmanager
+def _training(model: nn.Module) -> Iterator[None]:
+    """Set training mode for modules that are not part of PyTorch; `evaluating` around it restores the modes."""
+    for module in model.modules():
+        module.training = not type(module).__module__.startswith("torch.nn.")
+    yield
