@@ -12,6 +12,7 @@ from secateurs.data import as_call
 from secateurs.errors import PlanError, PutBackWarning
 from secateurs.structure import Structure, trace
 from secateurs.surgery.config import config_changes
+from secateurs.surgery.copy_check import check_copy
 from secateurs.surgery.stale_attributes import Attributes, assign
 from secateurs.surgery.trials import Trials
 from secateurs.utils import check_has_values, device_of, warn_user
@@ -88,6 +89,7 @@ def apply_and_report(model: nn.Module, plan: Plan, example_inputs: Any, structur
     structure = structure or trace(model, example_inputs, kinds="all")
     plan.check(structure)
     call = as_call(example_inputs).to(device_of(model))
+    check_copy(model, call)
     trials = Trials(model, plan, structure, call)
     removed = trials.removable([name for name, units in plan.removed().items() if units])
     small = trials.cut(model, removed, trials.changes)
