@@ -3,7 +3,9 @@
 import doctest
 import inspect
 
-import benchmarks.torchvision_ops  # noqa: F401, I001  (first: transformers imports torchvision)
+import benchmarks.torchvision_ops  # noqa: F401  (first: transformers imports torchvision)
+
+# isort: split
 import pytest
 import torch
 from torch import nn
