@@ -3,12 +3,14 @@
 import doctest
 import inspect
 
+import benchmarks.torchvision_ops  # noqa: F401  (first: transformers imports torchvision)
+
+# isort: split
 import pytest
 import torch
 from torch import nn
 from torch.nn import functional
 
-import benchmarks.torchvision_ops  # noqa: F401  (first: transformers imports torchvision)
 import secateurs as sc
 
 OPTIONS = doctest.ELLIPSIS | doctest.NORMALIZE_WHITESPACE

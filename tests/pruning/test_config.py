@@ -3,6 +3,7 @@
 import json
 
 import pytest
+import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -41,7 +42,7 @@ def test_json_gives_the_same_configuration_back(config):
     assert {**dict(again), "criterion": None} == {**dict(config), "criterion": None}
 
 
-def test_texts_become_objects():
+def test_texts_are_parsed_to_objects():
     config = PruningConfig(criterion="l2", budget="macs:0.25", scope="per-cost", kinds="channel", keep="head")
     assert config.criterion is parse_criterion("l2")
     assert config.budget == Budget("macs", 0.25)
@@ -55,7 +56,7 @@ def test_defaults_are_parsed_too():
     assert (config.budget, config.scope, config.unit_scope) == (Budget("macs", 0.5), None, Scope("per-cost"))
 
 
-def test_a_configuration_cannot_be_changed_but_replaced():
+def test_a_configuration_is_frozen_and_replace_returns_another():
     config = PruningConfig(seed=3)
     with pytest.raises(Exception, match="frozen"):
         config.seed = 4  # type: ignore[misc]
@@ -84,7 +85,7 @@ def test_a_configuration_cannot_be_changed_but_replaced():
         ({"schedule": sc.Schedule(2), "budget": "effective"}, BudgetError, "effective"),
     ],
 )
-def test_a_wrong_option_is_refused_by_name(options, error, message):
+def test_an_invalid_option_is_refused_by_name(options, error, message):
     with pytest.raises(error, match=message):
         PruningConfig(**options)
 
@@ -121,19 +122,18 @@ def test_a_function_that_trains_is_written_by_name_and_not_read_back(net):
         PruningConfig.from_json(config.to_json())
 
 
-def test_prune_gives_the_same_by_keywords_and_by_a_configuration(net, batches):
+def test_keywords_positions_and_a_configuration_give_the_same_plan(net, batches):
     by_keywords = sc.prune(net, batches, criterion="l2", budget="macs:0.6", limits=sc.Limits(multiple=2))
     config = PruningConfig(criterion="l2", budget="macs:0.3", limits=sc.Limits(multiple=2))
-    by_config = sc.prune(net, batches, config, budget="macs:0.6")
-    assert by_config.plan == by_keywords.plan
+    by_config = sc.prune(net, batches, config=config, budget="macs:0.6")
+    by_position = sc.prune(net, batches, "l2", "macs:0.6", limits=sc.Limits(multiple=2))
+    assert by_config.plan == by_keywords.plan == by_position.plan
     with pytest.raises(UsageError, match="PruningConfig"):
-        sc.prune(net, batches, "l2")
+        sc.prune(net, batches, config="l2")
 
 
 @pytest.mark.parametrize("field", ROUNDS_AND_TRAINING)
-def test_gradual_refuses_fields_that_it_cannot_follow(net, batches, field):
-    import torch
-
+def test_gradual_refuses_unsupported_fields(net, batches, field):
     value = {"schedule": sc.Schedule(2), "recalibrate": True}.get(field, Recovery())
     options = {field: value, **({"schedule": sc.Schedule(2)} if field == "between" else {})}
     with pytest.raises(UsageError, match=field):

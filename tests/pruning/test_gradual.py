@@ -33,7 +33,7 @@ def kept_units(plan):
 @pytest.mark.parametrize("make", OPTIMIZERS.values(), ids=OPTIMIZERS)
 @pytest.mark.parametrize("criterion", ["l2", "ndi"])
 @pytest.mark.filterwarnings("ignore::secateurs.errors.SecateursWarning")
-def test_a_model_shrinks_to_its_budget_while_it_trains(net, batches, make, criterion):
+def test_a_model_is_pruned_to_the_budget_during_training(net, batches, make, criterion):
     optimizer, dense = make(net.parameters()), sc.cost(net, batches[0][0][:1])
     modules, widths = list(net.modules()), []
     hook = net[3].register_forward_hook(lambda module, args, out: widths.append(out.shape[1]))
@@ -167,10 +167,10 @@ def test_a_failed_step_changes_nothing_and_is_not_counted(net, batches):
 
 
 @given(st.sampled_from(sorted(RAMPS)), st.floats(0.01, 1), st.integers(0, 50), st.integers(1, 60), st.integers(1, 70))
-def test_a_ramp_falls_to_its_budget(shape, share, start, length, every):
+def test_a_ramp_decreases_to_the_budget(shape, share, start, length, every):
     ramp = Ramp(Budget("macs", share), start, start + length, every, shape)
-    due = [step for step in range(start + length + every + 2) if ramp.due(step)]
-    assert due == sorted({*range(start + every, start + length, every), start + length})
-    left = [ramp.at(step).fraction for step in due]
-    assert left[-1] == share
-    assert all(1 >= a >= b - 1e-12 for a, b in pairwise([1.0, *left]))
+    steps = [step for step in range(start + length + every + 2) if ramp.due(step)]
+    assert steps == sorted({*range(start + every, start + length, every), start + length})
+    fractions = [ramp.at(step).fraction for step in steps]
+    assert fractions[-1] == share
+    assert all(1 >= a >= b - 1e-12 for a, b in pairwise([1.0, *fractions]))

@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 from torch import Tensor, nn
 
 from secateurs.budgets import AllowedWidths, Budget, Limits, Plan, Scope, allocate
+from secateurs.errors import BudgetError
 from secateurs.structure import Structure
 from secateurs.surgery import Cut, apply_and_report
 
@@ -63,7 +64,13 @@ def prune_step(
         candidates = {
             name: group_scores for name, group_scores in scores.items() if name in dense.groups and name not in put_back
         }
-        plan = allocate(dense, candidates, budget, limits, scope, earlier.keep if earlier else None, allowed_widths)
+        try:
+            plan = allocate(dense, candidates, budget, limits, scope, earlier.keep if earlier else None, allowed_widths)
+        except BudgetError as error:
+            if put_back:
+                reasons = "; ".join(f"{name}: {reason}" for name, reason in put_back.items())
+                error.args = (f"{error}; groups left whole because their removal failed verification: {reasons}",)
+            raise
         cut = apply_and_report(model, plan.since(earlier) if earlier else plan, example_inputs, structure)
         if not cut.put_back:
             return StepResult(plan.model_copy(update={"frozen": {**plan.frozen, **put_back}}), cut, put_back)

@@ -13,6 +13,7 @@ from secateurs.data import Call
 from secateurs.errors import VerificationError
 from secateurs.structure import outputs_of
 from secateurs.surgery.cut import rebuild
+from secateurs.surgery.without_randomness import WithoutRandomness
 from secateurs.utils import evaluating, rng
 
 TOLERANCE = {torch.float64: 1e-10, torch.float32: 1e-4, torch.float16: 1e-2, torch.bfloat16: 5e-2}
@@ -32,7 +33,7 @@ def run_model(model: nn.Module, call: Call, watcher: AbstractContextManager[Any]
     """
     call = call.copy()
     with evaluating(model), rng(seed=0):
-        with watcher or nullcontext():
+        with WithoutRandomness(), watcher or nullcontext():
             output = call.run(model)
         return [tensor.clone() for tensor in outputs_of(output)]
 
