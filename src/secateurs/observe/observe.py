@@ -63,6 +63,7 @@ def observe(
     with errors_on_all_ranks(data), evaluating(model):
         for batch in progress(batches(data), description):
             observer.add(batch.to(device))
+        observer.check_reached()
     collected = {key: merge_statistics(data, statistic) for key, statistic in observer.observations.items()}
     return {**observed, **collected}
 

@@ -8,9 +8,11 @@ from __future__ import annotations
 from collections import Counter
 from typing import Any, NamedTuple
 
-from torch import nn
+from torch import Tensor, nn
 from torch.nn.modules.module import register_module_forward_hook, register_module_forward_pre_hook
 from torch.utils._python_dispatch import TorchDispatchMode
+
+from secateurs.structure.tensors import tensors_in
 
 ALIKE = {"aten::_unsafe_view": "aten::view", "aten::_reshape_alias": "aten::view", "aten::reshape": "aten::view"}
 """Operators with the same name in sites. `reshape` chooses one of them by the strides of its input, which may differ in
@@ -21,16 +23,21 @@ COPY = "aten::clone"
 
 
 class Site(NamedTuple):
-    """One operator call in a forward pass.
+    """A place where an operator runs.
+
+    A loop runs one operator many times, and more often for longer data. The parameter tells the loops of a module
+    apart, such as the two directions of a recurrent layer.
 
     Attributes:
         module: the name of the innermost running module; "" for the model itself.
         operator: the qualified name of the operator, such as "aten::relu".
-        call: the number of earlier calls of the operator in this module, in the same forward pass.
+        parameter: the name of the parameter that the module used last, in this operator or before; "" if none.
+        call: the number of earlier calls of the operator in that module after that parameter, in the same forward pass.
     """
 
     module: str
     operator: str
+    parameter: str
     call: int
 
     def __str__(self) -> str:
@@ -45,14 +52,16 @@ class Watcher(TorchDispatchMode):
         self._names = {id(module): name for name, module in model.named_modules()}
         self._hooks: list[Any] = []
         self._stack: list[str] = []
-        self._calls: Counter[tuple[str, str]] = Counter()
+        self._parameters = {key: name for name, p in model.named_parameters() if (key := _storage(p)) is not None}
+        self._latest: dict[str, str] = {}
+        self._calls: Counter[tuple[str, str, str]] = Counter()
 
     def visit(self, site: Site, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         """Run `func` and return its result."""
         raise NotImplementedError
 
     def __enter__(self) -> Any:
-        self._stack, self._calls = [""], Counter()
+        self._stack, self._calls, self._latest = [""], Counter(), {}
         self._hooks = [
             register_module_forward_pre_hook(self._enter_module),
             register_module_forward_hook(self._leave_module, always_call=True),
@@ -67,12 +76,24 @@ class Watcher(TorchDispatchMode):
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         module, name = self._stack[-1], str(func.name())
         operator = ALIKE.get(name, name)
-        call = self._calls[module, operator]
-        self._calls[module, operator] = call + 1
-        return self.visit(Site(module, operator, call), func, args, kwargs or {})
+        used = (self._parameters.get(_storage(tensor)) for tensor in tensors_in(args))
+        if parameter := next(filter(None, used), None):
+            self._latest[module] = parameter
+        key = module, operator, self._latest.get(module, "")
+        call = self._calls[key]
+        self._calls[key] = call + 1
+        return self.visit(Site(*key, call), func, args, kwargs or {})
 
     def _enter_module(self, module: nn.Module, args: Any) -> None:
         self._stack.append(self._names.get(id(module), self._stack[-1]))
 
     def _leave_module(self, module: nn.Module, args: Any, output: Any) -> None:
         self._stack.pop()
+
+
+def _storage(tensor: Tensor) -> int | None:
+    """The identity of the memory of a tensor, which it shares with its views; None for a tensor without memory."""
+    try:
+        return tensor.untyped_storage()._cdata
+    except NotImplementedError:  # tensor subclasses that wrap other tensors
+        return None

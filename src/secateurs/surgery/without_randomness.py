@@ -16,7 +16,9 @@ CONSTANT = 0.25
 
 
 CREATORS = {
-    f"aten::{name}{suffix}" for name in ("rand", "randn", "normal", "uniform", "bernoulli") for suffix in ("", "_", "_like")
+    f"aten::{name}{suffix}"
+    for name in ("rand", "randn", "normal", "uniform", "bernoulli")
+    for suffix in ("", "_", "_like")
 }
 """Operators that return random numbers only."""
 
