@@ -9,11 +9,12 @@ from typing import Any
 from torch import nn
 
 from secateurs.criteria.criterion import Criterion
+from secateurs.criteria.effective_weights import effective_tensors
 from secateurs.criteria.weight_view import Sources
 from secateurs.data import Loss
 from secateurs.observe import Gradient, Observations, Pooled, Statistic, Wanted, differentiate, memory, observe
 from secateurs.structure import Structure, Tap
-from secateurs.utils import Progress, named_tensors, silent
+from secateurs.utils import Progress, silent
 
 
 def collect_for(
@@ -61,7 +62,7 @@ def collect(
     data = () if data is None else data
     return Sources(
         structure=structure,
-        tensors=dict(named_tensors(model)),
+        tensors=effective_tensors(model),
         norms=norms_of(model),
         observations=observe(model, data, wanted, progress, progress_text(wanted), observed),
         gradients=differentiate(model, data, gradients, structure, loss, seed, progress),
