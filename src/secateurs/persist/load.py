@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -15,7 +14,7 @@ from torch.utils._pytree import tree_leaves
 from secateurs.errors import PersistError, PlanError
 from secateurs.persist.manifest import WEIGHTS, read_manifest
 from secateurs.surgery import adapt_attention, assign, drop_again
-from secateurs.utils import named_tensors, rng
+from secateurs.utils import copy_module, named_tensors, rng
 
 
 def load(directory: str | Path, model: Callable[[], nn.Module]) -> nn.Module:
@@ -72,7 +71,7 @@ def _skeleton(model: Callable[[], nn.Module]) -> nn.Module:
             with torch.device("meta"):
                 skeleton = model()
             if isinstance(skeleton, nn.Module) and not _has_unsaved_tensors(skeleton):
-                return copy.deepcopy(skeleton)
+                return copy_module(skeleton)
         except Exception:  # some constructors compute with weights; real errors are raised by the second attempt
             pass
         try:
@@ -84,7 +83,7 @@ def _skeleton(model: Callable[[], nn.Module]) -> nn.Module:
             ) from error
     if not isinstance(skeleton, nn.Module):
         raise PersistError(f"`model` must build a torch.nn.Module, not a {type(skeleton).__name__}")
-    return copy.deepcopy(skeleton)
+    return copy_module(skeleton)
 
 
 def _has_unsaved_tensors(model: nn.Module) -> bool:

@@ -20,7 +20,7 @@ from secateurs.structure.other_paths import add_training_path, freeze_for_unreac
 from secateurs.structure.structure import Structure
 from secateurs.structure.trace_record import TraceRecord
 from secateurs.structure.tracer import Tracer
-from secateurs.utils import device_of, evaluating, refuse_quantized
+from secateurs.utils import device_of, evaluating, refuse_compiled, refuse_quantized
 
 
 def trace(
@@ -45,7 +45,8 @@ def trace(
         The structure. `groups` are the groups that can be pruned; `frozen` gives reasons for all other axes.
 
     Raises:
-        ModelError: `model` is not a module, has no parameters or lazy ones, or is quantized.
+        ModelError: `model` is not a module, has no parameters or lazy ones, or is quantized, compiled or
+            scripted.
         NoMatchError: an entry of `keep` matches nothing, or an entry of `kinds` is not a kind.
         TraceError: the model does not run on the inputs, or its outputs cannot be searched for tensors.
 
@@ -59,6 +60,7 @@ def trace(
     """
     device = device_of(model)
     refuse_quantized(model)
+    refuse_compiled(model)
     if next(model.parameters(), None) is None:
         raise ModelError(f"{type(model).__name__} has no parameters, so there is nothing to prune")
     if any(is_lazy(tensor) for tensor in [*model.parameters(), *model.buffers()]):

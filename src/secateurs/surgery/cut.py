@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Callable, Mapping
 
 from torch import Tensor, nn
@@ -10,6 +9,7 @@ from torch import Tensor, nn
 from secateurs.errors import ModelError
 from secateurs.structure import sliced, zeroed
 from secateurs.surgery.multihead_attention import adapt_attention
+from secateurs.utils import copy_module
 
 Masks = Mapping[str, list[Tensor]]
 """Name of a parameter or buffer to one bool mask of the kept indices per dimension (see `Structure.keep_masks`)."""
@@ -49,7 +49,7 @@ def rebuild(model: nn.Module, change: Callable[[str, Tensor], Tensor]) -> nn.Mod
         new = change(name, tensor.detach())
         memo[id(tensor)] = nn.Parameter(new, tensor.requires_grad) if isinstance(tensor, nn.Parameter) else new
     try:
-        return copy.deepcopy(model, dict(memo))
+        return copy_module(model, memo)
     except Exception as error:
         raise ModelError(
             f"{type(model).__name__} cannot be copied ({error}); a common cause is an attribute that holds a tensor "

@@ -88,19 +88,33 @@ def _ridge_coefficients(c_ss: Tensor, c_sr: Tensor, c_rr: Tensor, weight: Tensor
     λ minimises the generalised cross-validation error (Golub, Heath & Wahba 1979) of the outputs of the removed
     features: the unexplained energy, divided by the square of the remaining degrees of freedom.
     """
-    values, vectors = torch.linalg.eigh(c_ss)
-    floor = len(values) * torch.finfo(values.dtype).eps * values[-1]
+    seen = c_ss.diagonal() > 0  # kernel taps that only see padding are always zero, and explain nothing
+    coefficients = torch.zeros_like(c_sr)
+    if not seen.any():
+        return coefficients
+    features = len(c_ss)
+    c_ss, c_sr = c_ss[seen][:, seen], c_sr[seen]
+    values, vectors = _eigenvectors(c_ss)
+    floor = features * torch.finfo(values.dtype).eps * values[-1]
     values = torch.where(values > floor, values, 0)
-    if values[-1] == 0:
-        return torch.zeros_like(c_sr)
     rotated = vectors.T @ c_sr
     explained = (rotated @ weight).square().sum(1) / values.clamp(min=floor)  # per eigenvector, for λ = 0
     unexplained = (_energy(weight, c_rr) - explained.sum()).clamp(min=0)
-    ridges = torch.logspace(-14, 1, 61, dtype=values.dtype, device=values.device) * values.mean()
+    ridges = torch.logspace(-14, 1, 61, dtype=values.dtype, device=values.device) * (values.sum() / features)
     ridges = ridges.clamp(min=floor)[:, None]
     shrinkage = ridges / (values + ridges)
     error = unexplained + (explained * shrinkage.square()).sum(1)
     nonzero = values > 0
     freedom = (rows - nonzero.sum()).clamp(min=0) + (shrinkage * nonzero).sum(1)
     best = (error / freedom.square()).argmin()
-    return vectors @ (rotated / (values[:, None] + ridges[best]))
+    coefficients[seen] = vectors @ (rotated / (values[:, None] + ridges[best]))
+    return coefficients
+
+
+def _eigenvectors(moments: Tensor) -> tuple[Tensor, Tensor]:
+    """The eigenvalues in ascending order, and the eigenvectors, of a symmetric positive semidefinite matrix."""
+    try:
+        return torch.linalg.eigh(moments)
+    except torch.linalg.LinAlgError:  # the divide-and-conquer algorithm fails on some matrices of low rank
+        _, values, vectors = torch.linalg.svd(moments)
+        return values.flip(0), vectors.T.flip(1)

@@ -15,7 +15,7 @@ from secateurs.utils.figures import (
     render_svg,
     shorten,
 )
-from secateurs.utils.modules import check_has_values, device_of, named_tensors
+from secateurs.utils.modules import check_has_values, copy_module, device_of, named_tensors, refuse_compiled
 from secateurs.utils.process_group import barrier, is_first_process, is_single_process, is_writer, process_group
 from secateurs.utils.progress import Progress, silent
 from secateurs.utils.quantized import refuse_quantized, refuse_quantized_config
@@ -50,8 +50,10 @@ __all__ = [
     "restoring_modes",
     "named_tensors",
     "check_has_values",
+    "copy_module",
     "panels",
     "process_group",
+    "refuse_compiled",
     "refuse_quantized",
     "refuse_quantized_config",
     "render",

@@ -2,15 +2,40 @@
 
 from __future__ import annotations
 
+import copy
+from collections.abc import Mapping
+from typing import TypeVar
+
 import torch
 from torch import Tensor, nn
+from torch.utils._pytree import tree_leaves
 
 from secateurs.errors import ModelError
+
+M = TypeVar("M", bound=nn.Module)
 
 
 def named_tensors(model: nn.Module) -> list[tuple[str, Tensor]]:
     """List every parameter and buffer with its name. A shared tensor appears once under each of its names."""
     return [*model.named_parameters(remove_duplicate=False), *model.named_buffers(remove_duplicate=False)]
+
+
+def copy_module(model: M, replaced: Mapping[int, Tensor] | None = None) -> M:
+    """Copy a model deeply, also where attributes hold tensors that were computed from parameters.
+
+    `deepcopy` refuses a tensor with a gradient function, such as the weight that the hook of `weight_norm` computes.
+    The copy holds the values of such a tensor; the hook computes the tensor again in the next forward pass.
+
+    Args:
+        model: the model.
+        replaced: new tensors for tensors of the model, by the `id` of the old tensor.
+    """
+    memo: dict[int, Tensor] = dict(replaced or {})
+    for module in model.modules():
+        for leaf in tree_leaves(vars(module)):
+            if isinstance(leaf, Tensor) and not leaf.is_leaf:
+                memo.setdefault(id(leaf), leaf.detach().clone())
+    return copy.deepcopy(model, memo)
 
 
 def device_of(model: nn.Module) -> torch.device:
@@ -26,6 +51,20 @@ def device_of(model: nn.Module) -> torch.device:
     tensor = next(model.parameters(), None)
     tensor = next(model.buffers(), None) if tensor is None else tensor
     return torch.device("cpu") if tensor is None else tensor.device
+
+
+def refuse_compiled(model: nn.Module) -> None:
+    """Check that no part of a model was compiled or scripted: its operators or its parameters are out of reach.
+
+    Raises:
+        ModelError: a module is compiled or scripted; the message names it.
+    """
+    for name, module in model.named_modules():
+        where = f"module {name!r}" if name else "the model"
+        if isinstance(module, torch.jit.ScriptModule):
+            raise ModelError(f"{where} is a TorchScript module; use the module that was scripted or traced instead")
+        if type(module).__name__ == "OptimizedModule" or module._compiled_call_impl is not None:
+            raise ModelError(f"{where} was compiled by torch.compile; prune the original module, then compile it again")
 
 
 def check_has_values(model: nn.Module, purpose: str) -> None:

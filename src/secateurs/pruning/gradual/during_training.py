@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Callable, Iterable, Sized
 from typing import Any
 
@@ -16,6 +15,7 @@ from secateurs.pruning.gradual.gradual import gradual
 from secateurs.pruning.gradual.pruner import GradualPruner
 from secateurs.pruning.state import Round, State
 from secateurs.training import Recovery
+from secateurs.utils import copy_module
 
 
 def prune_during_training(
@@ -50,7 +50,7 @@ def prune_during_training(
         )
         return pruners[0]
 
-    model = copy.deepcopy(dense)
+    model = copy_module(dense)
     train(model, pruner=make_pruner)
     (pruner,) = pruners
     return State(
