@@ -8,6 +8,7 @@ import pytest
 import torch
 from click.testing import CliRunner
 from support.layers import BY_NAME, BlockChain, block_chain, logits, tiny
+from support.states import copy_state, equal_states
 
 import secateurs as sc
 from secateurs.cli import app
@@ -88,7 +89,7 @@ def test_layers_command_ranks_drops_and_saves(tmp_path):
     small = type(model).from_pretrained(tmp_path / "small")
     assert small.config.num_hidden_layers == 3
     expected = sc.drop_layers(model, result["dropped"], inputs)
-    assert all(torch.equal(tensor, expected.state_dict()[name]) for name, tensor in small.state_dict().items())
+    assert equal_states(small, expected)
     again = CliRunner().invoke(app, [*asked, "--out", str(tmp_path / "small")])
     assert isinstance(again.exception, PersistError)
 
@@ -111,12 +112,12 @@ def test_residual_blocks_of_a_resnet_are_dropped():
 
 def test_the_smaller_model_does_not_share_weights_with_the_dense_one(chain):
     model, x = chain
-    before = copy.deepcopy(model.state_dict())
+    before = copy_state(model)
     small = sc.drop_layers(model, ["blocks.1"], x)
     with torch.no_grad():
         for parameter in small.parameters():
             parameter.zero_()
-    assert all(torch.equal(tensor, before[name]) for name, tensor in model.state_dict().items())
+    assert equal_states(model, before)
 
 
 def test_a_model_whose_output_depends_on_its_depth_is_refused():

@@ -1,12 +1,12 @@
 """Rankings of input features against their definitions."""
 
-import copy
 import math
 
 import pytest
 import torch
 from sklearn.datasets import load_digits
 from sklearn.model_selection import train_test_split
+from support.states import copy_state, equal_states
 from torch import nn
 from torch.nn import functional
 
@@ -160,11 +160,11 @@ def test_the_first_floating_input_is_ranked_and_inputs_are_not_modified():
 
 def test_ranking_does_not_change_the_model_or_the_random_state(net, batches):
     net.train()
-    before, state = copy.deepcopy(net.state_dict()), torch.get_rng_state()
+    before, state = copy_state(net), torch.get_rng_state()
     rank_features(net, batches)
     assert net.training
     assert torch.equal(torch.get_rng_state(), state)
-    assert all(torch.equal(tensor, before[name]) for name, tensor in net.state_dict().items())
+    assert equal_states(net, before)
     assert all(p.grad is None for p in net.parameters())
 
 

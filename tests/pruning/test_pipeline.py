@@ -6,6 +6,7 @@ import pytest
 import torch
 from support.models import build
 from support.plans import random_plan
+from support.states import copy_state, equal_states
 from torch import nn
 
 import secateurs as sc
@@ -14,7 +15,7 @@ from secateurs.errors import BudgetError, DataError, InfeasibleBudgetError, NoMa
 
 @pytest.mark.parametrize("criterion", ["nexp", "l1", "l2", "random"])
 def test_the_pruned_model_meets_the_budget_and_the_dense_model_is_unchanged(net, batches, criterion):
-    before = {name: tensor.clone() for name, tensor in net.state_dict().items()}
+    before = copy_state(net)
     state = torch.get_rng_state()
     result = sc.prune(net, batches, criterion=criterion, budget="macs:0.5")
     one = batches[0][0][:1]
@@ -22,7 +23,7 @@ def test_the_pruned_model_meets_the_budget_and_the_dense_model_is_unchanged(net,
     assert result.cost == sc.cost(result.model, one) == result.plan.pruned
     assert 0.4 < result.cost.macs / result.dense_cost.macs <= 0.5
     assert set(result.scores) == set(result.structure.groups)
-    assert all(torch.equal(tensor, before[name]) for name, tensor in net.state_dict().items())
+    assert equal_states(net, before)
     assert torch.equal(torch.get_rng_state(), state)
     assert net.training
     assert result.model.training
@@ -39,9 +40,7 @@ def test_prune_equals_the_steps_one_by_one(net, batches):
     small = sc.apply(net, plan, one)
     sc.compensate(small, net, plan, batches, s)
     assert plan == result.plan
-    assert all(
-        torch.equal(a, b) for a, b in zip(small.state_dict().values(), result.model.state_dict().values(), strict=True)
-    )
+    assert equal_states(small, result.model)
 
 
 def test_the_same_seed_gives_the_same_model(net, batches):

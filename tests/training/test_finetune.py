@@ -6,7 +6,7 @@ import pytest
 import torch
 from accelerate import Accelerator
 from support.finetuning import image_classifier, train_reference
-from support.states import equal_states
+from support.states import copy_state, equal_states
 from torch.testing import assert_close
 
 import secateurs as sc
@@ -135,9 +135,9 @@ def test_finetuning_reduces_the_loss_in_place_and_is_reproducible(net, batches):
     twin = copy.deepcopy(net)
     first = sc.finetune(net, batches, sc.Recovery(epochs=15, lr=0.05), seed=3)
     assert first.train[-1] < first.train[0] - 0.1
-    after = {name: tensor.clone() for name, tensor in net.state_dict().items()}
+    after = copy_state(net)
     assert sc.finetune(twin, batches, sc.Recovery(epochs=15, lr=0.05), seed=3) == first
-    assert all(torch.equal(tensor, after[name]) for name, tensor in twin.state_dict().items())
+    assert equal_states(twin, after)
     assert not net.training
     assert all(p.grad is None for p in net.parameters())
     assert torch.equal(torch.get_rng_state(), state)

@@ -2,6 +2,7 @@
 
 import pytest
 import torch
+from support.states import copy_state
 from torch import nn
 
 import secateurs as sc
@@ -22,7 +23,7 @@ def test_recalibration_is_the_average_over_batches(net, batches):
 def test_recalibration_changes_nothing_else(net, batches):
     net.eval()
     model = nn.Sequential(net, nn.Dropout(0.5))
-    before = {name: tensor.clone() for name, tensor in model.state_dict().items()}
+    before = copy_state(model)
     state = torch.get_rng_state()
     sc.recalibrate(model, batches)
     changed = {name for name, tensor in model.state_dict().items() if not torch.equal(tensor, before[name])}

@@ -5,6 +5,7 @@ import copy
 import pytest
 import torch
 from support.plans import random_plan
+from support.states import copy_state, equal_states
 from torch import nn
 
 import secateurs as sc
@@ -136,14 +137,14 @@ def test_it_equals_plain_recalibration_if_the_dense_model_has_the_statistics_of_
 def test_only_statistics_of_the_pruned_model_change(dense, batches):
     small, plan, structure = cut(dense, batches)
     dense.train()
-    before = {name: tensor.clone() for name, tensor in dense.state_dict().items()}
+    before = copy_state(dense)
     parameters = {name: tensor.clone() for name, tensor in small.named_parameters()}
     wrong = torch.randn(2, 4, 6, 6), None
     state = torch.get_rng_state()
     sc.recalibrate(small, batches, dense, plan, structure)
     with pytest.raises(DataError):
         sc.recalibrate(small, [batches[0], wrong], dense, plan, structure)
-    assert all(torch.equal(tensor, before[name]) for name, tensor in dense.state_dict().items())
+    assert equal_states(dense, before)
     assert all(torch.equal(tensor, parameters[name]) for name, tensor in small.named_parameters())
     assert all(module.training for module in dense.modules())
     assert not any(module.training for module in small.modules())

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from support.states import equal_states
 from support.train_together import CASES, GATHERED, GLOBAL, OWN, RECIPE, batches, network, patient
 from torch.testing import assert_close
 
@@ -50,7 +51,7 @@ def test_both_processes_have_the_same_bits(results, case):
     (losses, best, weights), (other_losses, other_best, other_weights) = results[case]
     assert losses == other_losses
     assert best == other_best
-    assert all(torch.equal(tensor, other_weights[name]) for name, tensor in weights.items())
+    assert equal_states(weights, other_weights)
 
 
 def paired(numbers):
