@@ -367,7 +367,7 @@ def test_the_number_of_samples_is_what_most_tensors_say():
         hidden = torch.einsum("st,ntc->nsc", batch["mask"], model.a(batch["x"])).relu()
     expected = [pairwise(hidden[..., unit]) for unit in range(7)]
     torch.testing.assert_close(sc.score(model, [batch], "nexp")["a"], torch.stack(expected))
-    with pytest.raises(DataError, match="is it 6 or 8"):
+    with pytest.raises(DataError, match="is ambiguous: 6 or 8"):
         sc.score(model, [{"mask": torch.rand(6, 6), "x": torch.randn(8, 6, 5)}], "nexp")
 
 

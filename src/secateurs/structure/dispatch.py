@@ -31,7 +31,8 @@ class Site(NamedTuple):
     Attributes:
         module: the name of the innermost running module; "" for the model itself.
         operator: the qualified name of the operator, such as "aten::relu".
-        parameter: the name of the parameter that the module used last, in this operator or before; "" if none.
+        parameter: the name, within the module, of its parameter that was used last, in this operator or before; "" if
+            none was.
         call: the number of earlier calls of the operator in that module after that parameter, in the same forward pass.
     """
 
@@ -52,7 +53,7 @@ class Watcher(TorchDispatchMode):
         self._names = {id(module): name for name, module in model.named_modules()}
         self._hooks: list[Any] = []
         self._stack: list[str] = []
-        self._parameters = {key: name for name, p in model.named_parameters() if (key := _storage(p)) is not None}
+        self._modules = dict(model.named_modules())
         self._latest: dict[str, str] = {}
         self._calls: Counter[tuple[str, str, str]] = Counter()
 
@@ -76,13 +77,19 @@ class Watcher(TorchDispatchMode):
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         module, name = self._stack[-1], str(func.name())
         operator = ALIKE.get(name, name)
-        used = (self._parameters.get(_storage(tensor)) for tensor in tensors_in(args))
-        if parameter := next(filter(None, used), None):
+        if parameter := self._parameter_used(module, args):
             self._latest[module] = parameter
         key = module, operator, self._latest.get(module, "")
         call = self._calls[key]
         self._calls[key] = call + 1
         return self.visit(Site(*key, call), func, args, kwargs or {})
+
+    def _parameter_used(self, module: str, args: Any) -> str | None:
+        """The name of the first parameter of a module among the arguments of an operator, or None."""
+        own = self._modules[module]._parameters.items()  # looked up now: weights may be loaded while the model runs
+        names = {_storage(parameter): name for name, parameter in own if parameter is not None}
+        used = (names.get(_storage(tensor)) for tensor in (tensors_in(args) if names else ()))
+        return next(filter(None, used), None)
 
     def _enter_module(self, module: nn.Module, args: Any) -> None:
         self._stack.append(self._names.get(id(module), self._stack[-1]))
@@ -91,9 +98,9 @@ class Watcher(TorchDispatchMode):
         self._stack.pop()
 
 
-def _storage(tensor: Tensor) -> int | None:
-    """The identity of the memory of a tensor, which it shares with its views; None for a tensor without memory."""
+def _storage(tensor: Tensor) -> int:
+    """The identity of the memory of a tensor, which views of the tensor share."""
     try:
         return tensor.untyped_storage()._cdata
     except NotImplementedError:  # tensor subclasses that wrap other tensors
-        return None
+        return id(tensor)

@@ -44,6 +44,8 @@ def add_training_path(model: nn.Module, record: TraceRecord, call: Call) -> None
             unify(first, second)
     record.used_in_training = tracer.record.used
     record.contracted |= {use for use in tracer.record.contracted if use[0] not in record.used}
+    record.sizes += tracer.record.sizes
+    record.splits += tracer.record.splits
     for name, axes in tracer.record.passed_on.items():
         record.passed_on.setdefault(name, []).extend(axes)
 

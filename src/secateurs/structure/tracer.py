@@ -43,7 +43,6 @@ class Tracer(Watcher):
         self.record = TraceRecord()
         self.tensors = TensorTable(model, self.record)
         self.values = Values()
-        self._modules = dict(model.named_modules())
         self._on_meta = device_of(model).type == "meta"
 
     def add_inputs(self, inputs: Sequence[Tensor], samples: int) -> None:
