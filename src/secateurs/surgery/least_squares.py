@@ -115,6 +115,6 @@ def _eigenvectors(moments: Tensor) -> tuple[Tensor, Tensor]:
     """The eigenvalues in ascending order, and the eigenvectors, of a symmetric positive semidefinite matrix."""
     try:
         return torch.linalg.eigh(moments)
-    except torch.linalg.LinAlgError:  # the divide-and-conquer algorithm fails on some matrices of low rank
+    except RuntimeError:  # torch.linalg.LinAlgError: divide and conquer fails on some matrices of low rank
         _, values, vectors = torch.linalg.svd(moments)
         return values.flip(0), vectors.T.flip(1)
