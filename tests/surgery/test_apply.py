@@ -378,3 +378,14 @@ def test_an_attribute_of_an_exact_group_does_not_follow_an_inexact_group_of_equa
         cut = apply_and_report(model, one, x, structure)
         assert cut.model.count == len(one.keep["a"])
         assert not cut.put_back
+
+
+@pytest.mark.parametrize("norm", [nn.LayerNorm, nn.RMSNorm])
+def test_a_norm_whose_shape_is_an_attribute_is_cut(norm):
+    model = nn.Sequential(nn.Linear(6, 8), norm(8), nn.Linear(8, 5), nn.ReLU(), nn.Linear(5, 2)).eval()
+    x = torch.randn(2, 6)
+    assert sc.check(model, x, kinds="all").failed == {}
+    structure = sc.trace(model, x, kinds="all")
+    plan = sc.allocate(structure, {"0": torch.arange(8)}, "keep:0.5")
+    small = sc.apply(model, plan, x, structure)
+    assert tuple(small[1].normalized_shape) == small[1].weight.shape == (4,)

@@ -49,11 +49,24 @@ class SizeAttributes:
                 if numbers.count(axis.size) == 1:
                     self._old[module, name] = old
                     self._certain.append((module, name, tuple(axis if n == axis.size else n for n in numbers)))
+        for module, submodule in model.named_modules():
+            self._add_shapes(module, submodule)
         splits: dict[str, list[tuple[Axis, ...]]] = defaultdict(list)
         for module, parts in structure.splits:
             splits[module].append(parts)
         for module, axes in used.items():
             self._read(module, model.get_submodule(module), axes, splits[module])
+
+    def _add_shapes(self, name: str, module: nn.Module) -> None:
+        """Add the attributes that hold the shape of a parameter of the module, such as `RMSNorm.normalized_shape`."""
+        for parameter, tensor in module.named_parameters(recurse=False):
+            axes = self._structure.axes[f"{name}.{parameter}" if name else parameter]
+            for attribute, value in vars(module).items():
+                numbers = value if isinstance(value, (list, tuple)) else ()
+                is_shape = all(type(n) is int for n in numbers) and tuple(numbers) == tensor.shape
+                if numbers and is_shape and (name, attribute) not in self._old:
+                    self._old[name, attribute] = value
+                    self._certain.append((name, attribute, axes))
 
     def _read(self, name: str, module: nn.Module, axes: Iterable[Axis], splits: Iterable[tuple[Axis, ...]]) -> None:
         """Collect the readings of all attributes of one module."""
