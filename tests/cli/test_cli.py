@@ -187,7 +187,7 @@ def test_features_are_ranked_and_written(directory, run):
             "prune py:model.py:net --data random:8 --input 3,8,8 --out out --epochs 1",
             "have no labels to train on: give --train",
         ),
-        ("prune py:model.py:net --data npz:data.npz --out model.py/out", "cannot be kept"),
+        ("prune py:model.py:net --data npz:data.npz --out model.py/out", "cannot be stored"),
         ("prune py:model.py:net --data npz:data.npz --out model.py", "exists already"),
     ],
 )

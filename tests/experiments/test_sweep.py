@@ -117,7 +117,7 @@ def test_finished_cells_are_not_run_again(swept):
     assert [outcome.quality for outcome in again.outcomes] == [outcome.quality for outcome in comparison.outcomes]
     with pytest.raises(PersistError, match="another comparison"):
         compare(directory, dataclasses.replace(sweep, seeds=3))
-    assert Sweep.begun(directory / "out") == ("secateurs compare ...", sweep)
+    assert Sweep.stored(directory / "out") == ("secateurs compare ...", sweep)
 
 
 def test_a_failed_cell_does_not_affect_the_others(directory):

@@ -102,13 +102,13 @@ def test_resuming_with_other_settings_is_refused_by_name(data, tmp_path, change,
 
 def test_directories_of_other_content_are_refused_and_unchanged(data, tmp_path):
     (tmp_path / "thesis.txt").write_text("all my work")
-    with pytest.raises(PersistError, match=r"holds thesis\.txt"):
+    with pytest.raises(PersistError, match=r"contains thesis\.txt"):
         prune_in_stages(data, tmp_path)
     for overwrite in (False, True):
         with pytest.raises(PersistError, match=r"exists already|not a run"):
-            Run.make_room(tmp_path, overwrite)
+            Run.prepare(tmp_path, overwrite)
     (tmp_path / "file").write_text("")
-    with pytest.raises(PersistError, match="cannot be kept"):
+    with pytest.raises(PersistError, match="cannot be stored"):
         prune_in_stages(data, tmp_path / "file" / "run")
     assert (tmp_path / "thesis.txt").read_text() == "all my work"
 

@@ -56,7 +56,7 @@ def compare(
     """Compare criteria at several budgets with several seeds: same weights, same schedule, same recovery."""
     directory, continues = directory_of(ctx, out, resume)
     if continues:
-        command, sweep = Sweep.begun(directory)
+        command, sweep = Sweep.stored(directory)
     else:
         command, sweep = command_line(), Sweep(job.job(), criteria, budgets, seeds)
     execute = on_ray() if ray else on_this_machine(workers)

@@ -44,12 +44,12 @@ def prune(
     if layerwise:
         return prune_layerwise(job.job(), directory, scratch, overwrite, quiet, as_json)
     if continues:
-        command, chosen = Job.begun(directory)
+        command, chosen = Job.stored(directory)
     else:
         command, chosen = command_line(), job.job()
         chosen.check()
         if is_first_process():
-            Run.make_room(directory, overwrite)
+            Run.prepare(directory, overwrite)
     with resumable("prune", directory):
         shown = progress(quiet or as_json or not is_first_process())
         result, comparison = run_job(chosen, directory, shown, command)

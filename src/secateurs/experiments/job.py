@@ -54,13 +54,13 @@ class Job:
     fit: Annotated[str, Field(description="py:FILE:FUNCTION, which trains the model in place of the recipe.")] = ""
 
     @classmethod
-    def begun(cls, directory: Path) -> tuple[str, Job]:
-        """The command and the job of the run in a directory.
+    def stored(cls, directory: Path) -> tuple[str, Job]:
+        """The command and the job that the record of a run contains.
 
         Raises:
-            PersistError: the directory holds no run of a job.
+            PersistError: the directory contains no run of a job.
         """
-        command, job = Run.begun(directory)
+        command, job = Run.stored(directory)
         return command, cls.from_plain(job, directory)
 
     @classmethod

@@ -136,7 +136,7 @@ class Sweep:
             record = {"command": command, "sweep": json.loads(asked), "versions": environment()}
             atomic_write_text(directory / RECORD, json.dumps(record, indent=1) + "\n")
         except (OSError, ValueError) as error:
-            raise PersistError(f"the comparison cannot be kept in {directory}: {error}") from error
+            raise PersistError(f"the comparison cannot be stored in {directory}: {error}") from error
 
     def _share(self, directory: Path) -> None:
         """Write what is the same for all cells: the dense weights, and what is measured of them."""
@@ -150,7 +150,7 @@ class Sweep:
             torch.accelerator.empty_cache()  # the cells' processes want the memory
 
     @classmethod
-    def begun(cls, directory: Path) -> tuple[str, Sweep]:
+    def stored(cls, directory: Path) -> tuple[str, Sweep]:
         """The command and the sweep that a directory was begun with.
 
         Raises:

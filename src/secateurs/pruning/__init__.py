@@ -1,4 +1,4 @@
-"""One folder or file for each way of pruning."""
+"""Pruning: one folder or file for each way to prune a model."""
 
 from secateurs.pruning.config import PruningConfig, PruningOptions
 from secateurs.pruning.input_features import FeatureRanking, rank_features
@@ -10,14 +10,14 @@ from secateurs.pruning.step import StepResult, prune_step
 
 __all__ = [
     "FeatureRanking",
+    "Preflight",
     "PruningConfig",
     "PruningOptions",
-    "StepResult",
-    "Preflight",
     "Result",
+    "StepResult",
     "check",
-    "prune_step",
     "ndi_report",
     "prune",
+    "prune_step",
     "rank_features",
 ]

@@ -1,4 +1,4 @@
-"""`ndi_report`: what the theorems of NDI say of a plan, as far as it can be measured."""
+"""`ndi_report`: measure the quantities in the theorems of NDI for a plan."""
 
 from __future__ import annotations
 
@@ -21,13 +21,14 @@ from secateurs.utils import check_has_values, device_of, evaluating, render
 
 @dataclass(frozen=True)
 class SampleCheck:
-    """Whether samples suffice for Corollary 6.12, for one group.
+    """Whether one group has enough samples for Corollary 6.12.
 
     Attributes:
-        samples: their number N.
-        units: the number C of units that vary.
-        gap: γ = λ_k − λ_{k+1} of their correlation matrix R, at k = C / 2.
-        error: an estimate of ‖R̂ − R‖₂: half of ‖R₁ − R₂‖₂, with the correlations of every second sample.
+        samples: the number N of samples.
+        units: the number C of units whose activations vary over the samples.
+        gap: the spectral gap γ = λ_k − λ_{k+1} of the correlation matrix R of these units, at k = C / 2.
+        error: an estimate of the sampling error ‖R̂ − R‖₂: half of ‖R₁ − R₂‖₂, where R₁ and R₂ are the correlation
+            matrices of the samples with even and with odd indices.
     """
 
     samples: int
@@ -37,25 +38,26 @@ class SampleCheck:
 
     @property
     def enough(self) -> bool:
-        """Whether the error is below γ / 4, as the corollary wants."""
+        """Whether the error is below γ / 4, the condition of the corollary."""
         return self.error < self.gap / 4
 
     @property
     def needed(self) -> float:
-        """About how many samples would be enough, the error falling with √N."""
+        """Roughly the number of samples that would be enough, since the error is proportional to 1 / √N."""
         return self.samples * (4 * self.error / self.gap) ** 2 if self.gap > 0 else math.inf
 
 
 @dataclass(frozen=True)
 class NDIReport:
-    """What the theorems of NDI need, measured.
+    """The measured quantities in the theorems of NDI; `str` renders them.
 
     Attributes:
-        made: Δ of Eq. 30, the norm of the parameters that make the removed units.
-        removed: the norm of all parameters that go, with those that used the units (the consumers' columns).
-        change: |Δf|, the root mean square over samples of the l2 norm of what changes in the outputs when all these
-            parameters are zero.
-        groups: per group that can be seen, whether the samples suffice.
+        made: Δ of Eq. 30, the l2 norm of the removed parameters that produce the removed units.
+        removed: the l2 norm of all removed parameters: those that produce the units, and the columns of later layers
+            that multiply them.
+        change: |Δf|, the l2 norm of the change of the outputs when all removed parameters are set to zero, as the root
+            mean square over samples.
+        groups: group name → the check of the number of samples, for each group whose activations can be observed.
     """
 
     made: float
@@ -65,7 +67,7 @@ class NDIReport:
 
     @property
     def ratio(self) -> float:
-        """|Δf| / Δ of all parameters that go: no constant L_Θ of Theorem 3.6 can be smaller."""
+        """`change` / `removed`, a lower bound of the Lipschitz constant L_Θ of Theorem 3.6."""
         return self.change / self.removed if self.removed > 0 else 0.0
 
     def __str__(self) -> str:
@@ -94,8 +96,8 @@ def ndi_report(dense: nn.Module, plan: Plan, data: Iterable[Any], structure: Str
 
     Args:
         dense: the model before the cut; it is not changed.
-        plan: what is removed.
-        data: batches, with or without labels; read twice. See `secateurs.data.batches`.
+        plan: the units that are kept.
+        data: batches, with or without labels, that can be read several times; see `secateurs.data.batches`.
         structure: the structure of `dense`; by default it is traced on the first samples of the data.
 
     Returns:
@@ -104,7 +106,8 @@ def ndi_report(dense: nn.Module, plan: Plan, data: Iterable[Any], structure: Str
     Raises:
         ModelError: the model is on the meta device.
         PlanError: the plan is for another model.
-        DataError: there are fewer than 4 samples, or see `secateurs.observe.observe`.
+        DataError: there are fewer than 4 samples, or the data can be read only once, is empty, or is rejected by the
+            model.
 
     Example:
         >>> result = sc.prune(model, data, criterion="ndi", budget="keep:0.5", compensate=False)
@@ -113,35 +116,43 @@ def ndi_report(dense: nn.Module, plan: Plan, data: Iterable[Any], structure: Str
         True
     """
     check_has_values(dense, "the report")
-    example = first_batch(data).sample(2)  # refuses what can be read only once
+    example = first_batch(data).sample(2)  # refuses data that can be read only once
     structure = trace(dense, example) if structure is None else structure
     plan.check(structure)
     removed = _removed(plan, structure)
     return NDIReport(
-        made=_norm(dense, _removed(plan, structure, made=True)),
+        made=_norm(dense, _removed(plan, structure, producers_only=True)),
         removed=_norm(dense, removed),
         change=_change(dense, removed, data),
         groups=_sample_checks(dense, data, structure),
     )
 
 
-def _removed(plan: Plan, structure: Structure, made: bool = False) -> dict[str, Tensor]:
-    """Which entries of parameters go, bool; if `made`, only those that make units, not those that use them."""
+def _removed(plan: Plan, structure: Structure, producers_only: bool = False) -> dict[str, Tensor]:
+    """Parameter name → its removed entries, bool in its shape.
+
+    Args:
+        plan: the units that are kept.
+        structure: the structure of the dense model.
+        producers_only: leave out the entries that are removed only because they multiply removed units.
+    """
     consumed = {(m.tensor, m.dim) for group in structure.groups.values() for m in group.members if m.consumed}
     removed = {}
     for name, dims in structure.keep_masks(plan.keep).items():
-        kept = kept_entries([mask | (made and (name, dim) in consumed) for dim, mask in enumerate(dims)])
+        kept = kept_entries([mask | (producers_only and (name, dim) in consumed) for dim, mask in enumerate(dims)])
         if name in structure.parameters and not kept.all():
             removed[name] = ~kept
     return removed
 
 
 def _norm(dense: nn.Module, entries: Mapping[str, Tensor]) -> float:
+    """The l2 norm of the marked entries of all parameters."""
     parts = [dense.get_parameter(name).detach()[mask.to(device_of(dense))] for name, mask in entries.items()]
     return math.sqrt(sum(float(part.double().square().sum()) for part in parts))
 
 
 def _change(dense: nn.Module, removed: Mapping[str, Tensor], data: Iterable[Any]) -> float:
+    """The l2 norm of the change of the outputs without the removed entries, as the root mean square over samples."""
     total, samples = 0.0, 0
     with errors_on_all_ranks(data), evaluating(dense):
         zeroed = {
@@ -156,28 +167,32 @@ def _change(dense: nn.Module, removed: Mapping[str, Tensor], data: Iterable[Any]
 
 
 def _outputs(dense: nn.Module, changed: Mapping[str, Tensor], batch: Batch) -> list[Tensor]:
+    """The output tensors of the model, with some parameters replaced."""
     call = batch.call.copy()
     try:
         out = functional_call(dense, dict(changed), call.args, call.kwargs)
     except Exception as error:
         raise batch.model_error(error) from error
-    # A loss that the model returns beside its outputs is none of them.
+    # A scalar is a loss that the model returns beside its outputs.
     return [t for t in outputs_of(out) if t.ndim and (t.is_floating_point() or t.is_complex())]
 
 
 def _sample_checks(dense: nn.Module, data: Iterable[Any], structure: Structure) -> dict[str, SampleCheck]:
+    """Check each group at the tap of its activations that needs the most samples."""
     taps = {name: group.after for name, group in structure.groups.items() if group.after}
-    seen = observe(dense, data, {tap: [Pooled] for group_taps in taps.values() for tap in group_taps})
+    observations = observe(dense, data, {tap: [Pooled] for group_taps in taps.values() for tap in group_taps})
     checks_of = {
-        name: [_check(seen[tap, Pooled].values.double()) for tap in group_taps] for name, group_taps in taps.items()
+        name: [_check(observations[tap, Pooled].values.double()) for tap in group_taps]
+        for name, group_taps in taps.items()
     }
     return {name: max(checks, key=lambda check: check.needed) for name, checks in checks_of.items()}
 
 
 def _check(z: Tensor) -> SampleCheck:
+    """Check the number of samples of activations [samples, units]."""
     if len(z) < 4:
-        raise DataError(f"the error of correlations cannot be estimated from {len(z)} samples; give at least 4")
-    live = varies(z[::2]) & varies(z[1::2])
-    enough = live.sum() > 1
-    gap, error = (spectral_gap(z[:, live]), sampling_error(z[:, live])) if enough else (0.0, 0.0)
-    return SampleCheck(len(z), int(live.sum()), gap, error)
+        raise DataError(f"{len(z)} samples are too few to estimate the error of correlations; give at least 4")
+    varying = varies(z[::2]) & varies(z[1::2])
+    units = int(varying.sum())
+    gap, error = (spectral_gap(z[:, varying]), sampling_error(z[:, varying])) if units > 1 else (0.0, 0.0)
+    return SampleCheck(len(z), units, gap, error)

@@ -1,4 +1,4 @@
-"""`check`: what pruning a model would find, before anything is changed."""
+"""`check`: find out which groups of a model can be pruned, without changing it."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ from secateurs.surgery import apply_and_report
 
 @dataclass(frozen=True)
 class Preflight:
-    """What can be removed from a model and what cannot; `str` is a table.
+    """The groups of a model that can be pruned, and those that cannot; `str` renders a table.
 
     Attributes:
-        structure: its groups, without those whose removal fails verification; these are among `structure.frozen`.
-        failed: the groups that fail, and how.
-        cost: of the model, on the example inputs.
-        prunable: the share of parameters that lie in at least one group.
+        structure: the groups that can be pruned, and in `structure.frozen` everything that cannot, with the reason.
+        failed: group name → the reason, for each group whose removal failed verification; also in `structure.frozen`.
+        cost: the cost of the model on the example inputs.
+        prunable: the share of parameters that lie in at least one group, in [0, 1].
     """
 
     structure: Structure
@@ -40,16 +40,16 @@ class Preflight:
 def check(
     model: nn.Module, example_inputs: Any, keep: Sequence[str] = (), kinds: Sequence[str] | str | None = None
 ) -> Preflight:
-    """Trace a model and try, on copies, to remove half of every group. Changes nothing.
+    """Trace a model, and try on a copy to remove half of the units of every group.
 
     Args:
-        model: any module. On the meta device it is traced, but no removal is tried.
+        model: any module; it is not changed. On the meta device it is traced, but no removal is tried.
         example_inputs: a tensor, a tuple, or a dict of keyword arguments.
         keep: names or patterns of modules whose units are all kept; see `trace`.
         kinds: the kinds of units that may be removed; see `trace`.
 
     Returns:
-        The groups, what is frozen and why, and which removals failed verification.
+        The groups, the frozen axes with their reasons, and the groups whose removal failed verification.
 
     Raises:
         SecateursError: of the kind that `trace` and `apply` raise.

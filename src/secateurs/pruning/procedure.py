@@ -1,4 +1,4 @@
-"""`Procedure`: a configuration together with the model and the data that it is applied to."""
+"""`Procedure`: everything that a pruning run needs: the configuration, the model and the data."""
 
 from __future__ import annotations
 
@@ -23,12 +23,14 @@ from secateurs.utils import Progress
 
 @dataclass(frozen=True)
 class Procedure:
-    """A configuration with the model and the data that it is applied to; see `secateurs.prune` for each part.
+    """The configuration, the model and the data of a pruning run; see `secateurs.prune` for the other attributes.
 
     Attributes:
-        examples: inputs to trace on.
-        costed: the inputs whose cost counts; with `per_sample`, one sample of the examples.
-        training: labelled batches for recovery; the data itself if no others were given.
+        dense: the dense model.
+        examples: the inputs on which the model is traced.
+        costed: the inputs for which costs are measured; with `per_sample`, a single sample.
+        per_sample: whether the example inputs were taken from the data, so that costs are those of one sample.
+        training: labelled batches for recovery; by default the data itself.
     """
 
     dense: nn.Module
@@ -53,10 +55,10 @@ class Procedure:
         training: Iterable[Any] | None,
         **parts: Any,
     ) -> Procedure:
-        """The procedure of `secateurs.prune`: example inputs are the first samples of the data if none are given."""
+        """Fill in the defaults of `secateurs.prune`: example inputs and training data are taken from the data."""
         examples = costed = example_inputs
         if example_inputs is None:
-            # Two samples show which dimension holds the samples; costs are those of one.
+            # Two samples show which dimension holds the samples; costs are measured for one sample.
             batch = first_batch(data)
             examples, costed = batch.sample(2), batch.sample(1)
         return cls(
@@ -70,33 +72,33 @@ class Procedure:
             **parts,
         )
 
-    def check(self, kept: bool) -> None:
-        """Check what each stage needs before the first one starts.
+    def check(self, in_directory: bool) -> None:
+        """Check the requirements of all stages before the first one starts.
 
         Args:
-            kept: whether the run is kept in a directory.
+            in_directory: whether the run is stored in a directory.
 
         Raises:
-            UsageError: an argument would not be used, or a stage lacks what it needs.
-            DataError: the data can be read only once, but is read more often.
+            UsageError: an argument would not be used, or a stage lacks an argument that it needs.
+            DataError: the data can be read only once, but the stages read it several times.
         """
         config = self.config
         recipes = [recipe for recipe in (config.between, config.recovery) if isinstance(recipe, Recovery)]
         for recipe in recipes:
-            check_training(recipe, self.training, recipe.distill_weight > 0, self.validation, kept or None)
+            check_training(recipe, self.training, recipe.distill_weight > 0, self.validation, in_directory or None)
         if self.loss is not None and not config.criterion.needs_loss and not recipes:
             raise UsageError(
                 f"criterion {config.criterion.name!r} needs no gradients and nothing is trained: omit loss"
             )
         if isinstance(self.data, Iterator) and (reads := self.data_reads) > 1:
             raise DataError(
-                f"the data is an iterator, which can be read only once, but this run reads it {reads} times (each "
-                "round, compensation and recovery do): give a list or a DataLoader, or compensate=False"
+                f"the data is an iterator, which can be read only once, but this run reads it {reads} times (in each "
+                "round, for compensation and for recovery): give a list or a DataLoader, or use compensate=False"
             )
 
     @property
     def data_reads(self) -> int:
-        """How often the stages read the data, apart from the epochs of training."""
+        """How many times the stages read the data, not counting the epochs of training."""
         config = self.config
         recovers = (config.recovery is not None or bool(config.recalibrate)) and self.training is self.data
         observed = any(leaf.requests for leaf in config.criterion.leaves)
@@ -110,16 +112,16 @@ class Procedure:
 
     @cached_property
     def limits(self) -> Limits:
-        """The limits, with `uniform` resolved for the model."""
+        """The limits of the configuration, with the default of `uniform` resolved for the model."""
         pooled = self.config.scope is Scope.GLOBAL and self.config.budget.quantity == EFFECTIVE
         return resolve_limits(self.config.limits, self.dense, pooled)
 
     @cached_property
     def allowed_widths(self) -> AllowedWidths | None:
-        """Which uniform widths the configuration of the model's class can express."""
+        """The uniform widths that the configuration class of the model supports; None if widths need not be uniform."""
         return supported_widths(self.dense, self.structure) if self.limits.uniform else None
 
     def traced(self, model: nn.Module) -> Structure:
-        """The structure of the dense model, or of a model that was cut from it."""
+        """Trace the dense model, or a model that was cut from it."""
         structure = trace(model, self.examples, self.config.keep, self.config.kinds)
         return structure.per_sample() if self.per_sample else structure

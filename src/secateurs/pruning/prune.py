@@ -1,4 +1,4 @@
-"""`prune`: trace, score, allocate, cut, verify, compensate and recover in one call."""
+"""`prune`: prune a model in one call."""
 
 from __future__ import annotations
 
@@ -38,33 +38,34 @@ def prune(
     progress: Progress = silent,
     **options: Unpack[MoreOptions],
 ) -> Result:
-    """Trace, score, allocate, cut, verify, compensate and recover, in one round or several.
+    """Prune a model: trace, score, allocate, cut, verify, compensate and recover, in one or several rounds.
 
     A group whose removal fails verification stays whole, and the other groups meet the budget.
 
     Args:
         model: the dense model; it is not changed.
-        data: batches for scoring and compensation, and for training by default; see `secateurs.data.batches`, or
+        data: batches for scoring and compensation, and by default also for training; see `secateurs.data.batches`, or
             `random_inputs`.
-        criterion, budget: what scores the units and what is kept; by default those of `config`.
-        config: what is removed, and how the model recovers; by default `PruningConfig()`.
-        example_inputs: a tensor, a tuple, or a dict of keyword arguments; by default the first sample of the data.
+        criterion: the criterion that scores the units; by default that of `config`.
+        budget: how much is kept, such as "macs:0.5"; by default that of `config`.
+        config: all options of pruning and recovery; by default `PruningConfig()`.
+        example_inputs: a tensor, a tuple, or a dict of keyword arguments; by default the first samples of the data.
         loss: for criteria that need gradients, and for training; see `secateurs.data.loss_of`.
         training: labelled batches for recovery; by default the data.
         validation: labelled batches for early stopping; see `Recovery.patience`.
-        measure: measures a model, such as `lambda m: {"accuracy": sc.accuracy(m, test)}`, after every stage. No
-            decision depends on the result.
-        directory: keeps the run, stage by stage. If the process is killed, the same call continues after the last
+        measure: measures the model after every stage, for example `lambda m: {"accuracy": sc.accuracy(m, test)}`. The
+            figures do not influence pruning.
+        directory: stores every finished stage. If the process is killed, the same call continues after the last
             finished stage (or epoch of training) and ends with the same weights.
         progress: wraps the iteration over the data.
         **options: fields of `PruningConfig` that replace those of `config`: `scope="global", seed=1`.
 
     Returns:
-        The pruned model and the evidence.
+        The pruned model, with the plan, the scores and the measurements.
 
     Raises:
-        SecateursError: of the kind that `PruningConfig`, `trace`, `score`, `allocate`, `apply`, `finetune` raise;
-            `PersistError` if the directory cannot be written, or holds another run.
+        SecateursError: of the kind that `PruningConfig`, `trace`, `score`, `allocate`, `apply` and `finetune` raise.
+        PersistError: the directory cannot be written, or contains another run.
 
     Example:
         >>> result = sc.prune(model, data, "l2", "macs:0.5")
@@ -82,15 +83,15 @@ def prune(
         measure=measure,
         progress=progress,
     )
-    procedure.check(directory is not None)
+    procedure.check(in_directory=directory is not None)
     return _result(procedure, _run(procedure, directory))
 
 
 def _run(procedure: Procedure, directory: str | Path | Run | None) -> State:
-    """All stages in order; with a directory, those that are not finished there."""
+    """Run all stages in order; with a directory, only the stages that are not finished in it."""
     if directory is not None:
         run = directory if isinstance(directory, Run) else Run(directory)
-        return run.through(procedure)
+        return run.execute(procedure)
     state = State(procedure.dense)
     for stage in stages_of(procedure):
         state = advance(procedure, stage, state)
@@ -98,9 +99,10 @@ def _run(procedure: Procedure, directory: str | Path | Run | None) -> State:
 
 
 def _result(procedure: Procedure, state: State) -> Result:
+    """The result of the last stage."""
     assert state.plan is not None, "a schedule has at least one round"
     whole = procedure.structure.groups.keys() - state.plan.keep.keys()
-    structure = procedure.structure.freeze({n: why for n, why in state.plan.frozen.items() if n in whole})
+    structure = procedure.structure.freeze({n: reason for n, reason in state.plan.frozen.items() if n in whole})
     pruned = [name for name, removed in state.plan.removed().items() if removed]
     return Result(
         model=state.model,
@@ -110,7 +112,7 @@ def _result(procedure: Procedure, state: State) -> Result:
         dense_cost=state.plan.dense,
         criterion=procedure.config.criterion.name,
         structure=structure,
-        inexact={name: why for name in pruned if (why := structure.group(name).inexact)},
+        inexact={name: reason for name in pruned if (reason := structure.group(name).inexact)},
         attributes=state.attributes,
         compensation=state.compensation,
         rounds=state.rounds,

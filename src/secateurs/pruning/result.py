@@ -1,4 +1,4 @@
-"""`Result`: a pruned model with the evidence for what was done."""
+"""`Result`: the result of `prune`."""
 
 from __future__ import annotations
 
@@ -19,21 +19,27 @@ from secateurs.surgery import Attributes, Compensation
 
 @dataclass(frozen=True)
 class Result:
-    """A pruned model with the evidence for what was done.
+    """A pruned model, with the plan, the scores and the measurements that explain it; `str` renders a table.
 
     Attributes:
-        model: the pruned model; train it in place as you like.
-        plan: what was removed.
-        scores: the scores that decided, per group; with several rounds those of the last, of the units that were there.
-        cost: of the pruned model, on the example inputs.
-        dense_cost: of the dense model.
+        model: the pruned model; it can be trained in place.
+        plan: the units that were kept and removed.
+        scores: group name → the scores of the last round, for the units that were left before it.
+        cost: the cost of the pruned model on the example inputs.
+        dense_cost: the cost of the dense model on the example inputs.
         criterion: the name of the criterion.
-        structure: groups of the dense model; `structure.frozen` says what was left alone and why.
-        inexact: pruned groups whose removal changes what the remaining units compute, and why.
-        attributes: attributes of modules that were changed, per module name.
-        compensation: what the units that stay took over (after the last round), if that was asked for.
-        rounds: what each round left, and what was measured then.
-        examples: the inputs that the model was traced on.
+        structure: the groups of the dense model; `structure.frozen` lists what was not pruned, with the reason.
+        inexact: group name → the reason, for each pruned group whose removal changes the values of remaining units.
+        attributes: module name → the attributes that were changed.
+        compensation: the compensation after the last round; None if it was switched off.
+        rounds: the cost, the widths and the measured figures after each round.
+        examples: the inputs on which the model was traced.
+
+    Example:
+        >>> result = sc.prune(model, data, "l2", "keep:0.5")
+        >>> result.plan.widths
+        {'0': 6, '3': 4, '7': 8}
+        >>> result.save("smaller")
     """
 
     model: nn.Module
@@ -51,11 +57,15 @@ class Result:
 
     @property
     def measured(self) -> Mapping[str, Mapping[str, float]]:
-        """What was measured at each stage after the last cut: "cut", "recalibrated", "recovered"."""
+        """Stage ("cut", "recalibrated", "recovered") → the figures measured after it, in the last round."""
         return self.rounds[-1].measured
 
     def save(self, directory: str | Path, overwrite: bool = False) -> None:
-        """Write the model as it is now, with its plan, to a new directory; see `secateurs.load`.
+        """Write the model with its current weights, and the plan, to a new directory; see `secateurs.load`.
+
+        Args:
+            directory: the directory to create.
+            overwrite: replace an existing saved model.
 
         Raises:
             PersistError: the directory exists already or cannot be written.
@@ -63,18 +73,18 @@ class Result:
         save(directory, self.model, self.plan, self.attributes, self.criterion, overwrite)
 
     def save_pretrained(self, directory: str | Path, tokenizer: Any = None) -> None:
-        """Write the model as it is now to a new directory that plain `from_pretrained` of its class loads.
+        """Write the model with its current weights to a new directory that `from_pretrained` of its class can load.
 
-        Its generation configuration and the plan go along. The model is loaded from there and compared, in weights and
-        outputs, before the directory gets its name; there must be memory for two.
+        The generation configuration and the plan are written too. Before the directory gets its final name, the model
+        is loaded from it, and weights and outputs are compared; this needs memory for a second copy of the model.
 
         Args:
-            directory: where to.
-            tokenizer: or processor, to be saved beside the model.
+            directory: the directory to create.
+            tokenizer: a tokenizer or processor to save beside the model.
 
         Raises:
-            PersistError: the class cannot express the widths that are left (the message says which, and what to do;
-                `save` always can), or the directory exists or cannot be written.
+            PersistError: the configuration class cannot describe the remaining widths (the message names them and the
+                fix; `save` has no such restriction), or the directory exists or cannot be written.
             UsageError: the tokenizer cannot be saved.
         """
         save_pretrained(directory, self.model, self.plan, self.structure, self.examples, tokenizer)

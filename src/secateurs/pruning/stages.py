@@ -23,11 +23,11 @@ from secateurs.surgery import compensate, compensation_statistics, merge_attribu
 from secateurs.training import Fit, Recovery, randomness, recalibrate, recover, tracking_norms
 
 Stage = Callable[[State, Path | None], State]
-"""From one state to the next; the path is a directory for what a long stage keeps while it is under way."""
+"""Maps a state to the next one; the path is a directory for intermediate files of a long stage, or None."""
 
 
 def stages_of(procedure: Procedure) -> dict[str, Stage]:
-    """The stages by name, in order."""
+    """Name → stage, in the order in which they run."""
     config = procedure.config
     if config.schedule.during_training:
         return {"training": partial(_training, procedure)}
@@ -43,19 +43,23 @@ def stages_of(procedure: Procedure) -> dict[str, Stage]:
 
 
 def advance(procedure: Procedure, stage: str, state: State, directory: Path | None = None) -> State:
-    """Run one stage. Its random numbers follow from the seed, and not from the stages before.
+    """Run one stage. The random numbers depend on the seed only, not on earlier stages.
 
     Args:
+        procedure: the configuration, the model and the data.
         stage: the name of the stage.
-        state: the result of the stage before.
-        directory: for what a long stage keeps while it is under way.
+        state: the result of the previous stage.
+        directory: for intermediate files of a long stage, such as checkpoints of training.
+
+    Returns:
+        The state after the stage.
     """
     with randomness(procedure.config.seed, 0, procedure.data, procedure.training, procedure.validation):
         return stages_of(procedure)[stage](state, directory)
 
 
 def _round(procedure: Procedure, budget: Budget, state: State, _: Path | None) -> State:
-    """Score, plan and cut; compensate right away if the model is trained next."""
+    """Score, plan and cut; compensate at once if training follows each round."""
     config = procedure.config
     structure = procedure.structure if state.plan is None else procedure.traced(state.model)
     observed = _observed(procedure, state, structure)
@@ -104,7 +108,7 @@ def _round(procedure: Procedure, budget: Budget, state: State, _: Path | None) -
 
 
 def _observed(procedure: Procedure, state: State, structure: Structure) -> Observations:
-    """One pass for the statistics of the criterion and of compensation on the same model."""
+    """Collect the statistics of the criterion and of compensation in one pass, if both need them on this model."""
     config = procedure.config
     requested = requested_statistics(config.criterion.leaves, structure)
     if not requested or not config.compensate or (config.between is None and state.plan is not None):
@@ -115,7 +119,7 @@ def _observed(procedure: Procedure, state: State, structure: Structure) -> Obser
 
 
 def _compensation(procedure: Procedure, state: State, _: Path | None) -> State:
-    """Compensate after all rounds at once, since no weight has changed since the dense model."""
+    """Compensate for all rounds at once, which is possible since no weight was trained between them."""
     assert state.plan is not None, "there is at least one round"
     compensation = compensate(
         state.model,
@@ -130,6 +134,7 @@ def _compensation(procedure: Procedure, state: State, _: Path | None) -> State:
 
 
 def _recovery_stages(procedure: Procedure, recipe: Recovery | Fit | None, suffix: str) -> dict[str, Stage]:
+    """Recalibration and training, as far as the recipe and the model need them."""
     stages: dict[str, Stage] = {}
     recalibrates = recipe is not None if procedure.config.recalibrate is None else procedure.config.recalibrate
     if recalibrates and tracking_norms(procedure.dense):
@@ -140,6 +145,7 @@ def _recovery_stages(procedure: Procedure, recipe: Recovery | Fit | None, suffix
 
 
 def _recalibration(procedure: Procedure, state: State, _: Path | None) -> State:
+    """Recalibrate the running statistics of normalisation layers."""
     recalibrate(
         state.model,
         procedure.training,
@@ -157,8 +163,8 @@ def _recovery(procedure: Procedure, recipe: Recovery | Fit, state: State, direct
 
 
 def _training(procedure: Procedure, _: State, directory: Path | None) -> State:
-    """Train a copy of the dense model, and cut it meanwhile."""
-    assert isinstance(procedure.config.recovery, Recovery), "PruningConfig checks it"
+    """Train a copy of the dense model, and cut it during the training."""
+    assert isinstance(procedure.config.recovery, Recovery), "PruningConfig checks this"
     config = procedure.config.replace(limits=procedure.limits)
     loss = procedure.loss if config.criterion.needs_loss else None
     train = partial(_train, procedure, recipe=procedure.config.recovery, directory=directory)

@@ -1,4 +1,4 @@
-"""Where a procedure is: the model so far, and what was done and measured on the way."""
+"""`State`: the result of one stage of a pruning run, with which the next stage starts."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from secateurs.surgery import Attributes, Compensation
 from secateurs.utils import rng
 
 Measure = Callable[[nn.Module], Mapping[str, float]]
-"""Measures a model: figures by name, such as {"accuracy": 0.97, "loss": 0.1}."""
+"""Maps a model to figures by name, such as {"accuracy": 0.97, "loss": 0.1}."""
 
 
 @dataclass(frozen=True)
@@ -23,9 +23,9 @@ class Round:
     """The model after one round.
 
     Attributes:
-        cost: of the model.
-        widths: units left, per group.
-        measured: per stage ("cut", "recalibrated", "recovered"), figures by name.
+        cost: the cost of the model.
+        widths: group name → the number of units left.
+        measured: stage ("cut", "recalibrated", "recovered") → the figures that `Measure` returned after it.
     """
 
     cost: Cost
@@ -35,17 +35,18 @@ class Round:
 
 @dataclass(frozen=True)
 class State:
-    """Where a procedure is.
+    """The model between two stages, with the results so far.
 
     Attributes:
-        model: as it is now; but for the dense one it belongs to the state, and the next stage may change it.
-        plan: what was removed of the dense model so far; None before the first round.
-        attributes: attributes of modules that differ from the dense model's, per module name.
-        scores: those of the latest round, of the units that were there.
-        compensation: what the units that stayed took over last.
-        rounds: what each round left.
-        put_back: groups whose removal failed verification, and how; they are not tried again.
-        observed: what was observed of the dense model and compensation can use. A run that goes on observes it again.
+        model: the current model. The next stage may change it in place, unless it is the dense model.
+        plan: the units of the dense model that are left; None before the first round.
+        attributes: module name → the attributes that differ from those of the dense model.
+        scores: the scores of the latest round, group name → [units before the round].
+        compensation: the latest compensation; None if there was none.
+        rounds: the model after each round.
+        put_back: group name → the reason, for each group whose removal failed verification; it is not tried again.
+        observed: statistics of the dense model that compensation can reuse. They are not stored in a run directory: a
+            resumed run collects them again.
     """
 
     model: nn.Module
@@ -58,10 +59,10 @@ class State:
     observed: Observations = field(default_factory=dict)
 
     def measured(self, measure: Measure | None, stage: str) -> State:
-        """With the figures of the model as it is, at this stage of its latest round.
+        """Measure the model, and record the figures under this stage of the latest round.
 
         Raises:
-            UsageError: `measure` returns something else than figures by name.
+            UsageError: `measure` returns anything other than figures by name.
         """
         if measure is None:
             return self

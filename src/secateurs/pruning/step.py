@@ -1,4 +1,4 @@
-"""A cut on the way to a budget: from the model that earlier cuts left to what this one leaves."""
+"""`prune_step`: one of several cuts that together bring a model to a budget."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ from secateurs.surgery import Cut, apply_and_report
 
 
 class StepResult(NamedTuple):
-    """A cut, and what all cuts so far come to.
+    """The result of one cut, together with all cuts before it.
 
     Attributes:
-        plan: what is left of the dense model; `plan.frozen` tells of the groups put back too.
-        cut: this cut, with the plan for the model that it was made of.
-        put_back: groups that failed verification, now or before, and how.
+        plan: the units of the dense model that are left; `plan.frozen` also lists the groups in `put_back`.
+        cut: this cut alone; its plan refers to the model that was cut.
+        put_back: group name → the reason, for each group that failed verification in this cut or an earlier one.
     """
 
     plan: Plan
@@ -41,20 +41,23 @@ def prune_step(
     scope: Scope = Scope.GLOBAL,
     allowed_widths: AllowedWidths | None = None,
 ) -> StepResult:
-    """Cut a model that may have been cut before to a budget of the dense model.
+    """Cut a model, which earlier steps may have cut already, to a budget that refers to the dense model.
 
-    A group whose removal fails verification stays as wide as it is, and the budget is met by the others.
+    A group whose removal fails verification keeps its width, and the other groups meet the budget.
 
     Args:
-        model: as it is now; it is not changed.
-        structure: of `model`.
-        scores: of its units.
+        model: the model before this step; it is not changed.
+        structure: the structure of `model`.
+        scores: group name → scores [units] of `model`.
         budget: see `allocate`.
         example_inputs: see `apply`.
         dense: the structure of the dense model.
-        earlier: what was left of the dense model, if that is not the model itself.
-        put_back: groups to leave alone because they failed before, and how.
+        earlier: the plan that leads from the dense model to `model`; None if `model` is the dense model.
+        put_back: group name → the reason, for each group that failed verification earlier; it keeps its width.
         limits, scope, allowed_widths: see `allocate`.
+
+    Returns:
+        The cut model, and the plan that leads to it from the dense model.
 
     Raises:
         SecateursError: of the kind that `allocate` or `apply` raise.

@@ -113,5 +113,5 @@ def _same_weights(job: Job, runs: Path) -> Job:
             with atomic_path(kept) as new:
                 safetensors.torch.save_model(job.dense(), str(new))
     except OSError as error:
-        raise PersistError(f"the runs cannot be kept in {runs}: {error}") from error
+        raise PersistError(f"the runs cannot be stored in {runs}: {error}") from error
     return dataclasses.replace(job, weights=str(kept))

@@ -1,4 +1,4 @@
-"""A run whose rounds are cuts in the first half of the training of its recovery, as NDP does."""
+"""`prune_during_training`: all rounds of pruning take place during the training of the recovery, as in NDP."""
 
 from __future__ import annotations
 
@@ -26,18 +26,22 @@ def prune_during_training(
     loss: Loss | None,
     train: Callable[..., None],
 ) -> State:
-    """Train a copy of the dense model, and cut it in rounds at even intervals in the first half of the training.
+    """Train a copy of the dense model, and cut it at regular intervals in the first half of the training.
 
     Args:
         dense: the model; it is not changed.
         data: batches that every cut is scored on.
-        config: with `schedule.during_training` and a recipe as `recovery`.
-        training: the batches of the training; their number says how many steps there are.
+        config: a configuration with `schedule.during_training` and a `Recovery` as `recovery`.
+        training: the batches of the training; they must have a length.
         loss: for criteria that need gradients.
-        train: trains a model in place; it takes the model, and `pruner`, which makes the pruner.
+        train: trains a model in place; called as `train(model, pruner=make_pruner)`, where `make_pruner` makes the
+            pruner from the model and the optimiser.
+
+    Returns:
+        The state after the training.
 
     Raises:
-        UsageError: the training has fewer steps than the schedule rounds, or no length.
+        UsageError: the training has fewer steps than the schedule has rounds, or has no length.
     """
     schedule, pruners = config.schedule, []
     every = _steps(config, training) // (2 * schedule.rounds) or 1
@@ -64,10 +68,13 @@ def prune_during_training(
 
 def _steps(config: PruningConfig, training: Iterable[Any]) -> int:
     """The number of optimiser steps in the training of the recovery."""
-    assert isinstance(config.recovery, Recovery), "PruningConfig checks it"
+    assert isinstance(config.recovery, Recovery), "PruningConfig checks this"
     if not isinstance(training, Sized):
         raise UsageError("Schedule(during_training=True) needs training data with a length, such as a DataLoader")
     steps = config.recovery.epochs * -(-len(training) // config.recovery.grad_accumulation)
     if steps < config.schedule.rounds:
-        raise UsageError(f"{config.schedule.rounds} rounds do not fit into {steps} steps of training")
+        raise UsageError(
+            f"{config.schedule.rounds} rounds do not fit into {steps} steps of training: use fewer rounds or "
+            "more epochs"
+        )
     return steps

@@ -1,4 +1,4 @@
-"""The pruner that cuts a model while it trains; `gradual` makes it."""
+"""`GradualPruner`: cuts a model while it trains; `gradual` makes it."""
 
 from __future__ import annotations
 
@@ -32,20 +32,20 @@ from secateurs.utils import rng
 
 
 class CutRecord(NamedTuple):
-    """A cut: the step of the training that it followed, and what is left of the dense model since."""
+    """A cut: the number of the training step before it, and the units of the dense model that are left after it."""
 
     step: int
     plan: Plan
 
 
 class GradualPruner:
-    """Cuts a model in steps while it trains; made by `gradual`.
+    """Cuts a model several times while it trains; made by `gradual`.
 
     Attributes:
-        steps: how often `step` was called.
-        history: the cuts that were made.
-        attributes: attributes of modules that differ from the dense model's, per module name.
-        put_back: groups that failed verification, and how; they are not cut again.
+        steps: the number of calls of `step`.
+        history: the cuts so far.
+        attributes: module name → the attributes that differ from those of the dense model.
+        put_back: group name → the reason, for each group that failed verification; it is not cut again.
     """
 
     def __init__(
@@ -68,7 +68,7 @@ class GradualPruner:
         self._check()
         self._dense = self._traced().per_sample()
         self._allowed_widths = supported_widths(model, self._dense) if self._limits.uniform else None
-        # Raises what cannot be scored or reached now, and not after hours of training.
+        # Scores and budgets that are impossible raise an error now, not after hours of training.
         allocate(
             self._dense,
             self._scored(self._dense),
@@ -80,7 +80,7 @@ class GradualPruner:
 
     @property
     def plan(self) -> Plan | None:
-        """What is left of the dense model; None before the first cut."""
+        """The units of the dense model that are left; None before the first cut."""
         return self.history[-1].plan if self.history else None
 
     @property
@@ -89,13 +89,14 @@ class GradualPruner:
         return self.steps >= self._ramp.stop
 
     def step(self) -> Plan | None:
-        """Count one step of training, and cut if that is due; call it after the optimiser's step.
+        """Count one step of training, and cut the model if a cut is due; call it after the optimiser's step.
 
         Returns:
-            What is left of the dense model if there was a cut, else None.
+            The units of the dense model that are left, if there was a cut; otherwise None.
 
         Raises:
-            SecateursError: of the kind that `score`, `allocate` or `apply_` raise. Nothing was changed, or counted.
+            SecateursError: of the kind that `score`, `allocate` or `apply_` raise. The model is unchanged, and the step
+                is not counted.
         """
         step = self.steps + 1
         if self._ramp.due(step):
@@ -104,7 +105,7 @@ class GradualPruner:
         return self.plan if self._ramp.due(step) else None
 
     def _cut(self, step: int) -> None:
-        """Score, plan and cut to what may be left after this step."""
+        """Score, plan and cut to the budget that the ramp gives for this step."""
         self._check()
         with rng():
             structure = self._traced() if self.history else self._dense
@@ -127,6 +128,7 @@ class GradualPruner:
         self.history.append(CutRecord(step, result.plan))
 
     def _scored(self, structure: Structure) -> dict[str, Tensor]:
+        """Score the current model on the cached data."""
         config = self._config
         with rng(config.seed):
             return score(
@@ -144,6 +146,7 @@ class GradualPruner:
         check_optimizer(self._optimizer, self._model)
 
     def _cut_in_place(self, cut: Cut, structure: Structure) -> None:
+        """Transfer a cut to the model that is being trained, and to the optimiser."""
         put_in_place(self._model, cut, self._examples, structure, self._optimizer)
         self.attributes = merge_attributes(self.attributes, cut.attributes)
 
@@ -151,45 +154,50 @@ class GradualPruner:
         return trace(self._model, self._examples, self._config.keep, self._config.kinds)
 
     def state_dict(self) -> dict[str, Any]:
-        """What `load_state_dict` needs, as JSON can hold it. Weights and the optimiser's state are not in it."""
+        """The steps and cuts so far, as plain data for JSON. Weights and the optimiser's state are not included."""
         cuts = [{"step": step, "plan": plan.model_dump(mode="json")} for step, plan in self.history]
         return {"steps": self.steps, "history": cuts}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Go on from a saved state: cut the dense model, and its optimiser, to what was left then.
+        """Continue from a saved state: cut the dense model and the optimiser to the saved widths.
 
-        Load weights and the optimiser's state after this.
+        Load the weights and the optimiser's state afterwards.
 
         Args:
-            state: from `state_dict` of a pruner of the same dense model.
+            state: the result of `state_dict` of a pruner of the same dense model.
 
         Raises:
-            UsageError: this pruner has begun already, or this is no such state.
-            PlanError: the state is of another model.
-            VerificationError: a group that was cut then cannot be cut now.
+            UsageError: this pruner has made steps already, or the state is invalid.
+            PlanError: the state belongs to another model.
+            VerificationError: a group of the saved cuts cannot be cut in this model.
         """
         if self.steps:
-            raise UsageError(f"load a state into a pruner of the dense model, not of one after {self.steps} steps")
+            raise UsageError(
+                f"a state can be loaded only before the first step, but this pruner has made {self.steps}: make a new "
+                "pruner of the dense model"
+            )
         try:
             steps = int(state["steps"])
             history = [CutRecord(c["step"], Plan.model_validate_json(json.dumps(c["plan"]))) for c in state["history"]]
         except (KeyError, TypeError, ValueError) as error:
-            raise UsageError(f"this is not the state of a pruner: {type(error).__name__}: {error}") from error
+            raise UsageError(f"this is not the state of a GradualPruner: {type(error).__name__}: {error}") from error
         if history:
             plan = history[-1].plan
             with rng():
                 cut = apply_and_report(self._model, plan, self._examples, self._dense)
                 if cut.put_back:
-                    raise VerificationError(f"groups that were cut then cannot be cut now: {cut.put_back}")
+                    raise VerificationError(
+                        f"groups that the saved state cuts cannot be cut in this model: {cut.put_back}"
+                    )
                 self._cut_in_place(cut, self._dense)
-            self.put_back = {name: why for name, why in plan.frozen.items() if name in self._dense.groups}
+            self.put_back = {n: reason for n, reason in plan.frozen.items() if n in self._dense.groups}
         self.steps, self.history = steps, history
 
     def save(self, directory: str | Path, overwrite: bool = False) -> None:
-        """Write the model as it is now, with its plan, to a new directory; see `secateurs.load`.
+        """Write the model with its current weights, and the plan, to a new directory; see `secateurs.load`.
 
         Raises:
-            PlanError: nothing was cut yet.
+            PlanError: there was no cut yet.
             PersistError: the directory exists already or cannot be written.
         """
         if self.plan is None:

@@ -1,4 +1,4 @@
-"""A run as a directory that survives the process: what was asked for, and every finished stage."""
+"""`Run`: a directory that stores the settings and every finished stage of a pruning run, so that it can be resumed."""
 
 from secateurs.pruning.run.directory import Run
 

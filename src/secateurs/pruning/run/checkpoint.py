@@ -1,4 +1,4 @@
-"""A state of a procedure on disk: a saved model, the scores, and the rest as JSON."""
+"""Write and read the state of a run: a saved model, the scores, and everything else as JSON."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ from secateurs.pruning.state import Round, State
 from secateurs.surgery import Compensation
 from secateurs.utils import device_of
 
-MODEL, SCORES, REST = "model", "scores.safetensors", "state.json"
+MODEL, SCORES, STATE = "model", "scores.safetensors", "state.json"
 
 
 @dataclass(frozen=True, config=ConfigDict(extra="forbid", strict=True))
-class _Rest:
-    """What is neither a model nor a tensor."""
+class _PlainState:
+    """The parts of a state that are neither a model nor tensors."""
 
     rounds: tuple[Round, ...]
     put_back: Mapping[str, str]
@@ -33,16 +33,16 @@ class _Rest:
     adapter: ClassVar[TypeAdapter]
 
 
-_Rest.adapter = TypeAdapter(_Rest)
+_PlainState.adapter = TypeAdapter(_PlainState)
 
 
-def keep(state: State, directory: Path, criterion: str) -> None:
+def write_state(state: State, directory: Path, criterion: str) -> None:
     """Write a state to a new directory.
 
     Raises:
-        PersistError, OSError: it cannot be written.
+        PersistError, OSError: the state cannot be written.
     """
-    assert state.plan is not None, "a state is kept after the first round at the earliest"
+    assert state.plan is not None, "a state is written after the first round at the earliest"
     directory.mkdir()
     save(directory / MODEL, state.model, state.plan, state.attributes, criterion)
     try:
@@ -51,22 +51,22 @@ def keep(state: State, directory: Path, criterion: str) -> None:
         )
     except SafetensorError as error:
         raise OSError(str(error)) from error
-    rest = _Rest(state.rounds, state.put_back, state.compensation)
-    (directory / REST).write_bytes(_Rest.adapter.dump_json(rest, indent=1))
+    plain = _PlainState(state.rounds, state.put_back, state.compensation)
+    (directory / STATE).write_bytes(_PlainState.adapter.dump_json(plain, indent=1))
 
 
-def restore(directory: Path, dense: nn.Module) -> State:
-    """Read a state that was kept.
+def read_state(directory: Path, dense: nn.Module) -> State:
+    """Read a state that `write_state` wrote.
 
     Args:
-        directory: where.
+        directory: the directory of the state.
         dense: the dense model; it is not changed.
 
     Raises:
-        PersistError: it cannot be read, or was altered.
+        PersistError: the state cannot be read, or was altered.
     """
     try:
-        rest = _Rest.adapter.validate_json((directory / REST).read_bytes())
+        plain = _PlainState.adapter.validate_json((directory / STATE).read_bytes())
         scores = safetensors.torch.load_file(directory / SCORES)
     except (OSError, ValidationError, SafetensorError) as error:
         raise PersistError(f"{directory} cannot be read: {error}") from error
@@ -76,16 +76,16 @@ def restore(directory: Path, dense: nn.Module) -> State:
         plan=Plan.load(directory / MODEL / PLAN),
         attributes=manifest.attributes,
         scores=scores,
-        compensation=rest.compensation,
-        rounds=rest.rounds,
-        put_back=rest.put_back,
+        compensation=plain.compensation,
+        rounds=plain.rounds,
+        put_back=plain.put_back,
     )
 
 
-def forget_weights(directory: Path) -> None:
-    """Remove the weights of a state that a later one stands in for; scores and plan stay.
+def delete_weights(directory: Path) -> None:
+    """Delete the weights of a state that is no longer the latest one; scores and plan stay.
 
     Raises:
-        OSError: they cannot be removed.
+        OSError: the weights cannot be deleted.
     """
     (directory / MODEL / WEIGHTS).unlink(missing_ok=True)

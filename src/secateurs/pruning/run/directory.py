@@ -1,12 +1,13 @@
-"""`Run`: a directory in which a procedure goes on from its last finished stage.
+"""`Run`: a directory from which an interrupted pruning run continues after the last finished stage.
 
-    run.json     what was asked for: command, settings, versions, digests of model and data
-    log.jsonl    what happened when, one JSON object per line
-    stages/      NN-NAME: the state after each finished stage (the weights of the latest alone)
-    work/        what a stage under way keeps, such as the checkpoint of each epoch
+    run.json     the command, the settings, the versions of libraries, and digests of the model and the data
+    log.jsonl    the events of the run with their times, one JSON object per line
+    stages/      NN-NAME: the state after each finished stage; only the latest one has weights
+    work/        intermediate files of the current stage, such as the checkpoint of each epoch
 
-A stage that is there is complete, since it is written under another name first.  Every stage begins with what the one
-before wrote, and seeds all random numbers itself, so that going on gives the same as never having stopped.
+A stage is written under a temporary name and renamed when it is complete, so that every stage in the directory is
+complete. A stage starts from the stored result of the previous one, with random numbers that depend only on the seed.
+A resumed run therefore gives the same result as an uninterrupted one.
 """
 
 from __future__ import annotations
@@ -24,90 +25,77 @@ from typing import Any
 from secateurs.errors import PersistError
 from secateurs.persist import WEIGHTS, digest
 from secateurs.pruning.procedure import Procedure
-from secateurs.pruning.run.checkpoint import MODEL, forget_weights, keep, restore
-from secateurs.pruning.run.fingerprint import settings
+from secateurs.pruning.run.checkpoint import MODEL, delete_weights, read_state, write_state
+from secateurs.pruning.run.fingerprint import settings_of
+from secateurs.pruning.run.record import RECORD, check_settings, prepare_directory, read_record, write_record
 from secateurs.pruning.stages import advance, stages_of
 from secateurs.pruning.state import State
-from secateurs.utils import atomic_path, atomic_write_text, barrier, environment, is_writer, require
+from secateurs.utils import atomic_path, barrier, environment, is_writer, require
 
-FORMAT = 2
-RECORD, LOG, STAGES, WORK, LOCK = "run.json", "log.jsonl", "stages", "work", ".lock"
+LOG, STAGES, WORK, LOCK = "log.jsonl", "stages", "work", ".lock"
 
 
 class Run:
-    """A directory for one run, new or to be gone on with.
+    """A directory of one run, which is new or will be resumed.
 
-    In a group of processes, the first writes and the others wait for it; all must see the same files.
+    In a process group, the first process writes and the others wait for it. All processes must see the same files.
     """
 
     def __init__(self, directory: str | Path, command: str = "", job: Mapping[str, Any] | None = None):
-        """Nothing is written yet.
+        """Refer to a directory; nothing is written yet.
 
         Args:
-            directory: new, or that of the run to go on with.
-            command: how to do it again, for `run.json`.
-            job: plain data of the caller's for `run.json`, from which it can set the run up again; see `begun`.
+            directory: a new directory, or that of the run to resume.
+            command: the command that repeats the run, for `run.json`.
+            job: plain data for `run.json` from which the caller can set up the run again; see `stored`.
         """
         self.directory = Path(directory)
         self._command, self._job = command, job
         self._writes = is_writer()
 
     @staticmethod
-    def begun(directory: str | Path) -> tuple[str, Any]:
-        """The command that began a run, and the caller's data.
+    def stored(directory: str | Path) -> tuple[str, Any]:
+        """The command and the job that the record of a run contains.
 
         Raises:
-            PersistError: there is no run, or it was not begun by a command.
+            PersistError: the directory contains no run, or the run was not started by a command.
         """
-        record = _record(Path(directory))
+        record = read_record(Path(directory))
         if record.get("job") is None:
-            raise PersistError(f"{directory} was not begun by the command line: go on with the call that began it")
+            raise PersistError(f"{directory} was not started by the command line: repeat the call that started it")
         return record["command"], record["job"]
 
     @staticmethod
-    def make_room(directory: str | Path, overwrite: bool = False) -> None:
-        """See that a new run can begin in a directory.
+    def prepare(directory: str | Path, overwrite: bool = False) -> None:
+        """Make sure that a new run can start in a directory; see `prepare_directory`."""
+        prepare_directory(Path(directory), overwrite)
 
-        Args:
-            directory: that is not there, or is empty; or is a run's, to be removed.
-            overwrite: remove the run that is there.
-
-        Raises:
-            PersistError: something else is there, or a run that is not to be replaced.
-        """
-        directory = Path(directory)
-        if not directory.exists() or (directory.is_dir() and not _visible(directory)):
-            return
-        if not overwrite:
-            raise PersistError(
-                f"{directory} exists already: go on with it (--resume), replace it (--overwrite), or choose another"
-            )
-        _record(directory)
-        shutil.rmtree(directory)
-
-    def through(self, procedure: Procedure) -> State:
+    def execute(self, procedure: Procedure) -> State:
         """Run all stages that are not finished yet.
 
+        Returns:
+            The state after the last stage.
+
         Raises:
-            PersistError: the directory cannot be written, is in use, or holds another run.
-            SecateursError: what a stage raises.
+            PersistError: the directory cannot be written, is in use, or contains another run.
+            SecateursError: the error of a stage.
         """
-        with self._opened(procedure):
+        with self._open(procedure):
             stages = {n: self.directory / STAGES / f"{i:02}-{n}" for i, n in enumerate(stages_of(procedure), 1)}
             finished = {name for name, path in stages.items() if path.exists()}
-            barrier()  # or a process that is ahead would finish one before another looks
+            barrier()  # otherwise a fast process could finish a stage before another process lists the finished ones
             previous: Path | None = None
             for name, path in stages.items():
                 if name not in finished:
-                    self._do(name, path, previous, procedure)
+                    self._execute_stage(name, path, previous, procedure)
                 previous = path
             assert previous is not None, "a procedure has at least one stage"
-            return restore(previous, procedure.dense)
+            return read_state(previous, procedure.dense)
 
     def share_weights(self, saved: Path) -> None:
-        """Keep the final weights once: the file of a saved model becomes another name of the last stage's file.
+        """Store the final weights once: replace the file of a saved model by a hard link to that of the last stage.
 
-        Nothing changes if the weights differ, or if the file system has no links.
+        Nothing changes if the weights differ, or if the file system does not support links.
 
         Args:
             saved: the directory of a model that `Result.save` wrote.
@@ -118,36 +106,36 @@ class Run:
             with suppress(OSError), atomic_path(new) as link:
                 os.link(last, link)
 
-    def log(self, event: str, **facts: Any) -> None:
-        """Add a line to the log.
+    def log(self, event: str, **fields: Any) -> None:
+        """Append a line to the log.
 
         Raises:
-            PersistError: it cannot be written.
+            PersistError: the log cannot be written.
         """
-        line = {"time": datetime.now(timezone.utc).isoformat(timespec="milliseconds"), "event": event, **facts}
+        line = {"time": datetime.now(timezone.utc).isoformat(timespec="milliseconds"), "event": event, **fields}
         if self._writes:
-            with self._writing(), (self.directory / LOG).open("a", encoding="utf-8") as file:
+            with self._write_errors(), (self.directory / LOG).open("a", encoding="utf-8") as file:
                 file.write(json.dumps(line) + "\n")
 
-    def _do(self, stage: str, path: Path, previous: Path | None, procedure: Procedure) -> None:
-        """Do a stage, and keep what it leaves."""
-        state = State(procedure.dense) if previous is None else restore(previous, procedure.dense)
+    def _execute_stage(self, stage: str, path: Path, previous: Path | None, procedure: Procedure) -> None:
+        """Run a stage and write the state after it."""
+        state = State(procedure.dense) if previous is None else read_state(previous, procedure.dense)
         self.log("begins", stage=path.name)
         begin = time.perf_counter()
         after = advance(procedure, stage, state, self.directory / WORK / path.name)
         if self._writes:
-            with self._writing():
+            with self._write_errors():
                 with atomic_path(path) as new:
-                    keep(after, new, procedure.config.criterion.name)
+                    write_state(after, new, procedure.config.criterion.name)
                 if previous is not None:
-                    forget_weights(previous)
-                self._tidy(path.name)
+                    delete_weights(previous)
+                self._delete_work(path.name)
         barrier()
         seconds = round(time.perf_counter() - begin, 3)
         self.log("finished", stage=path.name, seconds=seconds, measured=after.rounds[-1].measured)
 
-    def _tidy(self, stage: str) -> None:
-        """Remove what the stage kept while it was under way, but for logs."""
+    def _delete_work(self, stage: str) -> None:
+        """Delete the checkpoints of a finished stage; logs stay."""
         work = self.directory / WORK / stage
         for checkpoint in work.glob("*.safetensors"):
             checkpoint.unlink()
@@ -156,71 +144,49 @@ class Run:
                 directory.rmdir()
 
     @contextmanager
-    def _opened(self, procedure: Procedure) -> Iterator[None]:
-        """The directory, made or found to be this run's, and locked."""
+    def _open(self, procedure: Procedure) -> Iterator[None]:
+        """Lock the directory; write the record of a new run, or check that of an earlier one."""
         require("filelock", "runs")
         from filelock import FileLock, Timeout
 
-        asked = json.loads(json.dumps(settings(procedure)))
+        settings = json.loads(json.dumps(settings_of(procedure)))
         if not self._writes:
-            barrier()  # for the record
+            barrier()  # wait until the first process has written or checked the record
             yield
             return
-        with self._writing():
+        with self._write_errors():
             self.directory.mkdir(parents=True, exist_ok=True)
             lock = FileLock(self.directory / LOCK, timeout=0)
             try:
                 lock.acquire()
             except Timeout:
-                raise PersistError(f"{self.directory} is in use by another process that runs it") from None
+                raise PersistError(f"{self.directory} is in use by another process, which executes the run") from None
         try:
-            with self._writing():
-                self._begin(asked)
+            with self._write_errors():
+                self._begin(settings)
             barrier()
             yield
         finally:
             lock.release()
 
-    def _begin(self, asked: dict[str, Any]) -> None:
+    def _begin(self, settings: dict[str, Any]) -> None:
+        """Write the record of a new run, or check that of the run to resume; log which of the two."""
         if not (self.directory / RECORD).exists():
-            if others := _visible(self.directory):
-                raise PersistError(f"{self.directory} is no run's directory: it holds {', '.join(others[:5])}")
-            record = {"format": FORMAT, "command": self._command, "settings": asked, "versions": environment()}
-            atomic_write_text(self.directory / RECORD, json.dumps({**record, "job": self._job}, indent=1) + "\n")
+            write_record(self.directory, self._command, settings, self._job)
             self.log("new")
             return
-        record = _record(self.directory)
-        was = record["settings"]
-        changed = [
-            f"{name} was {was.get(name)!r}, now {value!r}" for name, value in asked.items() if was.get(name) != value
-        ]
-        if changed:
-            raise PersistError(f"{self.directory} holds another run: {'; '.join(changed)}. Choose another directory")
-        for left_over in (self.directory / STAGES).glob(".*"):  # by a process that was killed
-            shutil.rmtree(left_over, ignore_errors=True)
+        record = check_settings(self.directory, settings)
+        for temporary in (self.directory / STAGES).glob(".*"):  # left by a process that was killed
+            shutil.rmtree(temporary, ignore_errors=True)
         self.log("resumed", **({} if record["versions"] == environment() else {"versions": environment()}))
 
     @contextmanager
-    def _writing(self) -> Iterator[None]:
+    def _write_errors(self) -> Iterator[None]:
+        """Turn an error of the file system into a `PersistError`."""
         try:
             yield
         except OSError as error:
             raise PersistError(
-                f"the run cannot be kept in {self.directory}: {error}. Finished stages are intact: fix this and "
+                f"the run cannot be stored in {self.directory}: {error}. Finished stages are intact: fix this and "
                 "run the same command again"
             ) from error
-
-
-def _record(directory: Path) -> dict[str, Any]:
-    try:
-        record = json.loads((directory / RECORD).read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise PersistError(f"{directory} is not a run's directory: {error}") from error
-    if not isinstance(record, dict) or record.get("format") != FORMAT or not {"settings", "versions"} <= set(record):
-        raise PersistError(f"{directory / RECORD} is not a record of this version (format {FORMAT})")
-    return record
-
-
-def _visible(directory: Path) -> list[str]:
-    """What is there, but for what a process that was killed at the very beginning leaves."""
-    return sorted(path.name for path in directory.iterdir() if not path.name.startswith("."))
