@@ -364,6 +364,6 @@ def test_one_sample_is_an_error_and_too_few_are_a_warning(layer, criterion):
 
 def test_groups_without_a_non_linearity_are_left_unscored_with_the_reason():
     model = nn.Sequential(nn.Linear(6, 12), nn.Linear(12, 14), nn.ReLU(), nn.Linear(14, 3))
-    with pytest.warns(UnscoredWarning, match=r"'0' \(the units pass no non-linearity\)"):
+    with pytest.warns(UnscoredWarning, match=r"'0' \(no non-linearity is applied to the units\)"):
         scores = sc.score(model, [torch.randn(20, 6)], "ssi")
     assert list(scores) == ["1"]

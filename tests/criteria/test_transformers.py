@@ -32,7 +32,7 @@ UNSCORED = {
     ("hrank", "expert"): NO_MAPS,
     ("hrank", "experts' neuron"): NO_MAPS,
     **{(name, "expert"): NO_CONTRACTION for name in ("wanda", "flap", "obs")},
-    **{(name, "expert"): "pass no non-linearity" for name in ("ssi", "ssi-literal")},
+    **{(name, "expert"): "no non-linearity is applied" for name in ("ssi", "ssi-literal")},
     ("taylor-gate", "expert"): "no weight uses",
     ("fisher", "expert"): "no weight uses",
 }

@@ -1,4 +1,4 @@
-"""Aggregates: the ways to combine the scores of a unit in several layers, or at several places."""
+"""Aggregates: functions that combine the scores of a unit in several layers into one score."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ AGGREGATES: dict[str, Callable[[Tensor], Tensor]] = {
     "max": lambda scores: scores.amax(0),
     "sum": lambda scores: scores.sum(0),
 }
-"""Name to function from scores [layers, units] to scores [units]."""
+"""The aggregates by name. Each maps the scores in several layers, [layers, units], to one score per unit, [units]."""
 
 AUTO = "auto"
-"""Chooses the aggregate by the criterion: "sum" for the scope "per-cost", "mean" for all other scopes."""
+"""The name of the automatic choice: "sum" for criteria of the scope "per-cost", and "mean" for all other criteria."""

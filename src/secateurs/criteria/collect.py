@@ -1,4 +1,7 @@
-"""Collect the statistics and gradients that criteria need: one pass over the data for each of the two."""
+"""Collect the statistics of activations and the gradients that criteria need.
+
+All statistics come from one pass over the data. Gradients take further passes (see `gradient_passes`).
+"""
 
 from __future__ import annotations
 
@@ -27,7 +30,24 @@ def collect_for(
     progress: Progress = silent,
     observed: Observations | None = None,
 ) -> Sources:
-    """Collect the statistics and gradients that these criteria need; see `collect` for the arguments."""
+    """Collect the statistics and gradients that these criteria need.
+
+    Args:
+        model: see `collect`.
+        data: see `collect`.
+        criteria: the criteria that will score the model.
+        structure: see `collect`.
+        loss: see `collect`.
+        seed: see `collect`.
+        progress: see `collect`.
+        observed: see `collect`.
+
+    Returns:
+        The tensors of the model, the statistics and the gradients.
+
+    Raises:
+        DataError: see `secateurs.observe.observe` and `secateurs.observe.differentiate`.
+    """
     wanted = requested_statistics(criteria, structure)
     return collect(model, data, wanted, requested_gradients(criteria), structure, loss, seed, progress, observed)
 
@@ -46,18 +66,21 @@ def collect(
     """Collect statistics of activations, and gradients.
 
     Args:
-        model: the model; evaluated, not changed.
+        model: the model; it is evaluated and not changed.
         data: batches; None if no statistic and no gradient needs data.
         wanted: the statistics to collect at each tap.
         gradients: the gradients to compute.
-        structure: of the model.
+        structure: the structure of the model.
         loss: see `score_many`.
-        seed: for gradients that draw random numbers.
+        seed: the seed of gradients that draw random numbers.
         progress: wraps the iteration over the data.
-        observed: statistics that exist already and are not collected again.
+        observed: existing statistics, which are not collected again.
 
     Returns:
         The tensors of the model, the statistics and the gradients.
+
+    Raises:
+        DataError: see `secateurs.observe.observe` and `secateurs.observe.differentiate`.
     """
     data = () if data is None else data
     return Sources(
@@ -70,17 +93,39 @@ def collect(
 
 
 def progress_text(wanted: Wanted) -> str:
-    """The label of the progress bar of a pass that collects these statistics."""
+    """Label the progress bar of a pass over the data.
+
+    Args:
+        wanted: the statistics that the pass collects at each tap.
+
+    Returns:
+        A label that names the largest amount of memory that the statistics need.
+    """
     return f"observing (keeps up to {memory(wanted, Pooled.LARGEST) / 2**20:,.0f} MB)"
 
 
 def norms_of(model: nn.Module) -> frozenset[str]:
-    """The names of the normalisations of a model: all modules with "Norm" in the name of the class."""
+    """List the normalisations of a model.
+
+    Args:
+        model: the model.
+
+    Returns:
+        The names of all modules whose class has "Norm" in its name.
+    """
     return frozenset(name for name, module in model.named_modules() if "Norm" in type(module).__name__)
 
 
 def requested_statistics(criteria: Sequence[Criterion], structure: Structure) -> Wanted:
-    """The statistics that these criteria need, by tap."""
+    """List the statistics that criteria need.
+
+    Args:
+        criteria: the criteria that will score the model.
+        structure: the structure of the model.
+
+    Returns:
+        Tap to the classes of the statistics to collect there; each statistic appears once.
+    """
     wanted: dict[Tap, dict[type[Statistic], None]] = defaultdict(dict)
     requests = dict.fromkeys(request for criterion in criteria for request in criterion.requests)
     for group in structure.groups.values():
@@ -91,7 +136,7 @@ def requested_statistics(criteria: Sequence[Criterion], structure: Structure) ->
 
 
 def requested_gradients(criteria: Sequence[Criterion]) -> list[Gradient]:
-    """The gradients that these criteria need, each once."""
+    """List the gradients that criteria need; each gradient appears once."""
     return list(dict.fromkeys(gradient for criterion in criteria for gradient in criterion.gradients))
 
 
@@ -100,7 +145,7 @@ def memory_of(criteria: Sequence[Criterion], structure: Structure, samples: int)
 
     Args:
         criteria: the criteria that score together.
-        structure: of the model. Inputs are assumed to have the size that the model was traced on.
+        structure: the structure of the model. Inputs are assumed to have the size that the model was traced with.
         samples: the number of samples in the data.
 
     Returns:

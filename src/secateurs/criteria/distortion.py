@@ -1,7 +1,7 @@
-"""The distortion of a graph's edges from one graph to another (SPADE, SSI).
+"""The distortion of edges between two graphs of the same units (SPADE, SSI).
 
-Graphs of at most `DENSE` units are solved with dense matrices. Larger graphs stay sparse: the leading eigenpairs come
-from LOBPCG, and the sum over all eigenpairs from random projections and conjugate gradients.
+Graphs of at most `DENSE` units use dense matrices and exact solvers. Larger graphs use sparse matrices: LOBPCG computes
+the leading eigenpairs, and random projections with conjugate gradients approximate the sum over all eigenpairs.
 """
 
 from __future__ import annotations
@@ -17,33 +17,36 @@ if TYPE_CHECKING:  # scipy is an extra and slow to import
     from scipy import sparse
 
 DENSE = 4096
-"""The largest number of units that is solved exactly, with dense matrices."""
+"""The largest number of units for dense matrices and exact solvers."""
 PROJECTIONS, BLOCK = 1024, 128
-"""The number of random projections, and the number computed at a time. The relative error of an edge's distortion is
-about √(2 / 1024) = 4 %."""
+"""The total number of random projections, and the number in each block.
+
+The relative error of the distortion of an edge is about √(2 / 1024) = 4 %.
+"""
 TOLERANCE, STEPS = 1e-9, 5000
-"""Conjugate gradients stop when the preconditioned residual has fallen by this factor, and fail after these steps."""
+"""The stopping rule of conjugate gradients: reduction of the norm of the preconditioned residual, and maximum steps."""
 TIED = 1e-9
-"""Eigenvalues with a smaller relative difference count as equal."""
+"""Eigenvalues with a relative difference of at most this count as equal."""
 
 
 def mean_edge_distortion(
     before: sparse.csr_array, after: sparse.csr_array, eigenpairs: int | None, seed: int = 0
 ) -> np.ndarray:
-    """Score each unit by the mean distortion of its edges in `before`, divided by the largest mean.
+    """Score each unit by the mean distortion of its edges in `before`, divided by the largest mean of all units.
 
-    The distortion of an edge (p, q) is Σ ζ_i (v_i[p] − v_i[q])² over the leading generalised eigenpairs of the
-    Laplacians, L v = ζ L' v, with vᵀ L' v = 1 (SPADE, ICML 2021). Here L belongs to `before` and L' to `after`. The sum
-    over all eigenpairs equals eᵀ L'⁺ L L'⁺ e with e = e_p − e_q.
+    Let L be the Laplacian of `before` and L' the Laplacian of `after`. (ζ_i, v_i) are the generalised eigenpairs
+    L v = ζ L' v with vᵀ L' v = 1. The distortion of an edge (p, q) is Σ ζ_i (v_i[p] − v_i[q])² over the leading
+    eigenpairs (SPADE, ICML 2021). The sum over all eigenpairs equals eᵀ L'⁺ L L'⁺ e with e = e_p − e_q.
 
     Args:
-        before: symmetric weights [units, units] of a connected graph.
-        after: symmetric weights [units, units] of a connected graph of the same units.
-        eigenpairs: number of leading eigenpairs; eigenpairs that tie with the last one are added. None means all.
-        seed: of the approximation for more than `DENSE` units.
+        before: symmetric edge weights of a connected graph, [units, units].
+        after: symmetric edge weights of a connected graph of the same units, [units, units].
+        eigenpairs: the number of leading eigenpairs. Up to `DENSE` units, eigenpairs that tie with the last one are
+            added. None means all eigenpairs.
+        seed: the seed of the approximation for more than `DENSE` units.
 
     Returns:
-        One number per unit, [units], in [0, 1].
+        The score of each unit, [units], in [0, 1].
 
     Raises:
         CriterionError: conjugate gradients do not converge.
@@ -69,7 +72,7 @@ def mean_edge_distortion(
 
 
 def _row_distances(left: np.ndarray, p: np.ndarray, q: np.ndarray, right: np.ndarray | None = None) -> np.ndarray:
-    """(left_p − left_q) · (right_p − right_q) for each pair of rows; `right` is `left` by default."""
+    """(left_p − left_q) · (right_p − right_q) for each pair (p, q) of rows; `right` is `left` by default."""
     right = left if right is None else right
     distances = np.empty(len(p))
     step = max(2**24 // left.shape[1], 1)  # 128 MiB at a time
@@ -80,19 +83,23 @@ def _row_distances(left: np.ndarray, p: np.ndarray, q: np.ndarray, right: np.nda
 
 
 def _laplacian(weights: sparse.csr_array) -> sparse.csr_array:
+    """The Laplacian [units, units] of a graph with these edge weights."""
     from scipy import sparse
 
     return sparse.csr_array(sparse.diags_array(weights.sum(1)) - weights)
 
 
 def _positive_definite(laplacian: sparse.csr_array) -> np.ndarray:
-    """The dense Laplacian of a connected graph, plus a constant: the eigenvalue of the constant vector becomes > 0."""
+    """The dense Laplacian of a connected graph plus a constant, so that the constant vector has an eigenvalue > 0."""
     dense = laplacian.toarray()
     return dense + dense.trace() / len(dense) ** 2
 
 
 def _leading_eigenvectors(before: sparse.csr_array, after: sparse.csr_array, eigenpairs: int, seed: int) -> np.ndarray:
-    """√ζ_i v_i of the largest ζ, [units, eigenpairs]; the constant vector has the smallest ζ, which is 0."""
+    """√ζ_i v_i for the largest ζ, [units, eigenpairs].
+
+    The constant vector has ζ = 0, the smallest eigenvalue, and never counts as a leading one.
+    """
     from scipy import linalg, sparse
     from scipy.sparse.linalg import lobpcg
 
@@ -109,7 +116,8 @@ def _leading_eigenvectors(before: sparse.csr_array, after: sparse.csr_array, eig
 
     values, vectors = lobpcg(
         before,
-        np.random.default_rng(seed).standard_normal((units, eigenpairs + 3)),  # three extra vectors: faster convergence
+        # Three additional vectors make the iteration converge faster.
+        np.random.default_rng(seed).standard_normal((units, eigenpairs + 3)),
         B=positive_definite,
         M=sparse.diags_array(1 / diagonal),
         tol=1e-6,
@@ -119,9 +127,10 @@ def _leading_eigenvectors(before: sparse.csr_array, after: sparse.csr_array, eig
 
 
 def _random_projections(before: sparse.csr_array, after: sparse.csr_array, seed: int) -> Iterator[np.ndarray]:
-    """Columns of L'⁺ Bᵀ R in blocks [units, `BLOCK`], with L = Bᵀ B over the edges and random signs R.
+    """Columns of L'⁺ Bᵀ R in blocks [units, `BLOCK`]. L = Bᵀ B with one row of B per edge; R are random signs.
 
-    Distances of rows over all blocks approximate those of L'⁺ Bᵀ (Johnson and Lindenstrauss).
+    The distances between rows over all blocks approximate the distances between rows of L'⁺ Bᵀ (the lemma of Johnson
+    and Lindenstrauss).
     """
     from scipy import sparse
 
@@ -136,9 +145,9 @@ def _random_projections(before: sparse.csr_array, after: sparse.csr_array, seed:
 
 
 def _solve(laplacian: sparse.csr_array, right: np.ndarray) -> np.ndarray:
-    """Solve L x = `right` up to a constant per column, by conjugate gradients preconditioned with the diagonal.
+    """Solve L x = `right` by conjugate gradients with the diagonal of L as preconditioner.
 
-    The columns of `right` must have mean zero.
+    The columns of `right` must have mean zero. Each column of the solution is determined up to a constant.
     """
     preconditioner = 1 / laplacian.diagonal()[:, None]
     solution, residual = np.zeros_like(right), right.copy()
@@ -151,12 +160,12 @@ def _solve(laplacian: sparse.csr_array, right: np.ndarray) -> np.ndarray:
         step = size / (direction * image).sum(0)
         solution += step * direction
         residual -= step * image
-        residual -= residual.mean(0)  # rounding would build up a constant part, which L cannot reduce
+        residual -= residual.mean(0)  # remove the constant part that rounding adds, because no step can reduce it
         preconditioned = preconditioner * residual
         previous_size, size = size, (residual * preconditioned).sum(0)
         direction = preconditioned + (size / previous_size) * direction
         direction -= direction.mean(0)
     raise CriterionError(
-        f"the distortion of a graph of {len(right)} units did not converge in {STEPS} steps of conjugate gradients: "
-        "parts of the graph are connected by weak edges only; use more data or another criterion"
+        f"the edge distortion of a graph of {len(right)} units did not converge in {STEPS} conjugate gradient steps: "
+        "weak edges connect the parts of the graph; use more data or another criterion"
     )

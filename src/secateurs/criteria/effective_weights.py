@@ -1,8 +1,8 @@
-"""The weights that act, where a module computes a weight from other tensors.
+"""Effective weights: the weights that a module computes from other tensors before each forward pass.
 
-`torch.nn.utils.prune` multiplies a weight with a mask, `weight_norm` and `spectral_norm` normalise it, and
-`torch.nn.utils.parametrize` applies any function. Criteria score the result, under the name of the parameter that has
-the same shape.
+`torch.nn.utils.prune` multiplies a weight by a mask. `weight_norm` and `spectral_norm` normalise a weight.
+`torch.nn.utils.parametrize` applies any function. Criteria score the result of the computation, under the name of the
+parameter of the same shape.
 """
 
 from __future__ import annotations
@@ -19,9 +19,16 @@ from secateurs.utils import evaluating, named_tensors
 
 
 def effective_tensors(model: nn.Module) -> dict[str, Tensor]:
-    """All parameters and buffers by name; a parameter that a weight is computed from has the values of that weight.
+    """List all parameters and buffers; the effective weight replaces the parameter that it is computed from.
 
-    Only a parameter of the shape of the weight is replaced. The magnitudes of `weight_norm` have another shape.
+    Only parameters of the same shape as the effective weight are replaced. For example, the magnitudes of `weight_norm`
+    have another shape and keep their values.
+
+    Args:
+        model: the model; not changed.
+
+    Returns:
+        Name to tensor. Replaced tensors are detached.
     """
     tensors = dict(named_tensors(model))
     with evaluating(model):
@@ -32,7 +39,7 @@ def effective_tensors(model: nn.Module) -> dict[str, Tensor]:
 
 
 def _computed_weights(model: nn.Module) -> Iterator[tuple[str, Tensor]]:
-    """The names of parameters, and the weights that are computed from them."""
+    """The name of each parameter that a weight is computed from, and the effective weight."""
     for module_name, module in model.named_modules():
         prefix = f"{module_name}." if module_name else ""
         if is_parametrized(module):

@@ -1,4 +1,4 @@
-"""What a criterion may use to score the units of a group."""
+"""The inputs of a criterion: the weights, statistics and gradients of one group (`Evidence`)."""
 
 from __future__ import annotations
 
@@ -23,13 +23,15 @@ S = TypeVar("S", bound=Statistic)
 
 @dataclass(frozen=True)
 class Evidence:
-    """The weights, statistics and gradients that a criterion may use to score the units of one group.
+    """The weights, statistics and gradients of one group, as a criterion sees them.
+
+    Most methods return one result for each layer. `combine` merges such results into one score per unit.
 
     Attributes:
-        group: the group to score.
-        generator: a seeded random number generator.
+        group: the group of units to score.
+        generator: a seeded random number generator on the CPU.
         sources: the tensors, statistics and gradients of the whole model.
-        aggregate: "mean", "max" or "sum"; see `combine`.
+        aggregate: the function that `combine` uses: "mean", "max" or "sum".
 
     Example:
         >>> from secateurs.criteria import temporary_criteria
@@ -50,21 +52,21 @@ class Evidence:
     aggregate: str = "mean"
 
     def combine(self, scores: Sequence[Tensor]) -> Tensor:
-        """Combine the scores of each unit in several layers, or at several places.
+        """Combine the scores of each unit in several layers by the mean, maximum or sum; see `aggregate`.
 
         Args:
-            scores: one tensor [units] for each layer or place.
+            scores: one tensor [units] for each layer, or for each place where the units are observed.
 
         Returns:
-            One score per unit, float64 [units]: the mean, maximum or sum, as `aggregate` says.
+            One score per unit, float64 [units].
         """
         return AGGREGATES[self.aggregate](torch.stack([layer.double() for layer in scores]))
 
     def sums(self, score: Entries, vectors: bool = False) -> Tensor:
-        """Sum the scores of a unit's entries in each weight, then combine the weights.
+        """Sum the scores of the entries of each unit in each weight, then combine the sums of all weights.
 
         Args:
-            score: maps a `Weight` to one score per entry.
+            score: maps a `Weight` to one score per entry, in the shape of the weight.
             vectors: whether to include one-dimensional parameters; see `entries`.
 
         Returns:
@@ -79,11 +81,11 @@ class Evidence:
         """List the weights that produce or use the units.
 
         Args:
-            consumed: True for the weights that use the units only, False for the weights that produce or transform
-                the units only, None for both.
+            consumed: True selects the weights that use the units, False the weights that produce or transform the
+                units, and None all of them.
 
         Returns:
-            One tensor [units, entries per unit] for each weight, float32 or better.
+            One tensor [units, entries per unit] for each weight, with at least the precision of float32.
 
         Raises:
             UnscorableError: the group has no such weight.
@@ -94,13 +96,13 @@ class Evidence:
         """Score every entry of the weights that produce or use the units.
 
         Args:
-            score: maps a `Weight` to one score per entry.
-            consumed: as for `weights`.
+            score: maps a `Weight` to one score per entry, in the shape of the weight.
+            consumed: see `weights`.
             vectors: whether to include one-dimensional parameters, such as biases and the scales of normalisations.
-                They become further columns of the last weight before them that produces the units.
+                Such a parameter adds a column to the last preceding weight that produces the units.
 
         Returns:
-            One tensor [units, entries per unit] for each weight.
+            One tensor of scores [units, entries per unit] for each weight.
 
         Raises:
             UnscorableError: the group has no such weight.
@@ -108,9 +110,9 @@ class Evidence:
         return entries_of_units(self.group, self.sources, self._weight, score, consumed, vectors)
 
     def scales(self) -> list[Tensor]:
-        """List the scales of each normalisation of the units.
+        """List the scales by which normalisations multiply the units.
 
-        A normalisation is a module with "Norm" in the name of its class.
+        A module counts as a normalisation if the name of its class contains "Norm".
 
         Returns:
             One tensor [units] for each normalisation.
@@ -121,11 +123,10 @@ class Evidence:
         return scales_of_units(self.group, self.sources, self._weight)
 
     def gradient(self, gradient: str | Gradient) -> Tensor:
-        """Get a gradient per unit that the criterion requested.
+        """Look up the values of a gradient that has one value per unit, such as "gate".
 
         Args:
-            gradient: a `Gradient`, or its name in `secateurs.observe.GRADIENTS`; one of the `gradients` of the
-                criterion.
+            gradient: one of the `gradients` of the criterion: a `Gradient`, or a name in `secateurs.observe.GRADIENTS`.
 
         Returns:
             One value per unit, [units].
@@ -140,13 +141,13 @@ class Evidence:
         return values[self.group.name]
 
     def statistics(self, request: Request) -> list[Any]:
-        """Get the statistics of the units that the criterion requested at "after" or "fired".
+        """Look up the statistics of the units that the criterion requested for the place "after" or "fired".
 
         Args:
             request: one of the `requests` of the criterion.
 
         Returns:
-            One statistic for each place in the model where the units are observed.
+            One statistic for each tap in the model where the units are observed.
 
         Raises:
             UnscorableError: the units cannot be observed.
@@ -157,19 +158,19 @@ class Evidence:
         return [self.sources.observations[tap, request.statistic] for tap in taps]
 
     def around(self, statistic: type[S]) -> list[tuple[S, S]]:
-        """Get the statistics that the criterion requested at "around".
+        """Look up the statistics that the criterion requested for the place "around".
 
         Args:
             statistic: the class of the requested statistic.
 
         Returns:
-            The statistics before and after each non-linearity that the units pass.
+            For each non-linearity that is applied to the units: the statistic before and the statistic after it.
 
         Raises:
-            UnscorableError: the units pass no non-linearity.
+            UnscorableError: no non-linearity is applied to the units.
         """
         if not self.group.activations:
-            raise UnscorableError("the units pass no non-linearity")
+            raise UnscorableError("no non-linearity is applied to the units")
         observations = self.sources.observations
         return [
             (observations[before, statistic], observations[after, statistic])
@@ -177,16 +178,16 @@ class Evidence:
         ]
 
     def operands(self, request: Request) -> list[Operand]:
-        """List the weights that sum over the units, with the statistics requested at "operand" or "maps".
+        """List the weights that sum over the units, each with the statistic requested for "operand" or "maps".
 
         Args:
             request: one of the `requests` of the criterion.
 
         Returns:
-            One operand for each operator call that multiplies such a weight.
+            One `Operand` for each operator call that multiplies such a weight with activations.
 
         Raises:
-            UnscorableError: no weight sums over observable values of the units.
+            UnscorableError: no linear layer or convolution uses the units where they can be observed.
         """
         operands = [
             Operand(
@@ -201,19 +202,19 @@ class Evidence:
             for value in [self._weight(contraction.weight).value]
         ]
         if not operands:
-            raise UnscorableError("no linear layer or convolution uses the units at a place where they can be observed")
+            raise UnscorableError("no linear layer or convolution uses the units where they can be observed")
         return operands
 
     def arrival(self, contraction: Contraction, statistic: type[S]) -> tuple[S, S] | None:
-        """Get the statistics that the criterion requested at "arrival".
+        """Look up the statistics that the criterion requested for the place "arrival".
 
         Args:
             contraction: the operator call of a layer that uses the units.
             statistic: the class of the requested statistic.
 
         Returns:
-            The statistic of the layer's outputs where they are added to other data or enter a non-linearity, and the
-            statistic of the sum. None if the outputs do neither.
+            The statistic of the outputs of the layer where they are added to other data or enter a non-linearity, and
+            the statistic of the sum there. None if the outputs are neither added nor enter a non-linearity.
         """
         if contraction.arrival is None:
             return None

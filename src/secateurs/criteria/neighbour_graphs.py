@@ -12,24 +12,32 @@ if TYPE_CHECKING:  # scipy is an extra and slow to import
     from scipy import sparse
 
 DUPLICATE = 1e-7
-"""Vectors closer than this, relative to their length, count as equal: rounding hides smaller distances."""
+"""Two vectors count as equal if their distance is at most this share of their length.
+
+Rounding errors are larger than smaller distances.
+"""
 
 
 def neighbour_graphs(
     before: np.ndarray, after: np.ndarray, k: int, gaussian: bool
 ) -> tuple[sparse.csr_array, sparse.csr_array]:
-    """Build two graphs of the k nearest neighbours of each unit; k is doubled until both graphs are connected.
+    """Build two graphs that connect each unit with its k nearest neighbours.
+
+    An edge connects two units if one is among the k nearest neighbours of the other. k is doubled until both graphs are
+    connected.
 
     Args:
-        before: one vector per unit for the first graph, [units, numbers], at least two units.
-        after: one vector per unit for the second graph, [units, numbers].
-        k: initial number of neighbours per unit; 10 in SPADE.
-        gaussian: if true, edges weigh exp(−d² / 2σ²), where σ is the median distance of neighbours in the same graph
-            without duplicates; if false, edges weigh 1.
+        before: one vector per unit for the first graph, [units, samples]; at least two units.
+        after: one vector per unit for the second graph, [units, samples].
+        k: the initial number of neighbours per unit; SPADE uses 10.
+        gaussian: if True, the weight of an edge of length d is exp(−d² / 2σ²). σ is the median distance from a unit to
+            its k neighbours in the same graph, without duplicates. If False, all edges have the weight 1.
 
     Returns:
-        The symmetric weights [units, units] of each graph. Two units share an edge if either is a neighbour of the
-        other.
+        The symmetric edge weights of the first and of the second graph, each [units, units].
+
+    Raises:
+        UsageError: scipy or scikit-learn is not installed.
     """
     require("scipy", "graphs")
     require("sklearn", "graphs")
@@ -45,11 +53,11 @@ def neighbour_graphs(
 
 
 def _neighbour_graph(vectors: np.ndarray, k: int, gaussian: bool) -> sparse.csr_array:
-    """The symmetric weights of the graph of the k nearest neighbours."""
+    """The symmetric edge weights [units, units] of the graph of the k nearest neighbours."""
     from scipy import sparse
     from sklearn.neighbors import NearestNeighbors
 
-    vectors = vectors - vectors.mean(0)  # a large common offset would swamp the distances in rounding errors
+    vectors = vectors - vectors.mean(0)  # with a large common offset, rounding errors would exceed the distances
     search = NearestNeighbors(n_neighbors=k, algorithm="brute").fit(vectors)
     graph = sparse.csr_array(search.kneighbors_graph(mode="distance"))
     if gaussian:
@@ -65,5 +73,5 @@ def _gaussian_weights(distances: np.ndarray) -> np.ndarray:
     if not distances.any():
         return np.ones_like(distances)
     sigma = np.median(distances[distances > 0])
-    # The bound keeps weights above zero in floating point, so that a connected graph stays connected.
+    # Without the bound of 50, a weight could underflow to zero, and a connected graph could become disconnected.
     return np.exp(-0.5 * np.minimum((distances / sigma) ** 2, 50))
