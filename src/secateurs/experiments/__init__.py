@@ -1,4 +1,4 @@
-"""Jobs, sweeps, workers, the demo."""
+"""Experiments: jobs named by text, sweeps of jobs, worker processes, studies and the demo."""
 
 from secateurs.experiments.demo import run_demo
 from secateurs.experiments.job import Job

@@ -13,10 +13,10 @@ from secateurs.training import Recovery, finetune
 from secateurs.utils import Progress, require, rng, silent
 
 DIGITS = "digits"
-"""How the command line names the network, and the images."""
+"""The name of the network and of the images on the command line."""
 
 EPOCHS = 15
-CALIBRATION = 64  # samples for scoring, as in NEXP's paper
+CALIBRATION = 64  # samples for scoring, as in the paper of NEXP
 
 
 class Block(nn.Module):
@@ -31,7 +31,7 @@ class Block(nn.Module):
         self.shortcut = nn.Conv2d(inputs, outputs, 1, stride, bias=False) if stride > 1 else nn.Identity()
 
     def forward(self, x: Tensor) -> Tensor:
-        """[N, inputs, H, W] to [N, outputs, H / stride, W / stride]."""
+        """Map [N, inputs, H, W] to [N, outputs, H / stride, W / stride]."""
         y = functional.relu(self.bn1(self.conv1(x)))
         return functional.relu(self.bn2(self.conv2(y)) + self.shortcut(x))
 
@@ -49,7 +49,7 @@ class DigitsNet(nn.Module):
         self.head = nn.Linear(64, 10)
 
     def forward(self, x: Tensor) -> Tensor:
-        """[N, 1, 8, 8] to class scores [N, 10]."""
+        """Map images [N, 1, 8, 8] to class scores [N, 10]."""
         x = functional.relu(self.bn(self.stem(x)))
         x = self.stage3(self.stage2(self.stage1(x)))
         return self.head(x.mean((2, 3)))
@@ -64,7 +64,7 @@ class Digits:
 
     @classmethod
     def load(cls) -> Digits:
-        """Read the images that scikit-learn ships; intensities are scaled to [0, 1]."""
+        """Read the images that scikit-learn contains, with intensities in [0, 1]."""
         require("sklearn", "digits")
         from sklearn.datasets import load_digits
         from sklearn.model_selection import train_test_split
@@ -75,16 +75,16 @@ class Digits:
         return cls(_dataset(x, y), _dataset(x_test, y_test))
 
     def batches(self, seed: int) -> DataLoader:
-        """Shuffled training batches of 64."""
+        """Batches of 64 training images, shuffled by the seed."""
         return DataLoader(self.train, 64, shuffle=True, generator=torch.Generator().manual_seed(seed))
 
     def sample(self, seed: int) -> list[tuple[Tensor, ...]]:
-        """One batch of training images, for scoring."""
-        chosen = torch.randperm(len(self.train), generator=torch.Generator().manual_seed(seed))[:CALIBRATION]
-        return [self.train[chosen]]
+        """One batch of training images for scoring, drawn by the seed."""
+        indices = torch.randperm(len(self.train), generator=torch.Generator().manual_seed(seed))[:CALIBRATION]
+        return [self.train[indices]]
 
     def test_batches(self) -> DataLoader:
-        """The test images."""
+        """Batches of 256 test images."""
         return DataLoader(self.test, 256)
 
 

@@ -1,4 +1,4 @@
-"""`Job`: a pruning run as the command line names it: a configuration, and model and data named by text."""
+"""`Job`: everything that determines a pruning run, as plain data: the model and the data are named by text."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from secateurs.training import Recovery
 
 @dataclass(frozen=True)
 class Job:
-    """A pruning run: its configuration, and its model, data and functions named by text."""
+    """A pruning run as plain data: the configuration, and specs of the model, the data and the functions."""
 
     __pydantic_config__: ClassVar[ConfigDict] = ConfigDict(extra="forbid", strict=True)
 
@@ -65,19 +65,19 @@ class Job:
 
     @classmethod
     def from_plain(cls, job: Any, path: Path) -> Job:
-        """Read what `plain` gave.
+        """Convert the result of `plain` back to a job.
 
         Args:
             job: plain data.
-            path: where it was read, for the message.
+            path: the file of the data, for the error message.
 
         Raises:
-            PersistError: this is no job of this version.
+            PersistError: the data is not a job of this version.
         """
         try:
             return TypeAdapter(cls).validate_json(json.dumps(job))
         except (ValidationError, UsageError) as error:
-            raise PersistError(f"{path} holds no job of this version: {error}") from error
+            raise PersistError(f"{path} does not contain a job of this version: {error}") from error
 
     def plain(self) -> dict[str, Any]:
         """The job as plain data for JSON."""
@@ -93,12 +93,12 @@ class Job:
 
     @property
     def recipe(self) -> Recovery:
-        """The recipe of the recovery, or its defaults if nothing is trained by a recipe."""
+        """The recipe of the recovery; the defaults of `Recovery` if the configuration has no recipe."""
         return self.config.recovery if isinstance(self.config.recovery, Recovery) else Recovery()
 
     @property
     def run_config(self) -> PruningConfig:
-        """The configuration with the function `fit`; batch norm is recalibrated unless the inputs are random."""
+        """The configuration with `fit` as recovery, and with recalibration unless the inputs are random."""
         config = self.config
         if self.fit:
             config = config.replace(recovery=load_function(self.fit, "fit"))
@@ -108,14 +108,14 @@ class Job:
 
     @property
     def labelled_spec(self) -> str:
-        """The name of the data to train on."""
+        """The spec of the data to train on."""
         return self.training or self.data
 
     def check(self) -> None:
-        """Check names and forms before anything slow.
+        """Check the options that can be checked without reading the model or the data.
 
         Raises:
-            SecateursError: a name or form is wrong.
+            SecateursError: an option is invalid.
         """
         if self.fit:
             if self.config.recovery is not None:
@@ -126,11 +126,11 @@ class Job:
             raise UsageError(f"random inputs {self.labelled_spec!r} have no labels to train on: give --train")
 
     def dense(self) -> nn.Module:
-        """The model to prune.
+        """Build the model to prune, on the device of the job.
 
         Raises:
-            ModelError: it cannot be had.
-            UsageError: there is no such device.
+            ModelError: the model cannot be built.
+            UsageError: the device does not exist.
         """
         model = build_model(self.model, self.weights, self.trust_remote_code)
         try:
@@ -139,18 +139,18 @@ class Job:
             raise UsageError(f"the model cannot be moved to device {self.device!r}: {error}") from error
 
     def tested(self) -> Iterable[Any] | None:
-        """What quality is measured on, if it is.
+        """Read the test data; None if the job names none.
 
         Raises:
-            DataError: it cannot be had.
+            DataError: the data cannot be read.
         """
         return self._data(self.test, overlap=True) if self.test else None
 
     def calibration(self) -> Iterable[Any]:
-        """What is scored and compensated on: as many samples as are wanted, drawn by the seed.
+        """Read the data for scoring and compensation: `samples` samples, drawn by the seed.
 
         Raises:
-            DataError: it cannot be had.
+            DataError: the data cannot be read.
         """
         if is_random(self.data):
             return self._data(self.data)
@@ -161,10 +161,11 @@ class Job:
         return loader(dataset, self.batch_size)
 
     def labelled(self) -> tuple[Iterable[Any], Iterable[Any] | None]:
-        """What to train on, shuffled, and what an early stop goes by.
+        """Read the training data, shuffled by the seed, and the validation data, or None.
 
         Raises:
-            DataError: it cannot be had.
+            DataError: the data cannot be read.
+            UsageError: the fraction held out for validation is not between 0 and 1.
         """
         labelled = self.labelled_spec
         if is_random(labelled):
@@ -176,14 +177,14 @@ class Job:
             held_out = self._data(self.validation) if self.validation else None
         else:
             if not 0 < share < 1:
-                raise UsageError(f"a share held out for validation lies between 0 and 1, not at {share:g}")
+                raise UsageError(f"the fraction held out for validation must lie between 0 and 1, but is {share:g}")
             parts = random_split(dataset, [1 - share, share], torch.Generator().manual_seed(self.config.seed))
             dataset, held_out = parts[0], loader(parts[1], self.batch_size)
         return loader(dataset, self.batch_size, torch.Generator().manual_seed(self.config.seed)), held_out
 
     @property
     def text(self) -> TextOptions:
-        """How text becomes sequences of tokens."""
+        """The options of the conversion of text to sequences of tokens."""
         return TextOptions(pretrained_path(self.model), self.tokenizer, self.length, self.trust_remote_code)
 
     def _data(self, spec: str, overlap: bool = False) -> Iterable[Any]:

@@ -1,4 +1,4 @@
-"""`read_job`: the job that a file describes, to be run again or with other options."""
+"""`read_job`: read a job from a file, to run it again or with other options."""
 
 from __future__ import annotations
 
@@ -15,12 +15,14 @@ def read_job(path: Path) -> Job:
     """Read a job from a file.
 
     Args:
-        path: the `run.json` of a run; or a configuration that `PruningConfig.save` wrote, which leaves model and data
-            open ("").
+        path: the `run.json` of a run, or a configuration that `PruningConfig.save` wrote.
+
+    Returns:
+        The job. Model and data are "" if the file contains only a configuration.
 
     Raises:
-        UsageError: the file cannot be read, or holds neither.
-        PersistError: the job in it is of another version.
+        UsageError: the file cannot be read, or contains neither a run nor a configuration.
+        PersistError: another version of the library wrote the job.
     """
     try:
         values: Any = json.loads(path.read_text(encoding="utf-8"))

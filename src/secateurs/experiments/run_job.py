@@ -1,4 +1,4 @@
-"""`run_job`: read the model and the data that a job names, prune, measure, save and report."""
+"""`run_job`: read the model and the data of a job, prune, measure, save the model and write the report."""
 
 from __future__ import annotations
 
@@ -23,25 +23,28 @@ from secateurs.pruning.run import Run
 from secateurs.utils import Progress, is_writer, process_group
 
 MODEL = "model"
-"""Where in a run's directory the pruned model is saved."""
+"""The name of the directory of the pruned model within the directory of the run."""
 
 
 def run_job(
     job: Job, directory: Path, progress: Progress, command: str, figures: Mapping[str, float] | None = None
 ) -> tuple[Result, Comparison]:
-    """Run a job from the start, or from where the run in the directory stopped; write the pruned model and the report.
+    """Start or resume the run of a job; write the pruned model and the report.
 
-    In processes that `torchrun` started, each process reads a part of the data, and the first one writes.
+    In a group of processes that `torchrun` started, each process reads a part of the data, and the first one writes.
 
     Args:
-        job: what to run.
-        directory: new, or that of the same run.
+        job: the job to run.
+        directory: a new directory, or that of the run to resume.
         progress: wraps the iteration over the data.
-        command: the command that runs the job again.
-        figures: measurements of the dense model, if there are any already.
+        command: the command that repeats the job.
+        figures: figures of the dense model; measured if they are None.
+
+    Returns:
+        The result of pruning, and the content of the report.
 
     Raises:
-        SecateursError: something that the job names cannot be used.
+        SecateursError: the model, the data or an option of the job cannot be used.
     """
     job.check()
     with process_group(job.device), warnings.catch_warnings(record=True) as caught:
@@ -65,28 +68,28 @@ def run_job(
         messages = [str(warning.message) for warning in caught if issubclass(warning.category, SecateursWarning)]
         comparison = dataclasses.replace(comparison, warnings=tuple(dict.fromkeys(messages)))
         if is_writer():
-            form = _save(job, result, directory / MODEL)
+            note = _save(job, result, directory / MODEL)
             run.share_weights(directory / MODEL)
-            comparison = dataclasses.replace(comparison, notes=[*comparison.notes, form])
+            comparison = dataclasses.replace(comparison, notes=[*comparison.notes, note])
             write_report(comparison, directory)
     return result, comparison
 
 
 def _save(job: Job, result: Result, directory: Path) -> str:
-    """Write the pruned model, for `from_pretrained` if an hf: model allows it; return a sentence that says which."""
+    """Write the pruned model, for `from_pretrained` if possible, and return a sentence that names the format."""
     shutil.rmtree(directory, ignore_errors=True)
-    why = ""
+    reason = ""
     if path := pretrained_path(job.model):
         try:
             processor = Pretrained(job.tokenizer or path, job.trust_remote_code).processor()
             result.save_pretrained(directory, processor)
             return f"The model is saved for from_pretrained{'' if processor else ', without a tokenizer'}."
         except PersistError as error:
-            why = f", not for from_pretrained: {error}"
+            reason = f", not for from_pretrained: {error}"
     result.save(directory)
-    return f"The model is saved for sc.load{why}."
+    return f"The model is saved for sc.load{reason}."
 
 
 def _sharded(data: Any) -> Any:
-    """The part of the data that this process reads, if there are several processes."""
+    """The part of the data for this process if there are several processes; otherwise all of it."""
     return shard(data) if data is not None and distributed.is_initialized() else data

@@ -1,4 +1,4 @@
-"""What a job measured, as the comparison that its report shows."""
+"""Measure the models of a job, and collect the figures in a `Comparison` for the report."""
 
 from __future__ import annotations
 
@@ -22,36 +22,39 @@ if TYPE_CHECKING:
 ACCURACY = Metric()
 PERPLEXITY = Metric("perplexity", percent=False, higher_is_better=False)
 
-WRITTEN = 32
-"""Tokens that are written to measure how fast that is, at most."""
+MAX_NEW_TOKENS = 32
+"""The largest number of tokens that are generated to measure the speed of generation."""
 
 
 def measure(test: Iterable[Any]) -> Callable[[nn.Module], dict[str, float]]:
-    """What is measured of a model at every stage: perplexity where tokens are predicted, otherwise accuracy."""
+    """Return a function that measures a model on test data: perplexity if the data is text, otherwise accuracy."""
     if predicts_tokens(test):
-        return lambda model: _of_text(perplexity(model, test))
+        return lambda model: _text_figures(perplexity(model, test))
     return lambda model: {ACCURACY.name: accuracy(model, test), "loss": mean_loss(model, test)}
 
 
 def compared(
     job: Job, dense: nn.Module, figures: Mapping[str, float], result: Result, data: Iterable[Any], command: str
 ) -> Comparison:
-    """The dense model and the pruned one, with what was measured on the way.
+    """Measure latency, and compare the pruned model with the dense one.
 
     Args:
-        job: that was run.
-        dense: the model that it began with.
-        figures: what was measured of that, if anything was.
-        result: that it came to.
-        data: what units were scored on.
-        command: how to do it again.
+        job: the job that was run.
+        dense: the dense model.
+        figures: the figures of the dense model; empty if the job names no test data.
+        result: the result of the job.
+        data: the data on which units were scored.
+        command: the command that repeats the job.
+
+    Returns:
+        The content of the report.
     """
     batch = first_batch(data)
     before, after = latencies([dense, result.model], batch.call)
     metric = PERPLEXITY if PERPLEXITY.name in figures else ACCURACY
     notes = [
         f"MACs are of one input; latency is of a batch of {batch.size}, the models taking turns.",
-        *_writing([dense, result.model], batch),
+        *_generation_speed([dense, result.model], batch),
     ]
     if is_random(job.labelled_spec):
         notes.append("Batch norm keeps its statistics: those of random inputs would be wrong.")
@@ -66,12 +69,13 @@ def compared(
         quality=figures.get(metric.name),
         loss=figures.get("loss"),
         metric=metric,
-        notes=[*notes, *(f"Not exact: {name}: {why}." for name, why in result.inexact.items())],
+        notes=[*notes, *(f"Not exact: {name}: {reason}." for name, reason in result.inexact.items())],
         provenance={**environment(), "data": job.data, "seed": str(job.config.seed)},
     )
 
 
 def _outcome(job: Job, result: Result, latency: tuple[float, float], metric: Metric) -> Outcome:
+    """The figures of the pruned model."""
     rounds = [RoundOutcome(each.cost, each.widths, _qualities(each.measured, metric)) for each in result.rounds]
     return Outcome(
         criterion=result.criterion,
@@ -89,12 +93,12 @@ def _outcome(job: Job, result: Result, latency: tuple[float, float], metric: Met
     )
 
 
-def _writing(models: list[nn.Module], batch: Batch) -> list[str]:
-    """How fast causal models write, going on from the first half of the first sequence."""
+def _generation_speed(models: list[nn.Module], batch: Batch) -> list[str]:
+    """A note on how fast causal language models continue the first sequence; no note for other models."""
     ids = batch.call.kwargs.get("input_ids")
     if ids is None or any(task_of(type(model).__name__) != "causal" for model in models):
         return []
-    half = min(WRITTEN, ids.shape[1] // 2)
+    half = min(MAX_NEW_TOKENS, ids.shape[1] // 2)
     before, after = tokens_per_second(models, ids[:1, :half], half, seconds=1.0)
     return [
         f"The dense model writes {before:.3g} tokens per second, the pruned one {after:.3g} (×{after / before:.2f}): "
@@ -102,9 +106,10 @@ def _writing(models: list[nn.Module], batch: Batch) -> list[str]:
     ]
 
 
-def _of_text(value: float) -> dict[str, float]:
+def _text_figures(value: float) -> dict[str, float]:
     return {PERPLEXITY.name: value, "loss": math.log(value)}
 
 
 def _qualities(measured: Any, metric: Metric) -> dict[str, float]:
+    """Stage → the value of the metric, for the stages at which it was measured."""
     return {stage: figures[metric.name] for stage, figures in measured.items() if metric.name in figures}

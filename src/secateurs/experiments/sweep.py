@@ -1,4 +1,4 @@
-"""`Sweep`: the same job by several criteria, budgets and seeds, each cell a run of its own."""
+"""`Sweep`: run the same job with several criteria, budgets and seeds; each combination is a separate run."""
 
 from __future__ import annotations
 
@@ -26,20 +26,20 @@ from secateurs.training import Recovery
 from secateurs.utils import Progress, atomic_path, atomic_write_text, environment
 
 CONTROLS = ("l1", "random")
-"""In every sweep: a criterion that does not beat these is not worth its name."""
+"""The baselines that are added to every sweep; a useful criterion is better than both."""
 
 RECORD, DENSE, FIGURES, CELLS = "sweep.json", "dense.safetensors", "dense.json", "cells"
 
 
 @dataclass(frozen=True)
 class Sweep:
-    """What is compared. Every cell starts from the same weights, and is scheduled and recovered alike.
+    """A comparison of criteria and budgets. All runs share the dense weights, the schedule and the recovery.
 
     Attributes:
-        job: all that the cells have in common.
-        criteria: to compare; the controls are added, and for SSI the reversed order.
-        budgets: each criterion at each of them.
-        seeds: repetitions, each with its own calibration samples, random scores and order of training.
+        job: the job without criterion, budget and seed.
+        criteria: the criteria to compare; the controls are added, and for SSI the reversed order.
+        budgets: the budgets; every criterion is run at each of them.
+        seeds: the number of repetitions, each with other calibration samples, random scores and order of training.
     """
 
     __pydantic_config__: ClassVar[ConfigDict] = ConfigDict(extra="forbid", strict=True)
@@ -56,21 +56,21 @@ class Sweep:
 
     @property
     def rows(self) -> list[str]:
-        """The criteria with their controls."""
+        """The criteria, and the controls."""
         names = [name for criterion in self.criteria for name in (criterion, *_reversed(criterion))]
         return list(dict.fromkeys([*names, *CONTROLS]))
 
     def check(self) -> None:
-        """See that names and forms are right, before anything slow.
+        """Check the options of all jobs; see `Job.check`.
 
         Raises:
-            SecateursError: one is not.
+            SecateursError: an option is invalid.
         """
         for job in self._jobs():
             job.check()
 
     def cells(self, directory: Path) -> list[Cell]:
-        """All runs, each in a directory of its own; those of the first seed come first."""
+        """All runs, each in a separate directory; the runs of the first seed come first."""
         job = dataclasses.replace(self.job, weights=str(directory / DENSE))
         return [
             Cell(
@@ -91,17 +91,20 @@ class Sweep:
     def run(self, directory: Path, execute: Execute, progress: Progress, command: str, retries: int = 1) -> Comparison:
         """Run every cell that is not finished in this directory, and write the report there.
 
-        A cell that fails is tried again where it stopped. If it fails for good, the others go on; the report says so.
+        A failed cell is resumed up to `retries` times. If it still fails, the report lists it, with the error.
 
         Args:
-            directory: new, or that of the same sweep.
-            execute: runs cells, several at a time.
+            directory: a new directory, or that of the same sweep.
+            execute: runs the cells, several at a time.
             progress: wraps the cells.
-            command: how to do it again.
-            retries: how often a failed cell is tried again.
+            command: the command that repeats the sweep.
+            retries: how many times a failed cell is resumed.
+
+        Returns:
+            The content of the report.
 
         Raises:
-            PersistError: the directory holds something else, or cannot be written.
+            PersistError: the directory contains something else, or cannot be written.
             UsageError: every cell failed.
         """
         self.check()
@@ -123,23 +126,23 @@ class Sweep:
         return comparison
 
     def _begin(self, directory: Path, command: str) -> None:
-        """The record, the dense weights and their figures, written or found to be those of this sweep."""
-        asked = TypeAdapter(Sweep).dump_json(self)
+        """Write the record and the dense weights of a new sweep, or check the record of an earlier one."""
+        plain = TypeAdapter(Sweep).dump_json(self)
         try:
             if (directory / RECORD).exists():
-                if json.loads((directory / RECORD).read_text(encoding="utf-8")).get("sweep") != json.loads(asked):
-                    raise PersistError(f"{directory} holds another comparison; choose another directory")
+                if json.loads((directory / RECORD).read_text(encoding="utf-8")).get("sweep") != json.loads(plain):
+                    raise PersistError(f"{directory} contains another comparison; choose another directory")
                 return
             if directory.exists() and any(not path.name.startswith(".") for path in directory.iterdir()):
-                raise PersistError(f"{directory} exists already, and is no comparison; choose another")
-            self._share(directory)
-            record = {"command": command, "sweep": json.loads(asked), "versions": environment()}
+                raise PersistError(f"{directory} exists already and contains no comparison; choose another directory")
+            self._write_dense(directory)
+            record = {"command": command, "sweep": json.loads(plain), "versions": environment()}
             atomic_write_text(directory / RECORD, json.dumps(record, indent=1) + "\n")
         except (OSError, ValueError) as error:
             raise PersistError(f"the comparison cannot be stored in {directory}: {error}") from error
 
-    def _share(self, directory: Path) -> None:
-        """Write what is the same for all cells: the dense weights, and what is measured of them."""
+    def _write_dense(self, directory: Path) -> None:
+        """Write what all cells share: the dense weights and the figures of the dense model."""
         dense, test = self.job.dense(), self.job.tested()
         with atomic_path(directory / DENSE) as new:
             safetensors.torch.save_model(dense, str(new))
@@ -147,22 +150,23 @@ class Sweep:
         atomic_write_text(directory / FIGURES, json.dumps(figures) + "\n")
         del dense
         if torch.accelerator.is_available():
-            torch.accelerator.empty_cache()  # the cells' processes want the memory
+            torch.accelerator.empty_cache()  # the worker processes need the memory
 
     @classmethod
     def stored(cls, directory: Path) -> tuple[str, Sweep]:
-        """The command and the sweep that a directory was begun with.
+        """The command and the sweep that the record in a directory contains.
 
         Raises:
-            PersistError: there is none.
+            PersistError: the directory contains no sweep of this version.
         """
         try:
             record = json.loads((directory / RECORD).read_text(encoding="utf-8"))
             return record["command"], TypeAdapter(cls).validate_json(json.dumps(record["sweep"]))
         except (OSError, ValueError, KeyError, ValidationError) as error:
-            raise PersistError(f"{directory} holds no comparison of this version: {error}") from error
+            raise PersistError(f"{directory} contains no comparison of this version: {error}") from error
 
     def _comparison(self, cells: list[Cell], failed: dict[str, str], command: str) -> Comparison:
+        """Join the reports of all finished cells."""
         reports = [Comparison.load(cell.report) for cell in cells if cell.finished]
         if not reports:
             name, error = next(iter(failed.items()))
@@ -188,10 +192,12 @@ class Sweep:
 
 
 def _reversed(criterion: str) -> list[str]:
+    """The reversed SSI criteria that serve as controls of a criterion."""
     return [
         f"reversed-{leaf.name}" for leaf in parse_criterion(criterion).leaves if leaf.name in ("ssi", "ssi-literal")
     ]
 
 
 def _name(config: PruningConfig) -> str:
+    """The name of a cell's directory."""
     return re.sub(r"[^\w.+-]+", "_", f"{config.criterion.name}-{config.budget}-{config.seed}")

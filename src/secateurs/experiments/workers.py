@@ -1,4 +1,4 @@
-"""Runs in parallel: in worker processes on this machine, or on a Ray cluster."""
+"""Execute several runs in parallel: in worker processes on this machine, or on a Ray cluster."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from secateurs.experiments.job import Job
 from secateurs.experiments.run_job import run_job
 from secateurs.utils import require, silent
 
-# Processes are forked off one that has imported everything, so that each starts at once and none can harm another.
+# Workers are forked from a server process that has imported everything, so that they start fast and are independent.
 CONTEXT: Any = multiprocessing.get_context("forkserver" if hasattr(os, "fork") else "spawn")
 
 
@@ -30,10 +30,10 @@ class Cell:
     """One run of several.
 
     Attributes:
-        name: for people.
-        job: what is run.
-        directory: where it is kept.
-        dense: a file with the figures of the dense model, which is that of the others too.
+        name: the name in messages.
+        job: the job to run.
+        directory: the directory of the run.
+        dense: a JSON file with the figures of the dense model, which all cells share.
     """
 
     name: str
@@ -43,16 +43,16 @@ class Cell:
 
     @property
     def report(self) -> Path:
-        """What it found."""
+        """The report of the run."""
         return self.directory / "report.json"
 
     @property
     def finished(self) -> bool:
-        """Whether it has found it."""
+        """Whether the run has finished: the report exists."""
         return self.report.exists()
 
     def run(self, threads: int) -> str | None:
-        """Run it, or go on with it; what went wrong, as text."""
+        """Start or resume the run with this number of threads; return the error message, or None."""
         torch.set_num_threads(threads)
         try:
             figures = json.loads(self.dense.read_text(encoding="utf-8"))
@@ -63,18 +63,21 @@ class Cell:
 
 
 Execute = Callable[[Sequence[Cell]], Iterator[tuple[Cell, str | None]]]
-"""Runs cells, and yields each once it is done, with what went wrong."""
+"""Runs cells, and yields each cell when it ends, with the error message, or None."""
 
 
 def on_this_machine(workers: int, preload: Sequence[str] = ()) -> Execute:
-    """Cells each in a process of its own, so many at a time; the processors are shared among them.
+    """Run each cell in a separate process; the processor cores are divided among the workers.
 
     Args:
-        workers: how many at a time.
-        preload: modules that they need to have been imported first of all.
+        workers: the number of processes that run at a time.
+        preload: names of modules that must be imported before all others.
+
+    Returns:
+        A function that runs cells.
 
     Raises:
-        UsageError: not a number of workers.
+        UsageError: the number of workers is less than 1.
     """
     if workers < 1:
         raise UsageError(f"a comparison needs at least one worker, not {workers}")
@@ -82,15 +85,15 @@ def on_this_machine(workers: int, preload: Sequence[str] = ()) -> Execute:
 
     def execute(cells: Sequence[Cell]) -> Iterator[tuple[Cell, str | None]]:
         if hasattr(CONTEXT, "set_forkserver_preload"):
-            # Tracing would import the last, which takes seconds.
+            # torch._dynamo is imported by tracing and takes seconds.
             CONTEXT.set_forkserver_preload([*preload, "secateurs.experiments.workers", "torch._dynamo"])
         running: set[Any] = set()
         with ThreadPoolExecutor(workers) as pool:
-            waiting = {pool.submit(_apart, cell, threads, running): cell for cell in cells}
+            waiting = {pool.submit(_run_in_process, cell, threads, running): cell for cell in cells}
             try:
                 for done in as_completed(waiting):
                     yield waiting[done], done.result()
-            finally:  # whoever stops us stops them: they can go on from where they are
+            finally:  # if this process is interrupted, stop the workers; their runs can be resumed
                 pool.shutdown(wait=False, cancel_futures=True)
                 for process in list(running):
                     process.terminate()
@@ -99,12 +102,15 @@ def on_this_machine(workers: int, preload: Sequence[str] = ()) -> Execute:
 
 
 def on_ray(cpus: int = 1) -> Execute:
-    """Cells as tasks of a Ray cluster (the one that RAY_ADDRESS names, else one on this machine).
+    """Run cells as tasks of a Ray cluster: the one that RAY_ADDRESS names, or else one on this machine.
 
-    Every node must see the same files, under the same paths.
+    Every node must see the same files under the same paths.
 
     Args:
-        cpus: that each cell takes.
+        cpus: the number of CPUs for each cell.
+
+    Returns:
+        A function that runs cells.
 
     Raises:
         UsageError: Ray is not installed.
@@ -127,29 +133,29 @@ def on_ray(cpus: int = 1) -> Execute:
     return execute
 
 
-def _apart(cell: Cell, threads: int, running: set[Any]) -> str | None:
-    """Run a cell in a process of its own, kept among those running; what went wrong, whatever it was."""
-    ours, theirs = CONTEXT.Pipe(duplex=False)
-    process = CONTEXT.Process(target=_send, args=(cell, threads, theirs))
+def _run_in_process(cell: Cell, threads: int, running: set[Any]) -> str | None:
+    """Run a cell in a new process, which is a member of `running` meanwhile; return the error message, or None."""
+    receiver, sender = CONTEXT.Pipe(duplex=False)
+    process = CONTEXT.Process(target=_send, args=(cell, threads, sender))
     process.start()
     running.add(process)
-    theirs.close()
+    sender.close()
     try:
-        error = ours.recv()
+        error = receiver.recv()
     except EOFError:
         error = "the worker process exited without a result"
     finally:
         process.join()
         running.discard(process)
-    return f"its process was killed by signal {-process.exitcode}" if process.exitcode < 0 else error
+    return f"the worker process was killed by signal {-process.exitcode}" if process.exitcode < 0 else error
 
 
 def end_with_parent() -> None:
-    """From now on this process, which another one started, ends when that one does, however it does."""
+    """End this worker process as soon as the parent process ends, even if the parent is killed."""
 
     def wait() -> None:
         parent = multiprocessing.parent_process()
-        assert parent is not None, "this process was started by another one"
+        assert parent is not None, "only a worker process calls this"
         parent.join()
         os._exit(1)
 
@@ -157,6 +163,7 @@ def end_with_parent() -> None:
 
 
 def _send(cell: Cell, threads: int, pipe: Connection) -> None:
+    """Run a cell in a worker process, and send the error message, or None, to the parent."""
     end_with_parent()
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent, which Ctrl-C reaches too, has the say
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C also reaches the parent, which stops this process
     pipe.send(cell.run(threads))

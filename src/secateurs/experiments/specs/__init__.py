@@ -1,4 +1,4 @@
-"""Models and data as the command line names them: one spec is one file of `readers`."""
+"""Specs: texts that name models and data on the command line, such as "hf:PATH"; `readers` has a file for each."""
 
 from secateurs.experiments.specs import readers
 from secateurs.experiments.specs.data import is_random, read_data, read_dataset

@@ -1,4 +1,4 @@
-"""Data as the command line names it."""
+"""Read the data that a spec names, such as "npz:PATH"."""
 
 from __future__ import annotations
 
@@ -26,15 +26,15 @@ def read_data(
 
     Args:
         spec: one of the forms in `DATA_SPECS`, such as "npz:PATH", "folder:PATH" or "random:64".
-        shape: of one input without the batch dimension; only for generated inputs.
+        shape: the shape of one generated input, without the batch dimension.
         batch_size: samples per batch.
-        images: how images of a folder become inputs.
-        seed: of generated inputs.
-        text: how text of files becomes sequences of tokens.
-        overlap: whether these sequences overlap; see `secateurs.text_data`.
+        images: options of the conversion of images in a folder to inputs.
+        seed: the seed of generated inputs.
+        text: options of the conversion of text to sequences of tokens.
+        overlap: whether the sequences of tokens overlap; see `secateurs.text_data`.
 
     Raises:
-        DataError: the spec is of no known form, or the data cannot be read.
+        DataError: the spec has no known form, or the data cannot be read.
     """
     known, argument = _find(spec)
     options = DataOptions(shape, batch_size, seed, images or ImageOptions(), text or TextOptions(), overlap)
@@ -49,12 +49,12 @@ def read_dataset(
 
     Args:
         spec: one of the forms in `DATA_SPECS` that are not generated, such as "npz:PATH" or "text:PATH".
-        images: how images of a folder become inputs.
-        text: how text of files becomes sequences of tokens.
-        overlap: whether these sequences overlap; see `secateurs.text_data`.
+        images: options of the conversion of images in a folder to inputs.
+        text: options of the conversion of text to sequences of tokens.
+        overlap: whether the sequences of tokens overlap; see `secateurs.text_data`.
 
     Raises:
-        DataError: the spec is of no known form, names generated inputs, or the data cannot be read.
+        DataError: the spec has no known form, names generated inputs, or the data cannot be read.
     """
     known, argument = _find(spec)
     if known.generated:
@@ -66,7 +66,7 @@ def read_dataset(
 
 
 def is_random(spec: str) -> bool:
-    """Whether a spec names generated inputs, which serve some criteria but not training."""
+    """Whether a spec names generated inputs, which have no labels and cannot be used for training."""
     known = DATA_SPECS.get(spec.partition(":")[0])
     return known is not None and known.generated
 

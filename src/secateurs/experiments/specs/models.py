@@ -1,4 +1,4 @@
-"""Models as the command line names them."""
+"""Build the model that a spec names, such as "hf:PATH"."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ def build_model(spec: str, weights: str = "", trust_remote_code: bool = False) -
 
     Args:
         spec: one of the forms in `MODEL_SPECS`, such as "py:path/to/file.py:factory", "hf:PATH" or "digits".
-        weights: a safetensors file for all of the model's parameters and buffers; by default the model's own.
-        trust_remote_code: run Python code that came with a model of the hub.
+        weights: a safetensors file with all parameters and buffers; "" keeps the weights with which the model is built.
+        trust_remote_code: run Python code that is part of a model of the hub.
 
     Returns:
         The model, in evaluation mode.
 
     Raises:
-        ModelError: the spec is of no known form, the model cannot be built, or the weights do not fit.
+        ModelError: the spec has no known form, the model cannot be built, or the weights do not fit.
     """
     prefix, _, argument = spec.partition(":")
     if prefix not in MODEL_SPECS:
@@ -42,6 +42,6 @@ def build_model(spec: str, weights: str = "", trust_remote_code: bool = False) -
 
 
 def pretrained_path(spec: str) -> str:
-    """The directory or the name on the hub in "hf:PATH"; "" for a model of another kind."""
+    """The directory or hub name in "hf:PATH"; "" for a spec of another form."""
     prefix, _, path = spec.partition(":")
     return path if prefix == PRETRAINED else ""

@@ -1,7 +1,7 @@
-"""Functions in Python files, loaded without a lasting change of `sys.path` or of the names of modules.
+"""Load functions from Python files, without lasting changes of `sys.path` or of the names of other modules.
 
-A file is loaded under a module name of its own, made of its full path, so that two files called `model.py` do not
-collide. That one module stays in `sys.modules`, where pickle, dataclasses and type hints look it up.
+The name of the loaded module is derived from the full path of the file, so that two files called `model.py` do not
+collide. This module stays in `sys.modules`, where pickle, dataclasses and type hints look it up.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from typing import Any
 from secateurs.errors import ModelError
 
 _SIBLINGS: dict[Path, dict[str, ModuleType]] = defaultdict(dict)
-"""Modules that files imported from their own folder, by folder and name, so that each is run once."""
+"""Folder → name → module, for the modules that loaded files imported from their own folder; each is run once."""
 
 
 def load_function(spec: str, purpose: str = "model") -> Callable[..., Any]:
@@ -29,14 +29,14 @@ def load_function(spec: str, purpose: str = "model") -> Callable[..., Any]:
     While the file is run, and while the function is called, modules beside the file can be imported.
 
     Args:
-        spec: names the function, or a class.
-        purpose: of the function, for messages.
+        spec: the file and the name of a function or class.
+        purpose: the purpose of the function, for error messages.
 
     Returns:
-        A function that takes the arguments of the one in the file.
+        A wrapper with the same arguments.
 
     Raises:
-        ModelError: the spec is not of this form, there is no such file or function, or running the file fails.
+        ModelError: the spec has another form, the file or the function does not exist, or running the file fails.
     """
     prefix, _, rest = spec.partition(":")
     path, _, name = rest.rpartition(":")
@@ -58,7 +58,7 @@ def load_function(spec: str, purpose: str = "model") -> Callable[..., Any]:
         with _importable(folder):  # the function may import modules when it is called
             return function(*args, **options)
 
-    call.__module__ = Path(path).stem  # a run is recognised by this name, wherever its folder lies
+    call.__module__ = Path(path).stem  # the record of a run contains this name, which must not depend on the folder
     return call
 
 
@@ -67,7 +67,7 @@ def _run(path: Path) -> ModuleType:
     name = f"{path.stem}_{sha256(str(path).encode()).hexdigest()[:16]}"
     spec = importlib.util.spec_from_file_location(name, path)
     if spec is None or spec.loader is None:
-        raise ImportError("it is not a .py file")
+        raise ImportError("not a .py file")
     module = sys.modules[name] = importlib.util.module_from_spec(spec)
     try:
         with _importable(path.parent):
@@ -80,7 +80,7 @@ def _run(path: Path) -> ModuleType:
 
 @contextmanager
 def _importable(folder: Path) -> Iterator[None]:
-    """Let modules of a folder be imported; afterwards their names, and `sys.path`, are as they were."""
+    """Make the modules of a folder importable within the context; restore `sys.path` and `sys.modules` afterwards."""
     if str(folder) in sys.path:
         yield
         return
@@ -99,7 +99,7 @@ def _importable(folder: Path) -> Iterator[None]:
 
 
 def _lies_in(folder: Path, module: ModuleType) -> bool:
-    """Whether a module is a file or a package of the folder itself."""
-    attributes = vars(module)  # getattr could import more
-    places = attributes.get("__path__") or [attributes.get("__file__") or ""]
-    return any(Path(place).resolve().parent == folder for place in places)
+    """Whether a module is a file or a package directly in the folder."""
+    attributes = vars(module)  # getattr could trigger a lazy import
+    paths = attributes.get("__path__") or [attributes.get("__file__") or ""]
+    return any(Path(path).resolve().parent == folder for path in paths)

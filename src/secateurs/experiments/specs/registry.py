@@ -1,6 +1,6 @@
-"""The registry of specs: what may stand before the colon in "npz:PATH" or "hf:PATH", and the function that reads it.
+"""The registry of specs: the prefixes in "npz:PATH" or "hf:PATH", and the function that reads each form.
 
-A file of `specs/readers` that registers a spec is found without another edit; from outside the package, import the
+A new file in `specs/readers` is imported automatically. Code outside the package registers a reader with the
 decorators `data_spec` and `model_spec`.
 """
 
@@ -21,11 +21,11 @@ from secateurs.huggingface.text import TextOptions
 
 @dataclass(frozen=True)
 class ModelOptions:
-    """What a reader of models may need besides the spec.
+    """The options of a reader of models, besides the spec.
 
     Attributes:
         has_weights: whether weights are loaded into the model afterwards, so that it need not be trained.
-        trust_remote_code: run Python code that came with a model of the hub.
+        trust_remote_code: run Python code that is part of a model of the hub.
     """
 
     has_weights: bool = False
@@ -34,15 +34,15 @@ class ModelOptions:
 
 @dataclass(frozen=True)
 class DataOptions:
-    """What a reader of data may need besides the spec.
+    """The options of a reader of data, besides the spec.
 
     Attributes:
-        shape: of one generated input, without the batch dimension.
+        shape: the shape of one generated input, without the batch dimension.
         batch_size: samples per generated batch.
-        seed: of generated inputs.
-        images: how images of a folder become inputs.
-        text: how text of files becomes sequences of tokens.
-        overlap: whether these sequences overlap; see `secateurs.text_data`.
+        seed: the seed of generated inputs.
+        images: options of the conversion of images in a folder to inputs.
+        text: options of the conversion of text to sequences of tokens.
+        overlap: whether the sequences of tokens overlap; see `secateurs.text_data`.
     """
 
     shape: tuple[int, ...] | None = None
@@ -68,10 +68,10 @@ class Spec(Generic[Reader]):
 
     Attributes:
         prefix: the text before the colon.
-        form: what users write, such as "npz:PATH".
-        summary: one line on what it names.
-        read: takes the text after the colon.
-        generated: whether the data is made up as batches without labels, so that nothing can be learnt from it.
+        form: the form that users write, such as "npz:PATH".
+        summary: the help text, one line.
+        read: the reader, which receives the text after the colon.
+        generated: whether the reader generates batches without labels, which cannot be used for training.
     """
 
     prefix: str
@@ -90,10 +90,10 @@ def model_spec(prefix: str, form: str) -> Callable[[ReadModel], ReadModel]:
 
     Args:
         prefix: the text before the colon.
-        form: what users write, such as "hf:PATH".
+        form: the form that users write, such as "hf:PATH".
 
     Raises:
-        UsageError: the prefix is taken, or the function has no docstring.
+        UsageError: the prefix is already registered, or the function has no docstring.
 
     Example:
         >>> from secateurs.experiments.specs import build_model, model_spec
@@ -112,11 +112,11 @@ def data_spec(prefix: str, form: str, generated: bool = False) -> Callable[[Read
 
     Args:
         prefix: the text before the colon.
-        form: what users write, such as "npz:PATH".
+        form: the form that users write, such as "npz:PATH".
         generated: whether the function returns batches without labels instead of a data set.
 
     Raises:
-        UsageError: the prefix is taken, or the function has no docstring.
+        UsageError: the prefix is already registered, or the function has no docstring.
 
     Example:
         >>> from torch.utils.data import TensorDataset
@@ -132,13 +132,17 @@ def data_spec(prefix: str, form: str, generated: bool = False) -> Callable[[Read
 
 
 def _add(specs: dict[str, Spec[Reader]], spec: Spec[Reader]) -> Reader:
+    """Register a spec, and return its reader."""
     if spec.prefix in specs:
-        raise UsageError(f"there is a spec {spec.prefix!r} already ({specs[spec.prefix].form}): choose another prefix")
+        raise UsageError(
+            f"the prefix {spec.prefix!r} is already registered ({specs[spec.prefix].form}): choose another"
+        )
     specs[spec.prefix] = spec
     return spec.read
 
 
 def _summary(prefix: str, read: Callable[..., Any]) -> str:
+    """The first line of a reader's docstring."""
     if not read.__doc__:
         raise UsageError(f"the reader of {prefix!r} needs a docstring: its first line is the help text")
     return inspect.cleandoc(read.__doc__).splitlines()[0]

@@ -1,4 +1,4 @@
-"""Studies: what criteria can and cannot see, measured."""
+"""Studies: experiments that measure what pruning criteria can and cannot detect."""
 
 from secateurs.experiments.studies.ablation import run_ablation
 from secateurs.experiments.studies.activations import run_activations

@@ -58,9 +58,9 @@ def run_ablation(
         removed = _draw_units(structure, units, job.config.seed)
         dense = mean_loss(model, test)
         harm = {name: torch.empty(len(indices), dtype=torch.float64) for name, indices in removed.items()}
-        pairs = [(name, place) for name, indices in removed.items() for place in range(len(indices))]
-        for name, place in progress(pairs, "removing units"):
-            harm[name][place] = loss_without(model, structure, name, removed[name][place], test) - dense
+        pairs = [(name, index) for name, indices in removed.items() for index in range(len(indices))]
+        for name, index in progress(pairs, "removing units"):
+            harm[name][index] = loss_without(model, structure, name, removed[name][index], test) - dense
         scores: list[dict[str, dict[str, Tensor]]] = []
         for seed in progress(range(seeds), "scoring"):
             data = job.with_config(seed=seed).calibration()

@@ -55,7 +55,7 @@ def summarise(results: Results, job: Job, epochs: tuple[int, int], command: str)
         data={
             "epochs": epochs,
             "budget": str(job.config.budget),
-            "rounds": {name: [dataclasses.asdict(result) for result in of] for name, of in results.items()},
+            "rounds": {name: [dataclasses.asdict(result) for result in by_seed] for name, by_seed in results.items()},
         },
         command=command,
         notes=[
@@ -119,7 +119,7 @@ def _picture(results: Results) -> str:
             points(axes, series, scale)
             axes.set_ylabel(label)
         ends = {c: {name: _accuracies(results, name, c) for name in results} for c in CRITERIA}
-        dense = {name: [result.dense for result in of] for name, of in results.items()}
+        dense = {name: [result.dense for result in seeds] for name, seeds in results.items()}
         points(panels[2], {**ends, "dense": dense}, 100)
         panels[2].set_ylabel("accuracy after recovery, %")
         legend(figure, *panels[2].get_legend_handles_labels())

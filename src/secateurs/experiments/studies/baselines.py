@@ -20,7 +20,7 @@ class Draws:
     """Draws samples from a part of a data set, or makes artificial ones.
 
     Attributes:
-        dataset: gives (inputs,) or (inputs, target).
+        dataset: returns (inputs,) or (inputs, target) for an index.
         pool: indices of the samples that may be drawn, in the order of drawing.
         labels: the class of every sample of the data set; None without classes.
         batch_size: samples per batch.

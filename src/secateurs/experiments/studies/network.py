@@ -15,7 +15,7 @@ UNITS, EPOCHS = 64, 10
 class Net(nn.Module):
     """Three convolutions for 8×8 grey images of ten digits.
 
-    The third has no padding, so that a constant map stays constant.
+    The third convolution has no padding, so that it maps constant inputs to constant outputs.
     """
 
     def __init__(self, inputs: int = 32, units: int = UNITS, outputs: int = 32):
@@ -28,12 +28,12 @@ class Net(nn.Module):
         self.head = nn.Linear(outputs, 10)
 
     def forward(self, x: Tensor) -> Tensor:
-        """[N, 1, 8, 8] to class scores [N, 10]."""
+        """Map images [N, 1, 8, 8] to class scores [N, 10]."""
         x = functional.relu(self.bn2(self.conv2(self.inputs(x))))
         return self.head(functional.relu(self.conv3(x)).mean((2, 3)))
 
     def inputs(self, x: Tensor) -> Tensor:
-        """The input of the second convolution, all ≥ 0: [N, 1, 8, 8] to [N, inputs, 4, 4]."""
+        """Map images [N, 1, 8, 8] to the inputs of the second convolution, [N, inputs, 4, 4], all ≥ 0."""
         return functional.relu(self.bn1(self.conv1(x)))
 
 

@@ -129,5 +129,7 @@ def _failing_criteria(model: Net, data: Data, criteria: Sequence[AnyCriterion], 
     except CriterionError as error:
         if len(criteria) == 1:
             return {criteria[0].name: str(error)}
-        return {name: why for one in criteria for name, why in _failing_criteria(model, data, [one], layer).items()}
+        return {
+            name: reason for one in criteria for name, reason in _failing_criteria(model, data, [one], layer).items()
+        }
     return {}

@@ -1,4 +1,4 @@
-"""A small network, and redundant units planted into it without changing what it computes."""
+"""Plant redundant units into a small network without changing the function that it computes."""
 
 from __future__ import annotations
 
@@ -81,20 +81,20 @@ def plant(net: Net, images: Tensor, seed: int = 0, kinds: Collection[str] = tupl
         raise UsageError(
             f"unknown kind of redundancy {', '.join(sorted(unknown))}: choose from {', '.join(REDUNDANCIES)}"
         )
-    garden = _Garden(net, images, seed)
-    plants: dict[str, Callable[[int], list[list[int]]]] = {
-        "duplicates": garden.duplicates,
-        "combinations": garden.combinations,
-        "near-duplicates": garden.near_duplicates,
-        "dead": garden.dead,
-        "constant": garden.constant,
+    planter = _Planter(net, images, seed)
+    methods: dict[str, Callable[[int], list[list[int]]]] = {
+        "duplicates": planter.duplicates,
+        "combinations": planter.combinations,
+        "near-duplicates": planter.near_duplicates,
+        "dead": planter.dead,
+        "constant": planter.constant,
     }
-    sets = {kind: plants[kind](SETS[kind]) for kind in REDUNDANCIES if kind in kinds}
-    return garden.planted(sets)
+    sets = {kind: methods[kind](SETS[kind]) for kind in REDUNDANCIES if kind in kinds}
+    return planter.planted(sets)
 
 
-class _Garden:
-    """Planting in progress; every method plants a number of sets of one kind and returns the units."""
+class _Planter:
+    """A network while units are planted into it; a method for each kind plants sets and returns their units."""
 
     def __init__(self, net: Net, images: Tensor, seed: int):
         self.net = copy.deepcopy(net).double()
@@ -108,18 +108,21 @@ class _Garden:
         self.correlations: list[float] = []
 
     def duplicates(self, count: int) -> list[list[int]]:
+        """Plant exact copies of units."""
         chosen = self._take(count)
         return self._share(chosen, self.units[chosen])
 
     def near_duplicates(self, count: int) -> list[list[int]]:
+        """Plant copies of units with noise on the weights."""
         chosen = self._take(count)
         originals = self.units[chosen]
-        noise = _across(self._mixed("weight", originals), originals.weight)
+        noise = _orthogonal(self._mixed("weight", originals), originals.weight)
         copies, correlations = originals.mixed(noise, self.inputs, CORRELATION)
         self.correlations += correlations.tolist()
         return self._share(chosen, copies)
 
     def combinations(self, count: int) -> list[list[int]]:
+        """Plant linearly dependent sets of six units."""
         sets = []
         for _ in range(count):
             sums = self._with_new_weights(TERMS).adding_up(self.inputs)
@@ -128,31 +131,35 @@ class _Garden:
         return sets
 
     def dead(self, count: int) -> list[list[int]]:
+        """Plant units that never fire."""
         return _singles(self._add(self._with_new_weights(count).normalised(self.inputs).dead()))
 
     def constant(self, count: int) -> list[list[int]]:
+        """Plant units with a constant value."""
         units = self._with_new_weights(count).constant(CONSTANT)
         self.bias -= CONSTANT * units.out.sum((0, 2, 3))
         return _singles(self._add(units))
 
     def planted(self, sets: Mapping[str, list[list[int]]]) -> Planted:
+        """Build the network, with its units in random order."""
         order = self._order(len(self.units))
-        place = order.argsort().tolist()  # the new place of each unit
+        position = order.argsort().tolist()  # the new index of each unit
         model = assemble(self.net, self.units[order], self.bias)
-        moved = {kind: [[place[unit] for unit in units] for units in planted] for kind, planted in sets.items()}
-        return Planted(model, moved, [place[unit] for unit in self.untouched.tolist()], self.correlations)
+        moved = {kind: [[position[unit] for unit in units] for units in planted] for kind, planted in sets.items()}
+        return Planted(model, moved, [position[unit] for unit in self.untouched.tolist()], self.correlations)
 
     def _order(self, count: int) -> Tensor:
         return torch.randperm(count, generator=self.generator)
 
     def _take(self, count: int) -> Tensor:
+        """Remove units from the untouched ones, and return their indices."""
         chosen, self.untouched = self.untouched[:count], self.untouched[count:]
         return chosen
 
     def _with_new_weights(self, count: int) -> Units:
         """Copies of live units with mixtures as weights."""
-        chosen = self.live[self._order(len(self.live))[:count]]
-        return chosen.replace(weight=self._mixed("weight", chosen), out=self._mixed("out", chosen))
+        units = self.live[self._order(len(self.live))[:count]]
+        return units.replace(weight=self._mixed("weight", units), out=self._mixed("out", units))
 
     def _mixed(self, part: str, like: Units) -> Tensor:
         """Mixtures of the weights of all live units, with the norms of the given units."""
@@ -160,6 +167,7 @@ class _Garden:
         return mixtures(getattr(self.live, part), norms, self.generator)
 
     def _add(self, units: Units) -> list[int]:
+        """Append units, and return their indices."""
         before = len(self.units)
         self.units = self.units + units
         return list(range(before, len(self.units)))
@@ -167,7 +175,7 @@ class _Garden:
     def _share(self, chosen: Tensor, copies: Units) -> list[list[int]]:
         """Divide the outgoing weights between the chosen units and the copies, plus parts that cancel."""
         out = self.units[chosen].out
-        delta = _across(self._mixed("out", self.units[chosen]), out) * 0.75**0.5
+        delta = _orthogonal(self._mixed("out", self.units[chosen]), out) * 0.75**0.5
         self.units.out[chosen] = out / 2 + delta
         added = self._add(copies.replace(out=out / 2 - delta))
         return [list(pair) for pair in zip(chosen.tolist(), added, strict=True)]
@@ -177,7 +185,7 @@ def _singles(units: list[int]) -> list[list[int]]:
     return [[unit] for unit in units]
 
 
-def _across(random: Tensor, weights: Tensor) -> Tensor:
+def _orthogonal(random: Tensor, weights: Tensor) -> Tensor:
     """The part of each row that is orthogonal to the row of the weights, scaled to the norm of that row."""
     a, w = random.flatten(1), weights.flatten(1)
     a = a - w * (a * w).sum(1, keepdim=True) / w.square().sum(1, keepdim=True)

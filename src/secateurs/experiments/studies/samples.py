@@ -1,4 +1,4 @@
-"""The samples study: how many samples a criterion needs, and which; scores of few against scores of many others."""
+"""The samples study: how many samples, and of which kind, a criterion needs to rank units as with many samples."""
 
 from __future__ import annotations
 
@@ -44,9 +44,9 @@ def run_samples(
 
     Args:
         job: names the model and the data.
-        criteria: what scores the units.
-        sizes: numbers of samples to draw.
-        seeds: repetitions; each divides the data and draws anew.
+        criteria: the criteria that score the units.
+        sizes: the numbers of samples to draw.
+        seeds: repetitions; each divides the data and draws samples again.
         progress: wraps the seeds.
         command: the command that repeats the study.
 
@@ -54,8 +54,8 @@ def run_samples(
         UsageError: there is too little data, or the data is generated.
         CriterionError: a criterion is unknown or cannot score the model.
     """
-    names, wanted = [parse_criterion(name).name for name in criteria], sorted(set(sizes))
-    dataset = _dataset(job, wanted)
+    names, sizes = [parse_criterion(name).name for name in criteria], sorted(set(sizes))
+    dataset = _dataset(job, sizes)
     many = min(job.samples, len(dataset) // 2)
     model = job.dense()
     records: list[Record] = []
@@ -72,7 +72,7 @@ def run_samples(
             )
             # Each scoring has another seed: with one seed, random scores would agree with themselves.
             of_many = score_many(model, reference.of("random", many), names, structure, seed=next(numbers))
-            for source, size in product(sources, wanted):
+            for source, size in product(sources, sizes):
                 of_few = score_many(model, draws.of(source, size), names, structure, seed=next(numbers))
                 for name in names:
                     records.append(Record(name, source, size, seed, agreement(of_few[name], of_many[name], KEEP)))
@@ -80,7 +80,7 @@ def run_samples(
         study="samples",
         title=f"Few samples against {many:,} others",
         sentence=sentence(records, many),
-        headers=headers(wanted),
+        headers=headers(sizes),
         rows=table(records),
         data={"reference": many, "keep": KEEP, "records": [dataclasses.asdict(record) for record in records]},
         command=command,

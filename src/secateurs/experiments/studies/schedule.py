@@ -57,8 +57,8 @@ def run_schedule(
     results: dict[Variant, Comparison] = {}
     for variant in variants(job.recipe.epochs, rounds):
         sweep = Sweep(variant.of(job), criteria, (str(job.config.budget),), seeds)
-        place = runs / variant.name.replace(", ", "-").replace(" ", "-")
-        results[variant] = run_sweep(sweep, place, execute, progress, command)
+        subdirectory = runs / variant.name.replace(", ", "-").replace(" ", "-")
+        results[variant] = run_sweep(sweep, subdirectory, execute, progress, command)
     first = next(iter(results.values()))
     total = job.recipe.epochs
     headers, rows = table(results)
@@ -73,10 +73,14 @@ def run_schedule(
             "epochs": total,
             "schedules": {variant.name: dataclasses.asdict(variant) for variant in results},
             "records": [
-                {"schedule": variant.name, **record} for variant, of in results.items() for record in records(of)[1:]
+                {"schedule": variant.name, **record}
+                for variant, comparison in results.items()
+                for record in records(comparison)[1:]
             ],
             "failed": {
-                f"{variant.name}: {cell}": error for variant, of in results.items() for cell, error in of.failed.items()
+                f"{variant.name}: {cell}": error
+                for variant, comparison in results.items()
+                for cell, error in comparison.failed.items()
             },
         },
         command=command,
@@ -87,7 +91,7 @@ def run_schedule(
             f'restarts in each part. "{first.ends[0]}" is after the last cut, so with training in between it is '
             "measured on trained weights.",
             SPREAD,
-            *(f"{variant.name}: {text}" for variant, of in results.items() for text in failures(of)),
+            *(f"{variant.name}: {text}" for variant, comparison in results.items() for text in failures(comparison)),
         ],
         figures={"accuracy": picture(results)},
     )
@@ -107,11 +111,11 @@ def _check(job: Job, rounds: Sequence[int]) -> None:
 
 def _same_weights(job: Job, runs: Path) -> Job:
     """The job with the weights of one dense model for all schedules, even if its factory draws random ones."""
-    kept = runs / WEIGHTS
+    path = runs / WEIGHTS
     try:
-        if not kept.exists():
-            with atomic_path(kept) as new:
+        if not path.exists():
+            with atomic_path(path) as new:
                 safetensors.torch.save_model(job.dense(), str(new))
     except OSError as error:
         raise PersistError(f"the runs cannot be stored in {runs}: {error}") from error
-    return dataclasses.replace(job, weights=str(kept))
+    return dataclasses.replace(job, weights=str(path))

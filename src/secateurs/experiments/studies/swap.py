@@ -1,4 +1,4 @@
-"""Replacing the activations of a network."""
+"""Replace the activations of a network."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ ACTIVATIONS: Mapping[str, Callable[[], nn.Module]] = {
     "gelu": nn.GELU,
     "silu": nn.SiLU,
 }
-"""The activations that can be put in, by name."""
+"""Name → an activation that can replace the model's activations."""
 
 SWAPPED = (nn.ReLU, nn.ReLU6, nn.LeakyReLU, nn.PReLU, nn.ELU, nn.GELU, nn.SiLU, nn.Mish, nn.Hardswish)
 """The modules that are replaced."""
@@ -69,16 +69,17 @@ class _Finder(TorchDispatchMode):
 
 
 def _replaced(model: nn.Module, new: Callable[[], nn.Module]) -> nn.Module:
+    """A copy of a model in which every activation module is replaced by a new module."""
     copy = rebuild(model, lambda _, tensor: tensor.clone())
-    places = [
+    activations = [
         (parent, name)
         for parent in copy.modules()
         for name, module in parent.named_children()
         if isinstance(module, SWAPPED)
     ]
-    if not places:
+    if not activations:
         kinds = ", ".join(kind.__name__ for kind in SWAPPED)
         raise ModelError(f"{type(model).__name__} has no activation module ({kinds}), so there is nothing to replace")
-    for parent, name in places:
+    for parent, name in activations:
         setattr(parent, name, new())
     return copy

@@ -1,4 +1,4 @@
-"""Shared by studies that sweep: a model pruned in many ways, each recovered alike."""
+"""Functions for studies that prune a model in many ways with the same recovery."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How many threads a study uses."""
+"""The number of threads that a study uses."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ TINY = 1_000_000  # parameters
 
 @contextmanager
 def one_thread(enabled: bool = True) -> Iterator[None]:
-    """Use one thread: for tiny tensors several mostly wait for each other, and they round differently."""
+    """Use one thread within the context: it is faster for tiny tensors, and results do not depend on the machine."""
     before = torch.get_num_threads()
     torch.set_num_threads(1 if enabled else before)
     try:
@@ -23,5 +23,5 @@ def one_thread(enabled: bool = True) -> Iterator[None]:
 
 
 def is_tiny(model: nn.Module) -> bool:
-    """Whether one thread is fastest for a model."""
+    """Whether a model is so small that one thread is fastest."""
     return sum(parameter.numel() for parameter in model.parameters()) < TINY

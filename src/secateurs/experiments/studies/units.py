@@ -22,7 +22,7 @@ class Units:
     Attributes:
         weight: incoming weights [units, inputs, 3, 3].
         silent: weights of equally many inputs that never fire [units, inputs, 3, 3].
-        scale, shift, mean, variance: of batch norm, [units].
+        scale, shift, mean, variance: the parameters and running statistics of batch norm, [units].
         out: outgoing weights [units, outputs, 3, 3].
     """
 

@@ -31,7 +31,7 @@ class Variant:
         return f"{self.rounds} rounds, trained between" if self.between else f"{self.rounds} rounds"
 
     def of(self, job: Job) -> Job:
-        """The job on this schedule."""
+        """The job with this schedule."""
         return job.with_config(
             schedule=dataclasses.replace(job.config.schedule, rounds=self.rounds),
             between=dataclasses.replace(job.recipe, epochs=self.between) if self.between else None,

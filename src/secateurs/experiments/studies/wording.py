@@ -1,4 +1,4 @@
-"""Wording of comparisons of accuracies."""
+"""Describe comparisons of accuracies in words."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The readers of specs. Every file of this folder is imported, and registers what it reads."""
+"""The readers of specs: every file of this folder is imported here, and registers a reader."""
 
 import importlib
 import pkgutil

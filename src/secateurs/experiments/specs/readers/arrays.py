@@ -1,4 +1,4 @@
-"""npz:PATH: arrays of NumPy."""
+"""npz:PATH: NumPy arrays in a file."""
 
 from __future__ import annotations
 

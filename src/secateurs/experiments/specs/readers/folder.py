@@ -1,4 +1,4 @@
-"""folder:PATH: images of a folder."""
+"""folder:PATH: images in a folder."""
 
 from __future__ import annotations
 

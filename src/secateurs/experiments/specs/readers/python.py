@@ -1,4 +1,4 @@
-"""py:FILE:FUNCTION: models that a function in a file builds."""
+"""py:FILE:FUNCTION: models built by a function in a Python file."""
 
 from __future__ import annotations
 
