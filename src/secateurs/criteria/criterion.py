@@ -30,12 +30,13 @@ class Criterion:
 
     Attributes:
         name: the name for users.
-        score: maps the evidence of one group to one score per unit, [units], higher = keep.
+        score: maps the `Evidence` of one group to one score per unit, [units], higher = keep.
         source: paper and equation.
-        scope: the default set of units that compete with each other; see `Scope`.
+        scope: the default scope, which defines the units that compete with each other; see `Scope`.
         requests: the statistics of activations that `score` needs.
         gradients: the gradients that `score` needs.
-        entries: scores each entry of a weight; None if the criterion scores whole units only.
+        entries: maps a `Weight` to one score per entry, in the shape of the weight; None if the criterion scores whole
+            units only.
         entry_requests: the statistics that `entries` needs; None means all `requests` at `OPERAND_PLACES`.
         entry_gradients: the gradients that `entries` needs; None means `gradients`.
         entry_rounds: the number of rounds in which `mask` removes entries by default.
@@ -58,7 +59,7 @@ class Criterion:
 
     @property
     def for_entries(self) -> Criterion:
-        """The criterion with the requests and gradients that `entries` needs in place of those of `score`."""
+        """A copy of the criterion whose `requests` and `gradients` are the ones that `entries` needs."""
         requests, gradients = self.entry_requests, self.entry_gradients
         if requests is None:
             requests = tuple(request for request in self.requests if request.place in OPERAND_PLACES)
@@ -66,7 +67,7 @@ class Criterion:
 
     @property
     def needs(self) -> str:
-        """The inputs of the criterion as text: "weights", "activations", "gradients", "activations and curvature"."""
+        """The inputs of the criterion as text, such as "weights", "activations" or "activations and curvature"."""
         uses = {
             "activations": bool(self.requests),
             "gradients": any(gradient.needs_data for gradient in self.gradients),
@@ -96,7 +97,7 @@ class Criterion:
 
 
 class Untuned(Protocol):
-    """A combination of criteria with weights that are still to be chosen by the loss on held-out data."""
+    """A weighted combination of criteria whose weights are not chosen yet; the loss on held-out data chooses them."""
 
     def tuned_criterion(
         self,
@@ -111,9 +112,9 @@ class Untuned(Protocol):
 
         Args:
             parts: criterion name to the scores of all groups.
-            model: evaluated, not changed.
-            structure: of the model.
-            held_out: labelled batches that the parts were not scored on.
+            model: the model; it is evaluated and not changed.
+            structure: the structure of the model.
+            held_out: labelled batches that were not used to compute the scores.
             loss: see `secateurs.score_many`.
             progress: wraps the iteration over the groups.
 
@@ -128,9 +129,10 @@ class Composite:
     """A criterion that combines the scores of several criteria, for all groups at once.
 
     Attributes:
-        name: the name for users. Composites are equal if all attributes except `join` are equal.
+        name: the name for users.
         parts: the combined criteria.
-        join: maps the name of each part and the scores of all groups by that part to the combined scores.
+        join: computes the combined scores of all groups from a mapping of part name to the scores of all groups. Two
+            composites are equal if all attributes except `join` are equal.
         source: see `Criterion`.
         scope: see `Criterion`.
         summary: see `Criterion`.
@@ -156,7 +158,7 @@ class Composite:
 
     @property
     def leaves(self) -> tuple[Criterion, ...]:
-        """The criteria at the ends of the tree of parts."""
+        """All criteria in the tree of parts that are not composites."""
         return tuple(leaf for part in self.parts for leaf in part.leaves)
 
     @property
@@ -171,17 +173,32 @@ class Composite:
 
 
 AnyCriterion = Criterion | Composite
+"""A criterion, or a combination of criteria."""
 
 
 def scoring_passes(criteria: Sequence[AnyCriterion]) -> int:
-    """Count the passes over the data that one scoring by these criteria together takes."""
+    """Count the passes over the data that `score_many` takes.
+
+    Args:
+        criteria: the criteria that score the model together.
+
+    Returns:
+        The number of passes, including one pass to choose the weights of each `untuned` composite.
+    """
     leaves = [leaf for criterion in criteria for leaf in criterion.leaves]
     passes = any(leaf.requests for leaf in leaves) + gradient_passes(g for leaf in leaves for g in leaf.gradients)
     return passes + sum(isinstance(criterion, Composite) and criterion.untuned is not None for criterion in criteria)
 
 
 def described(criterion: AnyCriterion) -> dict[str, Any]:
-    """Describe a criterion as plain data, for lists and reports."""
+    """Describe a criterion as plain data, for lists and reports.
+
+    Args:
+        criterion: the criterion.
+
+    Returns:
+        Attribute name to text or boolean.
+    """
     names = ("needs", "scope", "scores_entries", "summary", "limits", "source")
     description = {name: getattr(criterion, name) for name in names}
     return {**description, "scope": str(criterion.scope)}

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import json
 import math
-import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -14,6 +12,7 @@ from torch import Tensor, nn
 
 from secateurs.budgets import Scope
 from secateurs.criteria.criterion import Composite, GroupScores
+from secateurs.criteria.hybrid_text import AUTO_WEIGHT, read_hybrid, write_hybrid
 from secateurs.criteria.normalizers import MEAN, NORMALIZERS
 from secateurs.criteria.registry import CRITERIA
 from secateurs.criteria.tune import ALPHAS, choose_alphas
@@ -22,23 +21,21 @@ from secateurs.errors import CriterionError
 from secateurs.structure import Structure
 from secateurs.utils import Progress, silent
 
-AUTO = "auto"
-"""The `alpha` and weight that stand for weights chosen by the loss."""
-
 
 @dataclass(frozen=True, eq=False)
 class Hybrid:
-    """A weighted sum of criteria. The scores of each criterion are normalised within each group first.
+    """A weighted sum of criteria, whose scores are first normalised within each group.
 
-    Source: NEXP (arXiv 2512.06440) uses α·NEXP + (1 − α)·importance and divides both terms by the mean of the layer.
-    Two hybrids are equal if they have the same name.
+    Source: NEXP (arXiv 2512.06440), hybrid scores. The paper computes α·NEXP + (1 − α)·importance and divides both
+    terms by their mean over the layer. Two hybrids are equal if they have the same name.
 
     Attributes:
-        weights: criterion name to weight; weights are ≥ 0 and not all zero. Or two names, if `alpha` is given.
-        normalize: "mean" divides scores by the mean magnitude of the group, as the paper does; "rank" replaces scores
-            by relative ranks; "robust-z" replaces scores by distances from the median in median absolute deviations.
-        alpha: the weight of the second of two criteria, in [0, 1]; the first has the weight 1 − α. "auto" chooses an α
-            for each group by the loss on every second batch of the data.
+        weights: criterion name to weight; weights are ≥ 0 and not all zero. With `alpha`: the names of two criteria.
+        normalize: the normaliser. "mean" divides scores by the mean magnitude of the group, as in the paper. "rank"
+            replaces scores by ranks divided by the number of units. "robust-z" subtracts the median and divides by
+            1.4826 × the median absolute deviation.
+        alpha: the weight α of the second criterion, in [0, 1]; the first criterion has the weight 1 − α. With "auto",
+            every second batch of the data is held out, and the loss on these batches determines α for each group.
         of_group: group name to weights, for groups whose weights differ from `weights`.
 
     Raises:
@@ -65,9 +62,9 @@ class Hybrid:
                     f"unknown criterion {name!r} in a hybrid; choose from {', '.join(sorted(CRITERIA))}"
                 )
         for weights in (self.mix, *(self.of_group or {}).values()):
-            numbers = isinstance(weights, Mapping) and set(weights) == set(self.mix)
-            numbers = numbers and all(isinstance(w, (int, float)) and 0 <= w < math.inf for w in weights.values())
-            if not numbers or not any(weights.values()):
+            complete = isinstance(weights, Mapping) and set(weights) == set(self.mix)
+            valid = complete and all(isinstance(w, (int, float)) and 0 <= w < math.inf for w in weights.values())
+            if not valid or not any(weights.values()):
                 raise CriterionError(f"the weights of a hybrid must be numbers ≥ 0, not all zero: {dict(weights)}")
 
     def __eq__(self, other: object) -> bool:
@@ -78,58 +75,45 @@ class Hybrid:
 
     @property
     def mix(self) -> Mapping[str, float]:
-        """Criterion name to weight, for all groups that are not in `of_group`.
+        """Criterion name to weight, for all groups that are not in `of_group`; with alpha="auto", both weigh 0.5.
 
         Raises:
-            CriterionError: `weights` and `alpha` do not fit together.
+            CriterionError: the combination of `weights` and `alpha` is invalid.
         """
-        names = list(self.weights) if isinstance(self.weights, (Mapping, list, tuple)) else []
-        if self.alpha is None and isinstance(self.weights, Mapping) and len(names) > 1:
+        alpha, names = self.alpha, list(self.weights) if isinstance(self.weights, (Mapping, list, tuple)) else []
+        if alpha is None and isinstance(self.weights, Mapping) and len(names) > 1:
             return self.weights
-        if len(names) == 2 and self.alpha == AUTO:
+        if len(names) == 2 and alpha == AUTO_WEIGHT:
             return dict.fromkeys(names, 0.5)
-        share = self.alpha if isinstance(self.alpha, (int, float)) and not isinstance(self.weights, Mapping) else -1
-        if len(names) == 2 and 0 <= share <= 1:
-            return dict(zip(names, (1 - share, float(share)), strict=True))
+        pair = len(names) == 2 and not isinstance(self.weights, Mapping)
+        if pair and isinstance(alpha, (int, float)) and 0 <= alpha <= 1:
+            return dict(zip(names, (1 - alpha, float(alpha)), strict=True))
         raise CriterionError(
             'a hybrid needs several criteria with weights, as in Hybrid({"nexp": 0.7, "l1": 0.3}), or two criteria and '
             'an alpha in [0, 1] or "auto", as in Hybrid(("l1", "nexp"), alpha="auto"); '
-            f"not weights {self.weights!r} and alpha {self.alpha!r}"
+            f"not weights {self.weights!r} and alpha {alpha!r}"
         )
 
     @classmethod
     def parse(cls, text: str) -> Hybrid:
-        """Read the `name` of a hybrid.
+        """Create a hybrid from a text; see `name` for the inverse.
 
         Args:
             text: such as "0.7*nexp+0.3*l1", "rank(0.7*nexp+0.3*l1)" or "auto*l1+auto*nexp".
 
         Raises:
-            CriterionError: the text is not a weighted sum of criteria.
+            CriterionError: the text is not a weighted sum of criteria, or the hybrid is invalid.
         """
-        whole, _, groups = text.partition("@")
-        match = re.fullmatch(r"\s*([a-z-]+)\s*\((.*)\)\s*", whole)
-        normalize, total = match.groups() if match else (MEAN, whole)
-        terms = [[part.strip() for part in term.split("*")] for term in total.split("+")]
-        try:
-            of_group = json.loads(groups) if groups else None
-            if all(len(term) == 2 and term[0] == AUTO for term in terms):
-                return cls([name for _, name in terms], normalize, AUTO, of_group)
-            weights = {name: float(number) for number, name in terms}
-        except ValueError:
-            raise CriterionError(f"{text!r} is not a sum of weighted criteria such as 0.7*nexp+0.3*l1") from None
-        return cls(weights, normalize, None, of_group)
+        return cls(*read_hybrid(text))
 
     @property
     def name(self) -> str:
-        """The hybrid as a text that `parse` can read."""
-        auto = self.alpha == AUTO
-        total = "+".join(f"{AUTO if auto else _number(weight)}*{name}" for name, weight in self.mix.items())
-        text = total if self.normalize == MEAN else f"{self.normalize}({total})"
-        return f"{text}@{json.dumps(self.of_group, sort_keys=True)}" if self.of_group else text
+        """The hybrid as text; `parse` creates an equal hybrid from it."""
+        weights = dict.fromkeys(self.mix, AUTO_WEIGHT) if self.alpha == AUTO_WEIGHT else self.mix
+        return write_hybrid(weights, self.normalize, self.of_group)
 
     def criterion(self) -> Composite:
-        """The hybrid as a criterion."""
+        """Create the criterion that computes the weighted sum."""
         return Composite(
             name=self.name,
             parts=tuple(CRITERIA[name] for name in self.mix),
@@ -137,7 +121,7 @@ class Hybrid:
             source="NEXP (arXiv 2512.06440), hybrid scores",
             scope=Scope.GLOBAL,
             summary="Weighted sum of normalised scores.",
-            untuned=self if self.alpha == AUTO and not self.of_group else None,
+            untuned=self if self.alpha == AUTO_WEIGHT and not self.of_group else None,
         )
 
     def join(self, parts: Mapping[str, GroupScores]) -> dict[str, Tensor]:
@@ -149,12 +133,12 @@ class Hybrid:
         Returns:
             Group name to scores [units].
         """
-        normalized = NORMALIZERS[self.normalize]
+        normalize = NORMALIZERS[self.normalize]
         scores = {}
         for group in next(iter(parts.values())):
             weights = self._weights_of(group)
-            # `mix` fixes the order of the terms, and so the rounding of the sum.
-            terms = [weights[name] * normalized(parts[name][group]) for name in self.mix]
+            # Always add in the order of `mix`, because rounding depends on the order of the terms.
+            terms = [weights[name] * normalize(parts[name][group]) for name in self.mix]
             scores[group] = torch.stack(terms).sum(0)
         return scores
 
@@ -167,18 +151,18 @@ class Hybrid:
         loss: Loss | None = None,
         progress: Progress = silent,
     ) -> Hybrid:
-        """Choose the weights of two criteria for each group by the loss; see `choose_alphas`.
+        """Choose the weights of two criteria for each group by the loss on held-out data; see `choose_alphas`.
 
         Args:
-            parts: criterion name to the scores of all groups, for two criteria.
-            model: see `choose_alphas`.
-            structure: see `choose_alphas`.
-            held_out: see `choose_alphas`.
-            loss: see `choose_alphas`.
-            progress: see `choose_alphas`.
+            parts: criterion name to the scores of all groups; two criteria.
+            model: the model; it is evaluated and not changed.
+            structure: the structure of the model.
+            held_out: labelled batches that were not used to compute the scores.
+            loss: see `secateurs.score_many`.
+            progress: wraps the iteration over the groups.
 
         Returns:
-            A hybrid with weights for each group in `of_group`.
+            A hybrid that has the chosen weights of each group in `of_group`.
         """
         first, second = parts
         scores = {alpha: replace(self, alpha=alpha, weights=(first, second)).join(parts) for alpha in ALPHAS}
@@ -194,14 +178,9 @@ class Hybrid:
         loss: Loss | None,
         progress: Progress,
     ) -> Composite:
-        """The result of `tune` as a criterion; see `Untuned`."""
+        """Choose the weights with `tune`, and create the criterion; see `Untuned`."""
         return self.tune(parts, model, structure, held_out, loss, progress).criterion()
 
     def _weights_of(self, group: str) -> Mapping[str, float]:
+        """Criterion name to weight in this group."""
         return (self.of_group or {}).get(group, self.mix)
-
-
-def _number(weight: float) -> str:
-    """The shortest text that parses to the same number; no plus sign, because it separates the terms."""
-    text = f"{weight:g}"
-    return (text if float(text) == weight else repr(float(weight))).replace("e+", "e")

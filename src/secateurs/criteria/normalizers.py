@@ -1,4 +1,4 @@
-"""Normalisers: the ways to make the scores of different criteria comparable within a group."""
+"""Normalisers: functions that make the scores of different criteria comparable within a group."""
 
 from __future__ import annotations
 
@@ -7,29 +7,30 @@ from collections.abc import Callable
 from torch import Tensor
 
 MEAN = "mean"
+"""The name of the default normaliser, `divided_by_mean`."""
 
 
 def divided_by_mean(scores: Tensor) -> Tensor:
-    """Divide the scores [units] by their mean magnitude, unless it is zero."""
+    """Divide scores [units] by the mean of the absolute scores; if the mean is zero, return the scores unchanged."""
     mean = scores.abs().mean()
     return scores / mean if mean > 0 else scores
 
 
 def relative_ranks(scores: Tensor) -> Tensor:
-    """Replace the scores [units] by ranks, divided by the number of units, in (0, 1); equal scores share a rank."""
+    """Replace scores [units] by ranks divided by the number of units, in (0, 1); equal scores share the mean rank."""
     _, position, counts = scores.unique(return_inverse=True, return_counts=True)
     return ((counts.cumsum(0) - counts / 2) / len(scores))[position].to(scores)
 
 
 def robust_z(scores: Tensor, floor: float = 1e-12) -> Tensor:
-    """Distance from the median in units of 1.4826 × the median absolute deviation (NDI, Eq. 12-13).
+    """Subtract the median and divide by 1.4826 × the median absolute deviation (NDI, Eq. 12-13).
 
     Args:
-        scores: [units].
-        floor: added to the denominator.
+        scores: the scores of one group, [units].
+        floor: added to the denominator, which may be zero otherwise.
 
     Returns:
-        [units].
+        The robust z-scores, [units].
     """
     median = scores.quantile(0.5)
     deviation = (scores - median).abs().quantile(0.5)
@@ -41,4 +42,4 @@ NORMALIZERS: dict[str, Callable[[Tensor], Tensor]] = {
     "rank": relative_ranks,
     "robust-z": robust_z,
 }
-"""Name to function from the scores [units] of one group to normalised scores [units]."""
+"""The normalisers by name. Each maps the scores of one group, [units], to normalised scores, [units]."""

@@ -1,4 +1,4 @@
-"""Parse the text of a criterion: a name, a weighted sum of names, or either one reversed."""
+"""Parse the text of a criterion: a name or a weighted sum of names, optionally with the prefix "reversed-"."""
 
 from __future__ import annotations
 
@@ -19,10 +19,19 @@ def parse_criterion(name: Named) -> AnyCriterion:
 
     Args:
         name: the name of a registered criterion; the text of a hybrid, such as "0.7*nexp+0.3*l1" or
-            "rank(0.7*nexp+0.3*l1)"; either one after the prefix "reversed-"; a criterion; or a `Hybrid`.
+            "rank(0.7*nexp+0.3*l1)"; one of these texts after the prefix "reversed-"; a criterion; or a `Hybrid`.
+
+    Returns:
+        The criterion.
 
     Raises:
-        CriterionError: the criterion is unknown; the message lists all criteria.
+        CriterionError: the criterion is unknown (the message lists all criteria), the hybrid is invalid, or the
+            criterion cannot be reversed.
+
+    Example:
+        >>> from secateurs.criteria import parse_criterion
+        >>> parse_criterion("reversed-l1").summary
+        'The negated scores of l1, as a control.'
     """
     if isinstance(name, AnyCriterion):
         return name
@@ -41,7 +50,7 @@ def _reversed(criterion: AnyCriterion) -> Composite:
     """The criterion with negated scores."""
     if isinstance(criterion, Composite) and criterion.untuned is not None:
         raise CriterionError(
-            f"{criterion.name!r} cannot be reversed, because its weights are chosen by the loss; give fixed weights"
+            f"criterion {criterion.name!r} cannot be reversed, because the loss chooses the weights; give fixed weights"
         )
     return Composite(
         name=REVERSED + criterion.name,
