@@ -59,6 +59,29 @@ def test_units_that_a_module_which_did_not_run_may_use_are_frozen():
     assert set(structure.groups) == {"inner"}
 
 
+class Dead(nn.Module):
+    """No code mentions the second head."""
+
+    def __init__(self):
+        super().__init__()
+        self.body, self.head, self.old_head = nn.Linear(6, 12), nn.Linear(12, 5), nn.Linear(12, 5)
+
+    def forward(self, x):
+        return self.head(self.body(x).relu())
+
+
+class ByName(Dead):
+    """Looks its heads up by text."""
+
+    def forward(self, x):
+        return getattr(self, "old_head" if x.shape[0] > 99 else "head")(self.body(x).relu())
+
+
+def test_a_module_that_no_code_mentions_freezes_nothing():
+    assert set(sc.trace(Dead().eval(), torch.randn(2, 6)).groups) == {"body"}
+    assert sc.trace(ByName().eval(), torch.randn(2, 6)).frozen["body"].startswith("module 'old_head' did not run")
+
+
 @pytest.mark.parametrize("kind", [nn.Embedding, nn.EmbeddingBag])
 def test_an_embedding_with_a_maximum_norm_keeps_its_weights(kind):
     model = nn.Sequential(kind(30, 12, max_norm=1.0), nn.Linear(12, 8), nn.ReLU(), nn.Linear(8, 2)).eval()

@@ -6,8 +6,11 @@ only training takes. What neither pass reached is unknown, so the units that it 
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Iterator
 from contextlib import contextmanager
+from types import CodeType
+from typing import Any
 
 from torch import nn
 
@@ -18,6 +21,9 @@ from secateurs.structure.trace_record import TraceRecord
 from secateurs.structure.tracer import Tracer
 from secateurs.structure.unify import unify
 from secateurs.utils import evaluating
+
+LOOKUPS = ("getattr", "get_submodule", "_modules", "children", "named_children", "modules", "named_modules")
+"""Ways to reach a module without the name of the attribute."""
 
 
 def add_training_path(model: nn.Module, record: TraceRecord, call: Call) -> None:
@@ -54,7 +60,8 @@ def freeze_for_unreached_modules(model: nn.Module, record: TraceRecord) -> None:
     """Freeze the axes that a module which did not run may use.
 
     These are the axes of the same sizes among the tensors that the module around it had at hand: the arguments of that
-    module, the results of the operators in its own code, and the outputs of its children.
+    module, the results of the operators in its own code, and the outputs of its children. A module that no code
+    mentions is dead and freezes nothing.
     """
     for name in _unreached(model, record):
         around = name.rpartition(".")[0]
@@ -84,7 +91,34 @@ def _unreached(model: nn.Module, record: TraceRecord) -> Iterator[str]:
         names = [f"{name}.{parameter}" for parameter, _ in module.named_parameters(remove_duplicate=False)]
         if names and all(record.first_names[each] in unused for each in names):
             outermost = name
-            yield name
+            if _is_mentioned(model, name):
+                yield name
+
+
+def _is_mentioned(model: nn.Module, name: str) -> bool:
+    """Whether code of the module around a module mentions it; code that looks modules up by text may mention any."""
+    owner, attribute = name.rpartition(".")[::2]
+    while owner and type(model.get_submodule(owner)).__module__.startswith("torch.nn."):  # a list or a dict of modules
+        owner, attribute = owner.rpartition(".")[::2]
+    functions = [
+        function
+        for kind in type(model.get_submodule(owner)).__mro__
+        if not kind.__module__.startswith("torch.nn.")
+        for method, function in vars(kind).items()
+        if method != "__init__"
+    ]
+    return not {attribute, *LOOKUPS}.isdisjoint(word for function in functions for word in _names_in(function))
+
+
+def _names_in(function: Any) -> Iterator[str]:
+    """The names that the code of a function, method or property uses, with those of functions inside it."""
+    plain = getattr(function, "fget", None) or getattr(function, "__func__", None) or function
+    code = getattr(inspect.unwrap(plain) if callable(plain) else plain, "__code__", plain)
+    if isinstance(code, CodeType):
+        yield from code.co_names
+        for constant in code.co_consts:
+            if isinstance(constant, CodeType):
+                yield from _names_in(constant)
 
 
 @contextmanager
