@@ -87,9 +87,12 @@ class Watcher(TorchDispatchMode):
     def _parameter_used(self, module: str, args: Any) -> str | None:
         """The name of the first parameter of a module among the arguments of an operator, or None."""
         own = self._modules[module]._parameters.items()  # looked up now: weights may be loaded while the model runs
-        names = {_storage(parameter): name for name, parameter in own if parameter is not None}
-        used = (names.get(_storage(tensor)) for tensor in (tensors_in(args) if names else ()))
-        return next(filter(None, used), None)
+        owners = [(name, parameter) for name, parameter in own if parameter is not None]
+        for tensor in tensors_in(args) if owners else ():
+            names = {p.numel(): name for name, p in owners if _storage(p) == _storage(tensor)}
+            if names:  # parameters that share their memory, such as weights in which all are zero, differ in size
+                return names.get(tensor.numel(), next(iter(names.values())))
+        return None
 
     def _enter_module(self, module: nn.Module, args: Any) -> None:
         self._stack.append(self._names.get(id(module), self._stack[-1]))
