@@ -265,7 +265,7 @@ def test_an_unknown_place_is_refused_with_the_names_of_all():
 
 
 def test_entries_are_scored_by_statistics_of_operands_alone():
-    with pytest.raises(CriterionError, match="statistics at 'operand' or 'maps', not at 'after'"):
+    with pytest.raises(CriterionError, match="at 'after' for scores of entries; choose the place 'operand' or 'maps'"):
         sc.criterion("mine", source="this test", entries=lambda w: w.value, entry_requests=(LARGEST,))(lone)
 
 
