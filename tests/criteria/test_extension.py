@@ -260,7 +260,9 @@ def test_a_gradient_of_a_user_that_is_not_finite_is_refused_by_name(net, batches
 
 
 def test_an_unknown_place_is_refused_with_the_names_of_all():
-    with pytest.raises(CriterionError, match=r"unknown place 'before' .*after, fired, around, operand, maps, arrival"):
+    with pytest.raises(
+        CriterionError, match=r"unknown place 'before'; choose one of after, fired, around, operand, maps, arrival"
+    ):
         sc.criterion("mine", source="this test", requests=(Request("before", Largest),))(lone)
 
 
