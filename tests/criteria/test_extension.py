@@ -260,12 +260,14 @@ def test_a_gradient_of_a_user_that_is_not_finite_is_refused_by_name(net, batches
 
 
 def test_an_unknown_place_is_refused_with_the_names_of_all():
-    with pytest.raises(CriterionError, match=r"unknown place 'before' .*after, fired, around, operand, maps, arrival"):
+    with pytest.raises(
+        CriterionError, match=r"unknown place 'before'; choose one of after, fired, around, operand, maps, arrival"
+    ):
         sc.criterion("mine", source="this test", requests=(Request("before", Largest),))(lone)
 
 
 def test_entries_are_scored_by_statistics_of_operands_alone():
-    with pytest.raises(CriterionError, match="statistics at 'operand' or 'maps', not at 'after'"):
+    with pytest.raises(CriterionError, match="at 'after' for scores of entries; choose the place 'operand' or 'maps'"):
         sc.criterion("mine", source="this test", entries=lambda w: w.value, entry_requests=(LARGEST,))(lone)
 
 

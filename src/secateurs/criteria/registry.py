@@ -16,25 +16,25 @@ CRITERIA: dict[str, AnyCriterion] = {}
 """All registered criteria, by name."""
 
 REVERSED = "reversed-"
-"""The prefix of reversed criteria: controls that show whether the order of a criterion matters."""
+"""The prefix of the name of a criterion with negated scores, which serves as a control for the criterion."""
 
 RESERVED = "*+@"
-"""Characters that are operators in the text of a hybrid."""
+"""The operators in the text of a hybrid, which names of criteria must not contain."""
 
 
 def add(criterion: AnyCriterion) -> None:
     """Register a criterion by name.
 
     Raises:
-        CriterionError: the name is taken or invalid, or a request of the criterion names an unknown place.
+        CriterionError: the name is taken or invalid, or the place of a request is invalid.
     """
     name = criterion.name
     if name in CRITERIA:
         raise CriterionError(f"a criterion {name!r} exists already ({CRITERIA[name].summary}); choose another name")
     if not name or name.startswith(REVERSED) or set(name) & set(RESERVED):
         raise CriterionError(
-            f"invalid name of a criterion: {name!r}; names must not be empty, begin with {REVERSED!r} or contain one "
-            f"of the operators of hybrids, {RESERVED!r}"
+            f"invalid name of a criterion: {name!r}; a name must not be empty, must not begin with {REVERSED!r} and "
+            f"must not contain an operator of hybrids ({RESERVED!r})"
         )
     for part in criterion.leaves:
         _check_requests(part)
@@ -42,24 +42,26 @@ def add(criterion: AnyCriterion) -> None:
 
 
 def _check_requests(criterion: Criterion) -> None:
-    """Check that all places in the requests of a criterion exist."""
+    """Check that the places in the requests of a criterion exist and that entries can be scored there."""
     for request in criterion.requests:
         if request.place not in PLACES:
             places = ", ".join(PLACES)
             raise CriterionError(
-                f"criterion {criterion.name!r}: unknown place {request.place!r} of a request; choose one of {places}"
+                f"criterion {criterion.name!r} has a request for the unknown place {request.place!r}; choose one of "
+                f"{places}"
             )
     for request in criterion.entry_requests or ():
         if request.place not in OPERAND_PLACES:
             places = " or ".join(map(repr, OPERAND_PLACES))
             raise CriterionError(
-                f"criterion {criterion.name!r}: scores of entries need statistics at {places}, not at {request.place!r}"
+                f"criterion {criterion.name!r} requests a statistic at {request.place!r} for scores of entries; choose "
+                f"the place {places}"
             )
 
 
 @contextmanager
 def temporary_criteria() -> Iterator[None]:
-    """Remove the criteria that a `with` block registers at the end of the block.
+    """Create a context at whose end all criteria that were registered inside it are removed again.
 
     Example:
         >>> from secateurs.criteria import temporary_criteria
@@ -98,14 +100,15 @@ def criterion(
     Args:
         name: the name for users.
         source: paper and equation.
-        scope: the default set of units that compete. "local": the units of one group. All other scopes compare the
-            units of the whole model: "global" if scores have the same meaning in every layer, "per-cost" if scores are
-            the increase of the loss when a unit is removed, "relative" if scores are comparable after division by the
-            mean of the group. See `secateurs.allocate`.
+        scope: the default scope, which defines the units that compete with each other. "local" compares the units of
+            one group. The other scopes compare the units of the whole model: "global" is for scores that have the same
+            meaning in every layer, "per-cost" for scores that estimate how much the loss increases when a unit is
+            removed, and "relative" for scores that are comparable after division by the mean of the group. See
+            `secateurs.allocate`.
         requests: the statistics of activations that the function uses.
         gradients: the gradients that the function uses: names from `secateurs.observe.GRADIENTS`, or `Gradient`
             objects.
-        entries: for `mask`: maps a `Weight` to one score per entry, in the shape of the weight.
+        entries: scores single entries, for `mask`: maps a `Weight` to one score per entry, in the shape of the weight.
         entry_requests: the statistics that `entries` uses; by default all `requests` at the places "operand" and
             "maps".
         entry_gradients: the gradients that `entries` uses; by default `gradients`.
@@ -116,8 +119,8 @@ def criterion(
         A decorator that returns the function unchanged.
 
     Raises:
-        CriterionError: the name is taken or invalid, the function has no docstring, or the scope, a gradient or the
-            place of a request is unknown.
+        CriterionError: the name is taken or invalid, the function has no docstring, the scope or a gradient is unknown,
+            or the place of a request is invalid.
 
     Example:
         >>> from secateurs.criteria import temporary_criteria
@@ -156,7 +159,7 @@ def criterion(
 
 
 def _scope(name: str, scope: str | Scope) -> Scope:
-    """The scope with this name; errors name the criterion."""
+    """Look up a scope; the error message contains the name of the criterion."""
     try:
         return Scope.parse(scope)
     except BudgetError as error:
@@ -164,7 +167,7 @@ def _scope(name: str, scope: str | Scope) -> Scope:
 
 
 def _known_gradients(name: str, gradients: tuple[str | Gradient, ...]) -> tuple[Gradient, ...]:
-    """The gradients with these names; errors name the criterion."""
+    """Look up gradients; the error message contains the name of the criterion."""
     try:
         return tuple(map(find_gradient, gradients))
     except CriterionError as error:

@@ -36,7 +36,7 @@ def score(
     """Score every unit of every group by one criterion.
 
     Args:
-        model: the model; evaluated, not changed.
+        model: the model; it is evaluated and not changed.
         data: batches; see `score_many`.
         criterion: a name from `secateurs list criteria`, a sum such as "0.7*nexp+0.3*l1", a criterion or a `Hybrid`.
         structure: see `score_many`.
@@ -77,26 +77,27 @@ def score_many(
 ) -> dict[str, dict[str, Tensor]]:
     """Score every unit of every group by several criteria, with shared passes over the data.
 
-    All criteria that use activations share one forward pass. All criteria that use gradients share one pass of forward
-    and backward computations.
+    All criteria that use activations share one forward pass over the data. Most criteria that use gradients share one
+    pass of forward and backward computations.
 
     Args:
-        model: the model; evaluated, not changed.
+        model: the model; it is evaluated and not changed.
         data: batches; see `secateurs.data.batches`. May be None if every criterion uses weights only.
         criteria: names from `secateurs list criteria`, sums such as "0.7*nexp+0.3*l1", criteria or hybrids.
-        structure: from `trace`; by default the model is traced on the first samples of the data.
+        structure: the result of `trace`; by default the model is traced with the first samples of the data.
         loss: maps (outputs, targets) to the mean loss of a batch, for criteria that need gradients; by default
-            cross-entropy, or the loss that the model returns. A loss that no criterion needs is an error.
-        aggregate: combines the scores of a unit in several layers: "mean", "max", "sum" or "auto". "auto" takes the sum
-            for criteria with the scope "per-cost", because their scores are losses that add up, and otherwise the mean.
-        seed: for criteria that draw random numbers.
+            cross-entropy, or the loss that the model returns.
+        aggregate: the function that combines the scores of a unit in several layers: "mean", "max", "sum" or "auto".
+            "auto" is the sum for criteria of the scope "per-cost", whose scores are losses that add up, and the mean
+            for all other criteria.
+        seed: the seed of criteria that draw random numbers.
         observed: existing statistics of this model on this data, at taps of this structure (see
-            `secateurs.observe.observe`); only missing statistics are collected.
+            `secateurs.observe.observe`). Only missing statistics are collected.
         progress: wraps the iteration over the data.
 
     Returns:
-        Criterion name to group name to scores [units], float64 on the CPU, higher = keep. A group that a criterion
-        cannot score is missing, and an `UnscoredWarning` names it.
+        Criterion name to group name to scores [units], float64 on the CPU, higher = keep. Groups that a criterion
+        cannot score are missing; an `UnscoredWarning` lists them.
 
     Raises:
         ModelError: the model is on the meta device.
@@ -141,7 +142,7 @@ def _tune(
     seed: int,
     progress: Progress,
 ) -> AnyCriterion:
-    """The criterion; if its weights are not fixed yet, with weights chosen by the loss on every second batch."""
+    """Choose the weights of an untuned composite by the loss on every second batch; return other criteria unchanged."""
     if not isinstance(criterion, Composite) or criterion.untuned is None:
         return criterion
     scoring, held_out = (map_data(partial(EverySecond, first=first), data) for first in (0, 1))
@@ -153,13 +154,13 @@ def _tune(
 
 
 def _check_needs(chosen: list[AnyCriterion], data: Any, loss: Loss | None) -> None:
-    """Check that data and loss fit the needs of the criteria."""
+    """Check that the criteria have the data that they need, and that a given loss is needed."""
     names = ", ".join(repr(criterion.name) for criterion in chosen)
     if loss is not None and not any(criterion.needs_loss for criterion in chosen):
         raise CriterionError(f"criterion {names} needs no loss; leave `loss` out")
     for criterion in chosen:
         if data is None and criterion.needs_data:
-            raise CriterionError(f"criterion {criterion.name!r} needs data")
+            raise CriterionError(f"criterion {criterion.name!r} needs data; give batches")
     passes = scoring_passes(chosen)
     if passes > 1 and isinstance(data, Iterator):
         raise DataError(

@@ -19,11 +19,16 @@ from secateurs.utils import list_reasons, warn_user
 
 
 class Scoring:
-    """Scores of one criterion, collected group by group.
+    """The scores of one criterion, collected group by group.
+
+    Args:
+        criterion: the criterion.
+        aggregate: "mean", "max", "sum" or "auto"; see `score_many`.
+        seed: the seed of the random number generator, which all groups share.
 
     Attributes:
         scores: group name to scores [units], for the groups that the criterion can score.
-        unscored: group name to reason, for the groups that it cannot score.
+        unscored: group name to reason, for all other groups.
     """
 
     def __init__(self, criterion: Criterion, aggregate: str, seed: int):
@@ -34,7 +39,15 @@ class Scoring:
         self.unscored: dict[str, str] = {}
 
     def add(self, group: Group, sources: Sources) -> None:
-        """Score one group, or record why the criterion cannot score it."""
+        """Score one group, or record the reason why the criterion cannot score the group.
+
+        Args:
+            group: the group of units.
+            sources: the collected tensors, statistics and gradients.
+
+        Raises:
+            CriterionError: the criterion fails, or returns scores that have the wrong shape or are not finite.
+        """
         evidence = Evidence(group, self._generator, sources, self._aggregate)
         try:
             self.scores[group.name] = _score_group(self._criterion, evidence)
@@ -49,13 +62,13 @@ def score_groups(criterion: Criterion, sources: Sources, aggregate: str, seed: i
         criterion: the criterion.
         sources: the collected tensors, statistics and gradients.
         aggregate: "mean", "max", "sum" or "auto"; see `score_many`.
-        seed: of the random number generator.
+        seed: the seed of the random number generator.
 
     Returns:
         Group name to scores [units].
 
     Raises:
-        CriterionError: the criterion can score no group.
+        CriterionError: the criterion can score no group, fails, or returns invalid scores.
     """
     scoring = Scoring(criterion, aggregate, seed)
     for group in sources.structure.groups.values():
@@ -69,8 +82,8 @@ def warn_of_unscored(criterion: str, scores: Mapping[str, Any], unscored: Mappin
 
     Args:
         criterion: the name of the criterion.
-        scores: the scored groups, by name.
-        unscored: group name to reason.
+        scores: group name to scores, for the groups that the criterion can score.
+        unscored: group name to reason, for all other groups.
 
     Raises:
         CriterionError: the criterion can score no group.
@@ -80,7 +93,7 @@ def warn_of_unscored(criterion: str, scores: Mapping[str, Any], unscored: Mappin
     if not scores:
         raise CriterionError(f"criterion {criterion!r} can score no group of this model: {list_reasons(unscored)}")
     warn_user(
-        f"criterion {criterion!r} cannot score these groups, which keep all units: {list_reasons(unscored)}",
+        f"criterion {criterion!r} cannot score some groups, so these groups keep all units: {list_reasons(unscored)}",
         UnscoredWarning,
     )
 
@@ -92,8 +105,8 @@ def join_leaves(
 
     Args:
         criterion: a criterion or a composite.
-        leaf_scores: the scores of each of the criterion's `leaves`, by group name.
-        structure: of the scored model.
+        leaf_scores: leaf of the criterion to group name to scores [units]; see `Composite.leaves`.
+        structure: the structure of the scored model.
 
     Returns:
         Group name to scores [units], for the groups that every leaf can score.
@@ -126,7 +139,7 @@ def _score_group(criterion: Criterion, evidence: Evidence) -> Tensor:
 
 
 def _finite(criterion: str, group: Group, scores: Tensor) -> Tensor:
-    """Check that scores have the right shape and are finite."""
+    """Return the scores if they have the shape [units] and are finite; otherwise raise an error."""
     if scores.shape != (group.size,):
         raise CriterionError(
             f"criterion {criterion!r} returned scores of shape {list(scores.shape)} for the {group.size} units of "

@@ -16,18 +16,21 @@ from secateurs.structure import Structure, zeroed
 from secateurs.utils import Progress, batch_statistics, silent
 
 ALPHAS = (0.0, 0.25, 0.5, 0.75, 1.0)
-"""The candidates for the weight of the second criterion."""
+"""The candidates for α, the weight of the second criterion."""
 KEPT = 0.5
-"""The share of the units of each group that is kept to compare the candidates."""
+"""The share of the units of each group that the model keeps while candidates are compared."""
 
 
 @dataclass(frozen=True)
 class EverySecond:
-    """Every second batch of the data. It has a length if the data has a length.
+    """Every second batch of the data. The object has a length if the data has a length.
 
     Attributes:
         data: the batches.
-        first: 0 for the batches of even index, 1 for the batches of odd index.
+        first: 0 selects the batches of even index, 1 the batches of odd index.
+
+    Raises:
+        DataError: the iteration ends without a batch.
     """
 
     data: Iterable[Any]
@@ -41,8 +44,8 @@ class EverySecond:
                 yield item
         if empty:
             raise DataError(
-                "a hybrid with automatic weights needs at least two batches: one half for the scores and one half to "
-                "choose the weights; give more or smaller batches"
+                "a hybrid with automatic weights needs at least two batches: one half computes the scores, the other "
+                "half chooses the weights; give more or smaller batches"
             )
 
     def __len__(self) -> int:
@@ -57,18 +60,18 @@ def choose_alphas(
     loss: Loss | None = None,
     progress: Progress = silent,
 ) -> dict[str, float]:
-    """Choose an α for every group by the loss of the model without the units that score lowest.
+    """Choose an α for every group by the loss of the model without the half of the units that scores lowest.
 
-    Half of the units of each group are masked, and batch norm uses the statistics of each batch. The search is greedy:
-    it starts with the best α that is the same for all groups. Then each group in turn takes the α with the lowest loss
-    while all other groups keep theirs. So the final held-out loss is at most that of the best common α.
-    The search takes about four forward passes over the held-out data per group.
+    The lower half of each group is set to zero, and batch norm uses the statistics of each batch. The search is greedy.
+    It starts with the best α that is the same for all groups. Then each group in turn gets the α with the lowest loss,
+    while the α of every other group is fixed. So the final held-out loss is at most the loss of the best common α. The
+    search takes about four forward passes over the held-out data for each group.
 
     Args:
-        scores: for each α of `ALPHAS`, the scores of all groups.
-        model: evaluated, not changed.
-        structure: of the model.
-        held_out: labelled batches that the scores do not come from.
+        scores: each α of `ALPHAS` to the scores of all groups.
+        model: the model; it is evaluated and not changed.
+        structure: the structure of the model.
+        held_out: labelled batches that were not used to compute the scores.
         loss: see `secateurs.score_many`.
         progress: wraps the iteration over the groups.
 
@@ -83,7 +86,8 @@ def choose_alphas(
             values = scores[alpha][name]
             kept = max(round(KEPT * len(values)), structure.groups[name].least)
             keep[name] = tuple(sorted(values.argsort(descending=True, stable=True)[:kept].tolist()))
-        # Running statistics of the unpruned model would shift the means and hide the differences between candidates.
+        # The running statistics belong to the unpruned model. They would shift the means of the masked model, and the
+        # shift would hide the differences between candidates.
         with batch_statistics(model):
             return mean_loss(model, held_out, loss, masked_parameters(model, structure, keep))
 
@@ -100,15 +104,15 @@ def choose_alphas(
 
 
 def masked_parameters(model: nn.Module, structure: Structure, keep: Mapping[str, tuple[int, ...]]) -> dict[str, Tensor]:
-    """Set all parameter entries of the removed units to zero, in copies.
+    """Copy the parameters of removed units, and set the entries of these units to zero.
 
     Args:
-        model: not changed.
-        structure: of the model.
+        model: the model; not changed.
+        structure: the structure of the model.
         keep: group name to the indices of the kept units.
 
     Returns:
-        Parameter name to the masked copy, for the parameters that lose entries.
+        Parameter name to the masked copy. Parameters without entries of removed units are missing.
     """
     parameters = dict(model.named_parameters())
     return {

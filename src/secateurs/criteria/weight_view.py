@@ -1,4 +1,4 @@
-"""The collected inputs of criteria (`Sources`), and the view of one weight that scores of entries use (`Weight`)."""
+"""The collected inputs of criteria (`Sources`), and the view of a single weight for scores of entries (`Weight`)."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ from secateurs.structure import Contraction, Structure
 
 @dataclass(frozen=True)
 class Sources:
-    """The tensors of a model, and the statistics and gradients collected from it; read by `Evidence` and `Weight`.
+    """The tensors of a model, and the statistics and gradients that were collected from the model.
 
     Attributes:
-        structure: of the model.
+        structure: the structure of the model.
         tensors: the parameters and buffers, by name.
-        observations: the statistics of activations.
-        gradients: the gradients.
+        observations: (tap, class of a statistic) to the statistic of activations.
+        gradients: gradient to the values by name of a parameter or group.
         norms: the names of the normalisation modules.
     """
 
@@ -37,13 +37,13 @@ class Sources:
 
 @dataclass(frozen=True)
 class Weight:
-    """One weight, with the statistics and gradients that a criterion may use to score each of its entries.
+    """One weight, with the statistics and gradients that a criterion may use to score each entry.
 
     Attributes:
         name: the name of the parameter.
-        value: the entries, float32 or better.
+        value: the entries, in the shape of the parameter and with at least the precision of float32.
         sources: the tensors, statistics and gradients of the whole model.
-        generator: a seeded random number generator.
+        generator: a seeded random number generator on the CPU.
 
     Example:
         >>> from secateurs.criteria import temporary_criteria
@@ -64,27 +64,40 @@ class Weight:
 
     @classmethod
     def named(cls, name: str, sources: Sources, generator: torch.Generator) -> Weight:
-        """Look up the weight with this parameter name."""
+        """Create the view of a parameter.
+
+        Args:
+            name: the name of the parameter.
+            sources: the tensors, statistics and gradients of the whole model.
+            generator: a seeded random number generator on the CPU.
+        """
         value = sources.tensors[name].detach()
         return cls(name, value.to(torch.promote_types(value.dtype, torch.float32)), sources, generator)
 
     def gradient(self, gradient: str | Gradient) -> Tensor:
-        """Get a gradient that the criterion requested, in the shape of the weight."""
+        """Look up the values of a gradient that has one value per parameter entry, such as "gradient".
+
+        Args:
+            gradient: one of the `gradients` of the criterion: a `Gradient`, or a name in `secateurs.observe.GRADIENTS`.
+
+        Returns:
+            One value per entry, in the shape of the weight.
+        """
         return self.sources.gradients[find_gradient(gradient)][self.name].to(self.value)
 
     def by_matrix(self, request: Request, score: Callable[[Tensor, Places], Tensor]) -> Tensor:
-        """Score the entries of the weight as a matrix; each matrix of a stack of experts is scored separately.
+        """Score the entries of the weight as a matrix. Each matrix of a stack of experts is scored separately.
 
         Args:
-            request: a statistic of the features that the weight sums over.
-            score: maps a matrix [features, outputs] and the operator calls that multiply it, each with its statistic,
-                to scores [features, outputs].
+            request: the request for a statistic of the features that the weight sums over, at "operand" or "maps".
+            score: maps a matrix [features, outputs] and the `Places` where the matrix is used to scores [features,
+                outputs].
 
         Returns:
             One score per entry, float64 in the shape of the weight.
 
         Raises:
-            UnscorableError: the operand of the weight cannot be observed.
+            UnscorableError: the inputs of the weight cannot be observed.
         """
         matrices: dict[int | None, list[tuple[Contraction, Any]]] = defaultdict(list)
         for contraction in map(request.of, self.sources.structure.contractions):
@@ -92,7 +105,7 @@ class Weight:
                 statistic = self.sources.observations[contraction.operand, request.statistic]
                 matrices[contraction.expert].append((contraction, statistic))
         if not matrices:
-            raise UnscorableError("the operand of the weight cannot be observed")
+            raise UnscorableError("the inputs of the weight cannot be observed")
         scores = torch.empty_like(self.value, dtype=torch.float64)
         for places in matrices.values():
             contraction = places[0][0]
@@ -102,7 +115,7 @@ class Weight:
 
 
 Places = Sequence[tuple[Contraction, Any]]
-"""The operator calls that multiply a matrix, each with a statistic of its operand."""
+"""The operator calls that multiply a matrix with activations, each with a statistic of these activations."""
 
 Entries = Callable[[Weight], Tensor]
 """Maps a weight to one score per entry, in the shape of the weight."""
