@@ -205,7 +205,7 @@ def test_the_command_prints_the_estimate_before_it_prunes(tmp_path):
     ("options", "message"),
     [
         (["--epochs", "1"], "--layerwise cannot be combined with --epochs or another option of training"),
-        (["--lr", "0.1"], "options of training are given (lr), but nothing is trained: give --epochs"),
+        (["--lr", "0.1"], "options of training are given (lr), but nothing is trained: add --epochs"),
         (
             ["--test", "random:8", "--rounds", "2"],
             "cannot be combined with --test, --rounds, --ramp or --during-training",
