@@ -204,11 +204,14 @@ def test_the_command_prints_the_estimate_before_it_prunes(tmp_path):
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        (["--epochs", "1"], "--layerwise cannot follow --epochs or another option of training"),
-        (["--lr", "0.1"], "options of training are given (lr), but nothing is trained: give --epochs"),
-        (["--test", "random:8", "--rounds", "2"], "cannot follow --test, --rounds, --ramp or --during-training"),
-        (["--weights", "some"], "cannot follow --weights"),
-        (["--overwrite"], "cannot follow --overwrite"),
+        (["--epochs", "1"], "--layerwise cannot be combined with --epochs or another option of training"),
+        (["--lr", "0.1"], "options of training are given (lr), but nothing is trained: add --epochs"),
+        (
+            ["--test", "random:8", "--rounds", "2"],
+            "cannot be combined with --test, --rounds, --ramp or --during-training",
+        ),
+        (["--weights", "some"], "cannot be combined with --weights"),
+        (["--overwrite"], "cannot be combined with --overwrite"),
         (["--no-uniform"], "widths are uniform"),
         (["--criterion", "taylor"], "needs gradients"),
     ],
@@ -222,7 +225,7 @@ def test_options_that_need_the_whole_model_are_refused(options, message, tmp_pat
 
 def test_models_without_a_directory_and_options_of_other_commands_are_refused(tmp_path):
     done = command("py:some.py:build", "--data", "random:4", "--layerwise", "--out", tmp_path / "o")
-    assert "name one by hf:PATH, not 'py:some.py:build'" in str(done.exception)
+    assert "give hf:PATH, not 'py:some.py:build'" in str(done.exception)
     done = command("digits", "--data", "digits", "--scratch", tmp_path, "--out", tmp_path / "o")
     assert done.exit_code == 2
-    assert "it is for --layerwise" in done.output
+    assert "this option needs --layerwise" in done.output

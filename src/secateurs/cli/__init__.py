@@ -1,8 +1,13 @@
-"""The command line. It prints; the library does not.
+"""The command line: the only part of the package that prints.
 
-Results go to standard output, progress and errors to standard error. Exit codes: 0 done, 1 a defect in Secateurs or
-in the model's own code, 2 wrong usage, 3 bad input (a model, data, budget or directory that cannot be used), 4 some
-runs of a comparison failed, 130 interrupted.
+Results go to standard output, progress and errors to standard error. Exit codes:
+
+    0    success
+    1    a defect in Secateurs or in the model's own code
+    2    wrong usage
+    3    bad input: a model, data, budget or directory that cannot be used
+    4    some runs of a comparison failed
+    130  interrupted
 """
 
 from __future__ import annotations
@@ -18,7 +23,7 @@ __all__ = ["app", "main"]
 
 
 def main() -> None:
-    """Run the command line; an error of bad input becomes one line and an exit code."""
+    """Run the command line; print an error caused by bad input as one line, and exit with code 3."""
     try:
         app()
     except SecateursError as error:

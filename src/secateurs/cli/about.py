@@ -23,7 +23,7 @@ def list_all(what: str | None, as_json: bool) -> None:
 
     wanted = [what] if what else LISTS
     budgets = {f"{q.name}:F": f"at most the fraction F in (0, 1]: {q.summary}" for q in QUANTITIES.values()}
-    budgets[f"{EFFECTIVE}, {EFFECTIVE}:B"] = "as many units as the scores' effective sample size (times B) says"
+    budgets[f"{EFFECTIVE}, {EFFECTIVE}:B"] = "the effective sample size of the scores, times B"
     specs = {
         name: {spec.form: spec.summary for spec in known.values()}
         for name, known in (("models", MODEL_SPECS), ("data", DATA_SPECS))
@@ -45,19 +45,19 @@ def list_all(what: str | None, as_json: bool) -> None:
             ],
         )
     if "budgets" in wanted:
-        print_table("Budgets", ["form", "what is kept"], list(budgets.items()))
+        print_table("Budgets", ["form", "meaning"], list(budgets.items()))
     if "kinds" in wanted:
         rows = [(k, "yes" if k in DEFAULT_KINDS else "no", f"unit {v}") for k, v in UNIT_KINDS.items()]
-        print_table("Kinds of units", ["kind", "by default", "what"], rows)
+        print_table("Kinds of units", ["kind", "by default", "meaning"], rows)
     for name in [name for name in specs if name in wanted]:
-        print_table(f"Forms of {name}", ["form", "what it names"], list(specs[name].items()))
+        print_table(f"Forms of {name}", ["form", "meaning"], list(specs[name].items()))
 
 
 @click.command()
 @options.as_json
 def env(as_json: bool) -> None:
-    """Show versions and hardware, for reports of problems."""
+    """Show the versions of libraries and the hardware, for bug reports."""
     if as_json:
         print_json(environment())
     else:
-        print_table("Environment", ["what", "value"], list(environment().items()))
+        print_table("Environment", ["component", "value"], list(environment().items()))

@@ -15,7 +15,7 @@ from secateurs.pruning import check as check_model
 @click.command()
 @options.model
 @options.shape
-@click.option("--data", default="", help=f"{options.DATA_HELP} In place of --input.")
+@click.option("--data", default="", help=f"{options.DATA_HELP} Replaces --input.")
 @options.keep
 @options.kinds
 @options.as_json
@@ -27,7 +27,7 @@ def check(
     kinds: tuple[str, ...],
     as_json: bool,
 ) -> None:
-    """List what can be removed from a model and what cannot, with the reasons. Changes nothing."""
+    """List the units that can be removed from a model, and those that cannot, with the reasons. Changes nothing."""
     text = TextOptions(pretrained_path(model))
     examples = first_batch(read_data(data or "random:1", shape, text=text)).sample()
     report = check_model(build_model(model), examples, keep, kinds or None)

@@ -1,4 +1,4 @@
-"""`secateurs compare`."""
+"""`secateurs compare`: compare criteria."""
 
 from __future__ import annotations
 
@@ -25,17 +25,17 @@ SOME_FAILED = 4
     type=WORDS,
     default="nexp,ssi,ndi,l2",
     show_default=True,
-    help="Separated by commas; l1 and random are added. They take the place of the criterion of --config.",
+    help="Separated by commas; l1 and random are added. Replaces the criterion of --config.",
 )
 @click.option(
     "--budgets",
     type=WORDS,
     default="macs:0.5",
     show_default=True,
-    help="Separated by commas. They take the place of the budget of --config.",
+    help="Separated by commas. Replaces the budget of --config.",
 )
 @options.count("--seeds", 3, "Repetitions of each criterion at each budget.")
-@options.count("--workers", 2, "Runs at a time.")
+@options.count("--workers", 2, "Number of runs at a time.")
 @click.option("--ray", is_flag=True, help="Run on a Ray cluster (RAY_ADDRESS) instead.")
 @options.quiet
 @options.as_json
@@ -53,9 +53,9 @@ def compare(
     quiet: bool,
     as_json: bool,
 ) -> None:
-    """Compare criteria at several budgets with several seeds: same weights, same schedule, same recovery."""
-    directory, continues = directory_of(ctx, out, resume)
-    if continues:
+    """Compare criteria at several budgets with several seeds, with the same weights, schedule and recovery."""
+    directory, resumed = directory_of(ctx, out, resume)
+    if resumed:
         command, sweep = Sweep.stored(directory)
     else:
         command, sweep = command_line(), Sweep(job.job(), criteria, budgets, seeds)

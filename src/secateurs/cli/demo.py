@@ -1,4 +1,4 @@
-"""`secateurs demo`."""
+"""`secateurs demo`: a first example."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from secateurs.experiments import run_demo
 
 @click.command()
 @options.path_option(
-    "--out", "Directory for the models and the page.", default=Path("secateurs-demo"), show_default=True
+    "--out", "Directory for the models and the report.", default=Path("secateurs-demo"), show_default=True
 )
 @options.count("--seeds", 3, "Repetitions of each criterion.")
 @options.as_json
@@ -26,6 +26,6 @@ def demo(out: Path, seeds: int, as_json: bool) -> None:
     headers, rows = result.comparison.table()
     print_table(result.comparison.title, headers, rows)
     print("\n".join(result.comparison.notes))
-    print(f"\nSaved and loaded back: the largest difference of any output is {result.reload_difference:g}.")
+    print(f"\nSaved and loaded again: the largest difference of any output is {result.reload_difference:g}.")
     print(f"Models: {', '.join(str(out / row.criterion) for row in result.comparison.rows)}")
     print(f"Page:   {(out / 'report.html').resolve()}")

@@ -1,4 +1,4 @@
-"""`secateurs features`: features of the input."""
+"""`secateurs features`: rank the features of the input."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def features(
     batch_size: int,
     as_json: bool,
 ) -> None:
-    """Score the features of the input (pixels, columns), and count those that the model uses."""
+    """Score the features of the input (pixels, columns), and choose those to keep."""
     batches = read_data(data, shape, batch_size)
     ranking = rank_features(build_model(model), batches, method, budget, progress=progress(as_json))
     if out is not None:

@@ -1,4 +1,4 @@
-"""Options made from the fields of a `Job`: their names, types, help and defaults."""
+"""Make command-line options from the fields of a `Job`: names, types, help texts and defaults."""
 
 from __future__ import annotations
 
@@ -27,13 +27,13 @@ SECTIONS: dict[Path, type[Any]] = {
     ("config", "recovery"): Recovery,
     ("images",): ImageOptions,
 }
-"""The classes whose fields are options, by the names of the fields that lead to them."""
+"""Path of a field in `Job` → the class of the field, for each class whose own fields become options."""
 
 BETWEEN = ("config", "between")
-"""Its only option is the number of epochs; the rest of the recipe is that of the recovery."""
+"""The training between rounds: only the number of epochs is an option; the rest of the recipe is the recovery's."""
 
 EPOCHS = ("config", "recovery", "epochs")
-"""Without this option nothing is trained, whatever the default of a recipe is."""
+"""The default of this option is 0, so that nothing is trained; the default of `Recovery` applies to recipes."""
 
 NAMES = {
     ("training",): "train",
@@ -42,7 +42,7 @@ NAMES = {
     ("config", "recovery", "trackers"): "tracker",
     BETWEEN: "epochs-between",
 }
-"""The names of options that are not called like their fields."""
+"""Path of a field → the name of the option, where it differs from the name of the field."""
 
 TYPES: dict[Any, Any] = {
     int: click.INT,
@@ -51,11 +51,11 @@ TYPES: dict[Any, Any] = {
     tuple[int, ...]: INTEGERS,
     tuple[float, ...]: FLOATS,
 }
-"""What options of these types are read by; other values are read as text, and parsed by the configuration."""
+"""Type of a field → type of the option. Values of other types are passed as text, which the configuration parses."""
 
 
 def parameters() -> Iterator[tuple[Path, click.Parameter]]:
-    """Each field that holds a plain value, by the path that leads to it, with a parameter that is None if not given."""
+    """Yield the path of each field with a plain value, and the parameter, whose value is None if the user omits it."""
     for section, cls in SECTIONS.items():
         for name, hint in get_type_hints(cls, include_extras=True).items():
             path = (*section, name)
@@ -75,6 +75,7 @@ def _field_names(cls: type[Any]) -> set[str]:
 
 
 def _default(cls: type[Any], name: str) -> Any:
+    """The default value of a field; None if it has none."""
     if cls is PruningConfig:
         return getattr(PruningConfig(), name)
     field = next(field for field in dataclasses.fields(cls) if field.name == name)
@@ -84,6 +85,7 @@ def _default(cls: type[Any], name: str) -> Any:
 
 
 def _parameter(path: Path, hint: Any, default: Any) -> click.Parameter:
+    """The option of a field, or the argument MODEL."""
     text = ""
     if get_origin(hint) is Annotated:
         hint, *extras = get_args(hint)
@@ -101,9 +103,9 @@ def _parameter(path: Path, hint: Any, default: Any) -> click.Parameter:
 
 
 def with_default(text: str, default: Any) -> str:
-    """A help text with a default value, as the value is typed.
+    """Add a default value to a help text, in the form in which users type it.
 
-    click would take a default for a value that was given; these options are None if they are not.
+    The default is not passed to click, since omitted options must have the value None.
     """
     shown = str(getattr(default, "name", default))
     if isinstance(default, bool):

@@ -1,4 +1,4 @@
-"""The options that make a job, for every command that runs jobs."""
+"""`with_job`: the options of a job, for every command that runs jobs."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from secateurs.training import Recovery
 Given = Mapping[tuple[str, ...], Any]
 RECOVERY = ("config", "recovery")
 CELL = ("criterion", "budget", "seed")
-"""The fields of a configuration that commands over several runs choose for each run."""
+"""The fields of a configuration that commands with several runs choose for each run."""
 
 
 @dataclass(frozen=True)
@@ -27,9 +27,9 @@ class JobOptions:
     """The options of a command line that describe a job.
 
     Attributes:
-        given: the values that the user gave, by the path of their field.
-        preset: the values of the command's own defaults, by the path of their field.
-        file: a configuration or a run that the values change; None for the defaults.
+        given: path of a field → the value that the user gave.
+        preset: path of a field → the default value of the command, where it differs from that of the field.
+        file: a file with the configuration or the job that the values change; None for the defaults.
     """
 
     given: Given
@@ -37,11 +37,11 @@ class JobOptions:
     file: Path | None = None
 
     def job(self) -> Job:
-        """The job.
+        """Make the job.
 
         Raises:
-            BadParameter: there is no model, or no data.
-            SecateursError: a value, or a combination of values, is refused.
+            BadParameter: the model or the data is missing.
+            SecateursError: a value or a combination of values is invalid.
         """
         job = Job("", "") if self.file is None else read_job(self.file)
         job = dataclasses.replace(job, **self._section(()))
@@ -57,7 +57,7 @@ class JobOptions:
         return dataclasses.replace(job, images=images)
 
     def _section(self, section: tuple[str, ...]) -> dict[str, Any]:
-        """The values of one class, by the names of its fields."""
+        """Field name → value, for the fields of one class."""
         return {
             path[-1]: value
             for path, value in {**self.preset, **self.given}.items()
@@ -65,21 +65,21 @@ class JobOptions:
         }
 
     def _training(self, job: Job) -> tuple[Recovery | None, Recovery | None]:
-        """The training between rounds and after the last, by one recipe; None for none."""
+        """The recipe of training between rounds, and of training after the last round; None for no training."""
         config, recipe = job.config, self._section(RECOVERY)
         epochs, epochs_between = recipe.pop("epochs", None), self.given.get(BETWEEN)
-        recovery = _trained(config.recovery, recipe, epochs, job.recipe)
-        between = _trained(config.between, recipe, epochs_between, job.recipe)
+        recovery = _changed_recipe(config.recovery, recipe, epochs, job.recipe)
+        between = _changed_recipe(config.between, recipe, epochs_between, job.recipe)
         unused = sorted(path[-1] for path in self.given if path[:-1] == RECOVERY and path != EPOCHS)
         if unused and recovery is None and between is None:
             raise UsageError(
-                f"options of training are given ({', '.join(unused)}), but nothing is trained: give --epochs"
+                f"options of training are given ({', '.join(unused)}), but nothing is trained: add --epochs"
             )
         return between, recovery
 
 
-def _trained(before: Any, recipe: Mapping[str, Any], epochs: int | None, default: Recovery) -> Recovery | None:
-    """A recipe with these values: none for 0 epochs, as before if no epochs are given."""
+def _changed_recipe(before: Any, recipe: Mapping[str, Any], epochs: int | None, default: Recovery) -> Recovery | None:
+    """Change a recipe: None for 0 epochs; if no number of epochs is given, None only if there was no recipe before."""
     if epochs == 0 or (epochs is None and not isinstance(before, Recovery)):
         return None
     base = before if isinstance(before, Recovery) else default
@@ -89,16 +89,15 @@ def _trained(before: Any, recipe: Mapping[str, Any], epochs: int | None, default
 def with_job(
     *, cell: tuple[str, ...] = (), without: tuple[str, ...] = (), **defaults: Any
 ) -> Callable[[Callable[..., None]], Callable[..., None]]:
-    """Give a command, whose first parameter is `job`, the options of a job.
+    """Add the options of a job to a command whose first parameter is `job`.
 
     Args:
-        cell: of `CELL`, the fields that are options of this command.
-        without: fields that are no options of this command.
-        **defaults: values of top-level fields, of `config` and of the recovery that are others for this command, by
-            the name of the field.
+        cell: the names in `CELL` that are options of this command.
+        without: the names of fields that are not options of this command.
+        **defaults: field name → default value for this command, for fields of `Job`, `PruningConfig` and `Recovery`.
 
     Returns:
-        A decorator. The command gets `JobOptions`.
+        A decorator. The command receives `JobOptions`.
     """
 
     def decorate(command: Callable[..., None]) -> Callable[..., None]:
@@ -130,10 +129,11 @@ def with_job(
 
 
 def _show_default(parameter: click.Parameter, value: Any) -> None:
+    """Replace the default in the help text of an option."""
     if isinstance(parameter, click.Option):
         parameter.help = with_default((parameter.help or "").partition("  [default:")[0], value)
 
 
 def _add(command: Any, parameter: click.Parameter) -> None:
-    """Add a parameter as click's own decorators do."""
+    """Add a parameter to a command in the way of click's own decorators."""
     command.__click_params__ = [*getattr(command, "__click_params__", []), parameter]

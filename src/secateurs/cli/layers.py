@@ -1,4 +1,4 @@
-"""`secateurs layers`: whole layers, ranked and dropped."""
+"""`secateurs layers`: rank whole layers, and drop the lowest."""
 
 from __future__ import annotations
 
@@ -23,12 +23,12 @@ from secateurs.structure import cost
 @click.command()
 @options.model
 @options.data
-@options.path_option("--out", "New directory for the model without these layers.")
+@options.path_option("--out", "New directory for the model without the dropped layers.")
 @click.option(
     "--criterion",
     default=BLOCK_INFLUENCE,
     show_default=True,
-    help=f"{BLOCK_INFLUENCE} or random; or reversed- and one of these.",
+    help=f"{BLOCK_INFLUENCE} or random; the prefix reversed- reverses the order.",
 )
 @click.option(
     "--budget", default="keep:0.75", show_default=True, help="How many layers are kept: keep:F, or effective."
@@ -48,7 +48,7 @@ def layers(
     seed: int,
     as_json: bool,
 ) -> None:
-    """Rank the layers of a model by how little they change their input, and drop the lowest whole."""
+    """Rank the layers of a model by how much they change their input, and drop the lowest."""
     path = pretrained_path(model)
     if out is not None:
         check_free(out)
@@ -56,24 +56,24 @@ def layers(
     dense = build_model(model)
     ranking = rank_layers(dense, batches, criterion, seed=seed, progress=progress(as_json))
     dropped = ranking.lowest(budget)
-    form = ""
+    note = ""
     if out is not None:
         batch = first_batch(batches)
         small = drop_layers(dense, dropped, batch.sample(2))
         before, after = (cost(model, batch.sample(1)) for model in (dense, small))
         plan = Plan(groups={}, budget=budget, scope="global", dense=before, pruned=after, frozen={})
-        form = _save(out, small, plan, ranking.criterion, batch.sample(2), path)
+        note = _save(out, small, plan, ranking.criterion, batch.sample(2), path)
     if as_json:
         print_json({"scores": dict(ranking.scores), "frozen": dict(ranking.frozen), "dropped": dropped})
         return
     print(ranking)
     print(f"{budget} drops {', '.join(dropped) or 'none'}")
     if out is not None:
-        print(f"Model: {out}, {form}")
+        print(f"Model: {out}, {note}")
 
 
 def _save(out: Path, small: nn.Module, plan: Plan, criterion: str, examples: Call, path: str | None) -> str:
-    """Write the model, for `from_pretrained` if an hf: model allows it; return the loader that reads it."""
+    """Write the model, for `from_pretrained` if possible; return a note that names the function to load it."""
     reason = ""
     if path:
         try:

@@ -1,4 +1,4 @@
-"""`secateurs prune --layerwise`: one layer of a model in memory at a time."""
+"""`secateurs prune --layerwise`: prune a model with one layer in memory at a time."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ WHOLE_MODEL = {
     "test": "--test",
     "fit": "--fit",
 }
-"""Fields of a job that need the whole model in memory, and their options."""
+"""Fields of a job that need the whole model in memory → their options."""
 
 WHOLE_MODEL_CONFIG = {
     "schedule": "--rounds, --ramp or --during-training",
@@ -28,11 +28,11 @@ WHOLE_MODEL_CONFIG = {
     "recovery": "--epochs or another option of training",
     "recalibrate": "--recalibrate",
 }
-"""Fields of a configuration that need the whole model in memory, and their options."""
+"""Fields of a configuration that need the whole model in memory → their options."""
 
 
 def prune_layerwise(job: Job, out: Path, scratch: Path | None, overwrite: bool, quiet: bool, as_json: bool) -> None:
-    """Prune layer by layer; print the estimate of memory and time before."""
+    """Prune layer by layer; print an estimate of memory and time first."""
     path = check(job, overwrite)
     check_free(out)
     work = Layerwise(
@@ -68,7 +68,7 @@ def check(job: Job, overwrite: bool) -> str:
     """
     path = pretrained_path(job.model)
     if not path:
-        raise UsageError(f"--layerwise reads weights from the files of a model: name one by hf:PATH, not {job.model!r}")
+        raise UsageError(f"--layerwise reads weights from the files of a saved model: give hf:PATH, not {job.model!r}")
     plain = Job(model=job.model, data=job.data)
     used = [option for name, option in WHOLE_MODEL.items() if getattr(job, name) != getattr(plain, name)]
     used += [
@@ -80,8 +80,8 @@ def check(job: Job, overwrite: bool) -> str:
         used.append("--overwrite")
     if used:
         raise UsageError(
-            f"--layerwise cannot follow {', '.join(used)}: leave them out, and train or measure the smaller model that "
-            "is written"
+            f"--layerwise cannot be combined with {', '.join(used)}: leave these options out, and train or measure the "
+            "pruned model afterwards"
         )
     if not is_single_process():
         raise UsageError("--layerwise runs in a single process: start it without torchrun")
@@ -89,6 +89,7 @@ def check(job: Job, overwrite: bool) -> str:
 
 
 def _plain(work: Layerwise, result: LayerwiseResult) -> dict[str, Any]:
+    """The result as plain data for JSON."""
     estimate, plan = work.estimate, result.plan
     return {
         "directory": str(result.directory),

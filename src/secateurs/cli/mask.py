@@ -1,4 +1,4 @@
-"""`secateurs mask`: single weights."""
+"""`secateurs mask`: prune single weights."""
 
 from __future__ import annotations
 
@@ -24,9 +24,12 @@ from secateurs.pruning.unstructured import mask as mask_model
     help="Criterion that scores single weights; see: secateurs list criteria.",
 )
 @click.option(
-    "--budget", default="keep:0.5", show_default=True, help="What is kept: keep:F, effective, or N:M such as 2:4."
+    "--budget",
+    default="keep:0.5",
+    show_default=True,
+    help="How many weights are kept: keep:F, effective, or N:M such as 2:4.",
 )
-@click.option("--scope", default="", help="global, layer or row; by default as suits the criterion.")
+@click.option("--scope", default="", help="global, layer or row; the default depends on the criterion.")
 @options.shape
 @options.keep
 @options.batch_size()

@@ -23,22 +23,22 @@ kinds = click.option(
 )
 seed = click.option("--seed", type=click.IntRange(0), default=0, show_default=True, help="Seed of random numbers.")
 data = click.option("--data", required=True, help=DATA_HELP)
-quiet = click.option("--quiet", is_flag=True, help="No progress, and nothing on standard output.")
-as_json = click.option("--json", "as_json", is_flag=True, help="Print JSON for machines, and no progress.")
+quiet = click.option("--quiet", is_flag=True, help="Show no progress, and print nothing on standard output.")
+as_json = click.option("--json", "as_json", is_flag=True, help="Print JSON, and show no progress.")
 
 
 def batch_size(default: int = 64) -> Any:
-    """Samples per batch."""
+    """The option --batch-size."""
     return click.option(
         "--batch-size", type=click.IntRange(1), default=default, show_default=True, help="Samples per batch."
     )
 
 
 def count(name: str, default: int, text: str, least: int = 1) -> Any:
-    """A whole number."""
+    """An option with an integer value of at least `least`."""
     return click.option(name, type=click.IntRange(least), default=default, show_default=True, help=text)
 
 
 def path_option(name: str, text: str, **settings: Any) -> Any:
-    """A path."""
+    """An option with a path."""
     return click.option(name, type=click.Path(path_type=Path), help=text, **settings)

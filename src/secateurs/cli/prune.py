@@ -1,4 +1,4 @@
-"""`secateurs prune`."""
+"""`secateurs prune`: prune a model, and store the run in a directory."""
 
 from __future__ import annotations
 
@@ -20,9 +20,13 @@ from secateurs.utils import is_first_process
 @with_job(cell=CELL)
 @options.path_option("--out", "New directory for the run, its model and its report.")
 @resume
-@click.option("--layerwise", is_flag=True, help="One layer of an hf: model in memory at a time; --out is the model's.")
-@options.path_option("--scratch", "With --layerwise: keep the outputs of layers in files in this directory.")
-@click.option("--overwrite", is_flag=True, help="Replace the run that is in --out.")
+@click.option(
+    "--layerwise",
+    is_flag=True,
+    help="Prune an hf: model with one layer in memory at a time; --out is the directory of the pruned model.",
+)
+@options.path_option("--scratch", "With --layerwise: a directory for temporary files with the outputs of layers.")
+@click.option("--overwrite", is_flag=True, help="Replace the run in --out.")
 @options.quiet
 @options.as_json
 @click.pass_context
@@ -37,13 +41,13 @@ def prune(
     quiet: bool,
     as_json: bool,
 ) -> None:
-    """Prune a model in one round or several, recover it, and keep the run in a directory, with a report."""
-    directory, continues = directory_of(ctx, out, resume)
+    """Prune a model in one or several rounds, recover it, and write the run and a report to a directory."""
+    directory, resumed = directory_of(ctx, out, resume)
     if scratch is not None and not layerwise:
-        raise click.BadParameter("it is for --layerwise", param_hint="--scratch")
+        raise click.BadParameter("this option needs --layerwise", param_hint="--scratch")
     if layerwise:
         return prune_layerwise(job.job(), directory, scratch, overwrite, quiet, as_json)
-    if continues:
+    if resumed:
         command, chosen = Job.stored(directory)
     else:
         command, chosen = command_line(), job.job()
@@ -51,8 +55,8 @@ def prune(
         if is_first_process():
             Run.prepare(directory, overwrite)
     with resumable("prune", directory):
-        shown = progress(quiet or as_json or not is_first_process())
-        result, comparison = run_job(chosen, directory, shown, command)
+        show_progress = progress(quiet or as_json or not is_first_process())
+        result, comparison = run_job(chosen, directory, show_progress, command)
     if not is_first_process():
         return
     if as_json:

@@ -1,4 +1,4 @@
-"""What commands share whose work is kept in a directory and can continue there."""
+"""Functions for commands that store their work in a directory and can resume it."""
 
 from __future__ import annotations
 
@@ -13,14 +13,17 @@ import click
 from secateurs.cli.options import path_option
 from secateurs.cli.output import errors
 
-resume = path_option("--resume", "Continue what was begun in this directory, with the same options.")
+resume = path_option("--resume", "Resume the run in this directory, with the same options.")
 
 
 def directory_of(ctx: click.Context, out: Path | None, resume: Path | None) -> tuple[Path, bool]:
-    """The directory, and whether a run in it continues.
+    """Find the directory of the run.
+
+    Returns:
+        The directory, and whether a run in it is resumed.
 
     Raises:
-        BadParameter: there is no directory; or other options are given for a run that continues.
+        BadParameter: no directory is given, or --resume is combined with other options.
     """
     if resume is None:
         if out is None:
@@ -30,7 +33,7 @@ def directory_of(ctx: click.Context, out: Path | None, resume: Path | None) -> t
     given = {name for name, source in sources.items() if source is not None and source.name == "COMMANDLINE"}
     if others := given - {"resume", "quiet", "as_json"}:
         names = ", ".join(sorted(name.rpartition("__")[2] for name in others))
-        raise click.BadParameter(f"a run continues with the options that began it: leave out {names}")
+        raise click.BadParameter(f"a run is resumed with its original options: leave out {names}")
     return resume, True
 
 
@@ -40,13 +43,13 @@ def command_line() -> str:
 
 
 def resumable(command: str, directory: Path) -> AbstractContextManager[None]:
-    """Print the command that continues if the user stops the run."""
+    """If the user interrupts the run, print the command that resumes it."""
     return stoppable(shlex.join(["secateurs", command, "--resume", str(directory)]))
 
 
 @contextmanager
 def stoppable(again: str) -> Iterator[None]:
-    """Print this command if the user stops the run."""
+    """If the user interrupts the run, print the command `again`, and exit with code 130."""
     try:
         yield
     except KeyboardInterrupt:

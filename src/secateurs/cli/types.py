@@ -1,4 +1,4 @@
-"""Types of option values that are written as text: numbers, lists of numbers, lists of words."""
+"""Types of options: numbers, lists of numbers, lists of words."""
 
 from __future__ import annotations
 
@@ -9,16 +9,16 @@ import click
 
 
 class TextType(click.ParamType):
-    """A value that a function reads from text; values that are no text are taken as they are."""
+    """A type whose values a function parses from text; values that are not text stay unchanged."""
 
     def __init__(self, name: str, read: Callable[[str], Any], example: str):
         self.name, self._read, self._example = name, read, example
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
-        """Read a value.
+        """Parse a value.
 
         Raises:
-            BadParameter: the text has another form.
+            BadParameter: the text cannot be parsed.
         """
         if not isinstance(value, str):
             return value

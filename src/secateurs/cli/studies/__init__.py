@@ -1,4 +1,4 @@
-"""`secateurs study`: questions about criteria, answered by measuring."""
+"""`secateurs study`: experiments about criteria."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ __all__ = ["study"]
 
 @click.group()
 def study() -> None:
-    """Questions about criteria, answered by measuring."""
+    """Run an experiment that answers a question about criteria."""
 
 
 for command in (planted, samples, ablation, hybrid, beta, schedule, initialisation, activations, dynamics):

@@ -17,7 +17,11 @@ from secateurs.experiments.studies import run_ablation, run_samples
 @with_job(**DIGITS)
 @criteria("nexp,ssi,ndi,random")
 @click.option(
-    "--sizes", type=INTEGERS, default="16,32,60,128,256", show_default=True, help="Numbers of samples, by commas."
+    "--sizes",
+    type=INTEGERS,
+    default="16,32,60,128,256",
+    show_default=True,
+    help="Numbers of samples, separated by commas.",
 )
 @seeds
 @out
@@ -32,7 +36,7 @@ def samples(
     quiet: bool,
     as_json: bool,
 ) -> None:
-    """Score on few samples and on many: how many samples does a criterion need, and which?"""
+    """Score on few samples and on many: how many samples does a criterion need, and of which kind?"""
     chosen = job.job()
     show(lambda *shown: run_samples(chosen, criteria, sizes, seeds, *shown), out, quiet, as_json)
 
@@ -40,7 +44,7 @@ def samples(
 @click.command()
 @with_job(**DIGITS)
 @criteria("nexp,ssi,ndi,l1,taylor,fisher,obs")
-@options.count("--units", 64, "Units of each group that are removed, one by one.", least=3)
+@options.count("--units", 64, "Number of units of each group to remove, one by one.", least=3)
 @seeds
 @out
 @options.quiet
@@ -54,6 +58,6 @@ def ablation(
     quiet: bool,
     as_json: bool,
 ) -> None:
-    """Remove units one by one: which scores predict the loss without them?"""
+    """Remove units one by one: which scores predict the change of the loss?"""
     chosen = job.job()
     show(lambda *shown: run_ablation(chosen, criteria, units, seeds, *shown), out, quiet, as_json)

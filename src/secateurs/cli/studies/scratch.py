@@ -12,7 +12,7 @@ from secateurs.cli.studies.show import DIGITS, criteria, out, seeds, show
 from secateurs.cli.types import WORDS
 from secateurs.experiments.studies import run_activations, run_dynamics, run_initialisation
 
-RECOVERY_HELP = "After the cut; networks that are not cut train as long."
+RECOVERY_HELP = "Epochs after the cut; networks that are not cut train equally long."
 
 
 @click.command()
@@ -32,7 +32,7 @@ def initialisation(
     quiet: bool,
     as_json: bool,
 ) -> None:
-    """Score before and after training, and prune at either time: what is known at initialisation?"""
+    """Score before and after training, and prune at both times: do scores at initialisation predict later ones?"""
     chosen = job.job()
     epochs = chosen.recipe.epochs
     show(
@@ -62,7 +62,7 @@ def activations(
     quiet: bool,
     as_json: bool,
 ) -> None:
-    """Swap the activations: what do NEXP's threshold 0 and the median make of each?"""
+    """Replace the activations: how do NEXP's threshold 0 and the median compare for each activation?"""
     chosen = job.job()
     epochs = chosen.recipe.epochs
     show(
@@ -76,7 +76,7 @@ def activations(
 @click.command()
 @with_job(**DIGITS, lr=0.05, epochs=10, samples=256)
 @criteria("ndi,diversity,informativeness,fisher,l1")
-@options.count("--records", 10, "How often units are scored, besides the start.", least=2)
+@options.count("--records", 10, "Number of scorings after the first, which is at the start.", least=2)
 @seeds
 @out
 @options.quiet

@@ -1,4 +1,4 @@
-"""What all studies share on the command line: their options, and how findings are written and shown."""
+"""Functions for all studies on the command line: shared options, and writing and printing of findings."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ from secateurs.experiments.studies import Finding, make_directory
 from secateurs.utils import Progress
 
 DIGITS: dict[str, Any] = {"model": "digits", "data": "digits", "test": "digits:test"}
-"""The model and the data of a study by default."""
+"""The default model and data of a study."""
 
 out = options.path_option("--out", "Directory for NAME.json, NAME.md and the pictures NAME-*.svg.")
 seeds = options.count("--seeds", 3, "Repetitions.")
 
 
 def criteria(default: str) -> Any:
-    """The criteria of a study."""
+    """The option --criteria."""
     return click.option(
         "--criteria",
         type=WORDS,
@@ -37,7 +37,7 @@ def show(study: Callable[[Progress, str], Finding], out: Path | None, quiet: boo
     """Run a study, write its finding to a directory if there is one, and print it.
 
     Args:
-        study: takes what shows progress, and the command that was typed.
+        study: runs the study; called with the function that shows progress and the command line.
         out: directory to write to.
         quiet: print nothing.
         as_json: print JSON instead of text.

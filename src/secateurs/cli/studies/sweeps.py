@@ -18,11 +18,11 @@ from secateurs.experiments import on_this_machine
 from secateurs.experiments.studies import Finding, run_beta, run_hybrid, run_schedule
 from secateurs.utils import Progress
 
-workers = options.count("--workers", 2, "Runs at a time.")
+workers = options.count("--workers", 2, "Number of runs at a time.")
 
 
 def _out(name: str) -> Any:
-    text = "Directory for the finding and for the runs; the same command continues."
+    text = "Directory for the finding and the runs; the same command resumes them."
     return options.path_option("--out", text, default=Path("secateurs-study") / name, show_default=True)
 
 
@@ -30,14 +30,18 @@ def _out(name: str) -> Any:
 @with_job(cell=("budget",), **DIGITS, epochs=5, lr=0.02)
 @_out("hybrid")
 @click.option(
-    "--criteria", type=WORDS, default="l1,nexp", show_default=True, help="The two that are mixed, with a comma between."
+    "--criteria",
+    type=WORDS,
+    default="l1,nexp",
+    show_default=True,
+    help="The two criteria to mix, separated by a comma.",
 )
 @click.option(
     "--alphas",
     type=FLOATS,
     default="0,0.2,0.4,0.6,0.8,1",
     show_default=True,
-    help="Weights of the second, separated by commas.",
+    help="Weights of the second criterion, separated by commas.",
 )
 @seeds
 @workers
@@ -53,7 +57,7 @@ def hybrid(
     quiet: bool,
     as_json: bool,
 ) -> None:
-    """Mix two criteria in all proportions: is any mixture better than either alone?"""
+    """Mix two criteria in several proportions: is a mixture better than either criterion alone?"""
     chosen, execute = job.job(), on_this_machine(workers)
     _show(lambda *shown: run_hybrid(chosen, out, execute, criteria, alphas, seeds, *shown), out, quiet, as_json)
 
@@ -79,7 +83,7 @@ def beta(
     quiet: bool,
     as_json: bool,
 ) -> None:
-    """Keep β times the effective number of units: is the cliff at β = 1?"""
+    """Keep β times the effective number of units: does accuracy drop most at β = 1?"""
     chosen, execute = job.job(), on_this_machine(workers)
     _show(lambda *shown: run_beta(chosen, out, execute, criteria, betas, seeds, *shown), out, quiet, as_json)
 
@@ -89,7 +93,12 @@ def beta(
 @_out("schedule")
 @criteria("ssi,nexp")
 @click.option(
-    "--rounds", "numbers", type=INTEGERS, default="2,5", show_default=True, help="Numbers of rounds beside one."
+    "--rounds",
+    "numbers",
+    type=INTEGERS,
+    default="2,5",
+    show_default=True,
+    help="Numbers of rounds to compare with one round.",
 )
 @seeds
 @workers
@@ -105,12 +114,13 @@ def schedule(
     quiet: bool,
     as_json: bool,
 ) -> None:
-    """Prune in one shot and in rounds, without and with training in between: which ends higher, at equal epochs?"""
+    """Prune in one shot and in rounds, with and without training in between: which is best at equal epochs?"""
     chosen, execute = job.job(), on_this_machine(workers)
     _show(lambda *shown: run_schedule(chosen, out, execute, criteria, numbers, seeds, *shown), out, quiet, as_json)
 
 
 def _show(study: Callable[[Progress, str], Finding], out: Path, quiet: bool, as_json: bool) -> None:
+    """Show a study that consists of runs; exit with code 4 if one of them failed."""
     with stoppable(command_line()):
         finding = show(study, out, quiet, as_json)
     if finding.data["failed"]:
