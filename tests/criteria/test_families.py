@@ -878,7 +878,7 @@ def test_a_criterion_that_can_score_nothing_is_an_error_with_the_reason(criterio
 
 def test_units_of_a_recurrence_are_not_multiplied_where_it_can_be_seen():
     model, (x,) = build("lstm")
-    with pytest.warns(UnscoredWarning, match=r"'rnn' \(no linear layer or convolution uses the units at a place"):
+    with pytest.warns(UnscoredWarning, match=r"'rnn' \(no linear layer or convolution uses the units where"):
         assert set(sc.score(model, [x], "wanda", sc.trace(model, x))) == {"enter"}
 
 
