@@ -110,7 +110,7 @@ def test_the_command_writes_prints_and_resumes(job, tmp_path, monkeypatch, run):
     written = json.loads((tmp_path / "new" / "beta.json").read_text())
     assert written["sentence"] in out
     assert "](beta-accuracy.svg)" in (tmp_path / "new" / "beta.md").read_text()
-    monkeypatch.setattr("secateurs.experiments.workers._apart", lambda *_: pytest.fail("run again"))
+    monkeypatch.setattr("secateurs.experiments.workers._run_in_process", lambda *_: pytest.fail("run again"))
     assert json.loads(run(*options, "--json").out)["rows"] == written["rows"]
     assert "another comparison" in run(*options, "--seeds", "2", code=3).err
 
