@@ -5,26 +5,14 @@ import torch
 from support.states import copy_state, equal_states
 
 from secateurs.errors import UsageError
-from secateurs.experiments.digits import Digits
-from secateurs.experiments.studies.network import train
 from secateurs.experiments.studies.planting import REDUNDANCIES, SETS, plant
 
 EXACT = [kind for kind in REDUNDANCIES if kind != "near-duplicates"]
 
 
 @pytest.fixture(scope="module")
-def digits():
-    return Digits.load()
-
-
-@pytest.fixture(scope="module")
-def net(digits):
-    return train(digits, seed=0, epochs=1)
-
-
-@pytest.fixture(scope="module")
-def garden(net, digits):
-    return plant(net, digits.train.tensors[0][:300])
+def garden(digits_net, digits):
+    return plant(digits_net, digits.train.tensors[0][:300])
 
 
 @pytest.fixture(scope="module")
@@ -36,14 +24,14 @@ def maps(garden, digits):
 
 
 @pytest.mark.parametrize("kinds", [*([kind] for kind in EXACT), EXACT], ids=", ".join)
-def test_planting_does_not_change_the_function(net, digits, kinds):
+def test_planting_does_not_change_the_function(digits_net, digits, kinds):
     images, unseen = digits.train.tensors[0][:300], digits.test.tensors[0]
-    before = copy_state(net)
-    changed = plant(net, images, kinds=kinds).model
+    before = copy_state(digits_net)
+    changed = plant(digits_net, images, kinds=kinds).model
     with torch.no_grad():
-        torch.testing.assert_close(changed(unseen.double()), net.double()(unseen.double()), rtol=0, atol=1e-9)
-    net.float()
-    assert equal_states(net, before)
+        torch.testing.assert_close(changed(unseen.double()), digits_net.double()(unseen.double()), rtol=0, atol=1e-9)
+    digits_net.float()
+    assert equal_states(digits_net, before)
 
 
 def test_near_duplicates_have_a_correlation_of_nine_tenths(garden, maps):
@@ -88,14 +76,14 @@ def test_norms_of_weights_do_not_reveal_planted_units(garden, kind, power):
         assert norms[units].min() > 0.8 * live.min()
 
 
-def test_planting_is_determined_by_the_seed(net, digits, garden):
+def test_planting_is_determined_by_the_seed(digits_net, digits, garden):
     images = digits.train.tensors[0][:300]
-    again, other = plant(net, images), plant(net, images, seed=1)
+    again, other = plant(digits_net, images), plant(digits_net, images, seed=1)
     assert again.sets == garden.sets
     assert all(torch.equal(a, b) for a, b in zip(again.model.parameters(), garden.model.parameters(), strict=True))
     assert other.sets != garden.sets
 
 
-def test_unknown_kinds_are_refused(net, digits):
+def test_unknown_kinds_are_refused(digits_net, digits):
     with pytest.raises(UsageError, match="weeds"):
-        plant(net, digits.train.tensors[0][:9], kinds=["weeds"])
+        plant(digits_net, digits.train.tensors[0][:9], kinds=["weeds"])

@@ -1,12 +1,10 @@
 """Training from scratch: new weights and swapped activations."""
 
 import re
-from functools import partial
 
 import pytest
 import torch
 from support.states import copy_state, equal_states
-from support.studied import cloud_job, write_clouds
 from torch import nn
 from torch.nn import functional
 
@@ -17,18 +15,6 @@ from secateurs.experiments.studies import activations, retrain
 from secateurs.experiments.studies.retrain import architecture, check, reinitialised, untrained
 from secateurs.experiments.studies.swap import ACTIVATIONS, swap_activations
 from secateurs.training.recipe import Recovery
-
-
-@pytest.fixture(scope="module")
-def directory(tmp_path_factory):
-    """A directory with models and data."""
-    return write_clouds(tmp_path_factory.mktemp("study"))
-
-
-@pytest.fixture
-def job(directory):
-    """A function that makes jobs on the models and data."""
-    return partial(cloud_job, directory)
 
 
 def test_reinitialising_depends_on_the_seed_and_changes_neither_model_nor_random_state(net):

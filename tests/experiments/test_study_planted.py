@@ -12,10 +12,8 @@ from sklearn.metrics import roc_auc_score
 from secateurs.criteria.criterion import Criterion
 from secateurs.criteria.registry import CRITERIA
 from secateurs.errors import CriterionError, PersistError, UnscorableError, UsageError
-from secateurs.experiments.digits import Digits
 from secateurs.experiments.studies import planted
 from secateurs.experiments.studies.finding import make_directory
-from secateurs.experiments.studies.network import train
 from secateurs.experiments.studies.planted import areas, run_planted
 from secateurs.experiments.studies.planting import REDUNDANCIES
 from secateurs.experiments.studies.result import Areas, PlantedSeed, PlantedStudy
@@ -23,20 +21,10 @@ from secateurs.experiments.studies.result import Areas, PlantedSeed, PlantedStud
 SIGHTED = ["random", "l2", "max-correlation", "diversity"]
 
 
-@pytest.fixture(scope="module")
-def digits():
-    return Digits.load()
-
-
-@pytest.fixture(scope="module")
-def net(digits):
-    return train(digits, seed=0, epochs=1)
-
-
 @pytest.fixture
-def trained(monkeypatch, net):
+def trained(monkeypatch, digits_net):
     """Replaces training: every seed gets the same network."""
-    monkeypatch.setattr(planted, "train", lambda *_: net)
+    monkeypatch.setattr(planted, "train", lambda *_: digits_net)
 
 
 @pytest.fixture(scope="module")

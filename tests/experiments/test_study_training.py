@@ -1,7 +1,6 @@
 """Studies that train from scratch: initialisation, activations and dynamics."""
 
 import json
-from functools import partial
 from statistics import mean
 
 import numpy as np
@@ -9,7 +8,6 @@ import pytest
 import torch
 from click.testing import CliRunner
 from support.states import copy_state, equal_states
-from support.studied import cloud_job, write_clouds
 
 from secateurs.cli import app
 from secateurs.errors import UsageError
@@ -21,18 +19,6 @@ from secateurs.experiments.studies.initialisation_finding import ScoreChange
 from secateurs.experiments.studies.retrain import architecture, train, trained, untrained
 from secateurs.experiments.studies.wording import against, sides
 from secateurs.training.recipe import Recovery
-
-
-@pytest.fixture(scope="module")
-def directory(tmp_path_factory):
-    """A directory with models and data."""
-    return write_clouds(tmp_path_factory.mktemp("study"))
-
-
-@pytest.fixture
-def job(directory):
-    """A function that makes jobs on the models and data."""
-    return partial(cloud_job, directory)
 
 
 def test_distance_from_a_control_is_stated_with_its_uncertainty():
