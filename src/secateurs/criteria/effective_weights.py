@@ -44,8 +44,9 @@ def _computed_weights(model: nn.Module) -> Iterator[tuple[str, Tensor]]:
         prefix = f"{module_name}." if module_name else ""
         if is_parametrized(module):
             for weight, parametrization in module.parametrizations.items():  # type: ignore[union-attr, operator]
+                value = getattr(module, weight)
                 for parameter, _ in parametrization.named_parameters(recurse=False):
-                    yield f"{prefix}parametrizations.{weight}.{parameter}", getattr(module, weight)
+                    yield f"{prefix}parametrizations.{weight}.{parameter}", value
         for hook in module._forward_pre_hooks.values():
             if isinstance(hook, BasePruningMethod):
                 yield f"{prefix}{hook._tensor_name}_orig", hook.apply_mask(module)

@@ -85,11 +85,11 @@ class Observer(Watcher):
         if not finite:
             self._check_finite(batch)
         self._reached_once |= self._reached
-        reached = {tap.site._replace(call=0) for tap in self._reached}
-        for place in self._places:
-            # A loop runs fewer times for shorter data.
-            if place.tap not in self._reached and place.tap.site._replace(call=0) not in reached:
-                raise _not_reached(place.tap, f"batch {batch.index}")
+        if missing := [place.tap for place in self._places if place.tap not in self._reached]:
+            begun = {tap.site._replace(call=0) for tap in self._reached}  # loops, which shorter data ends earlier
+            for tap in missing:
+                if tap.site._replace(call=0) not in begun:
+                    raise _not_reached(tap, f"batch {batch.index}")
 
     def check_reached(self) -> None:
         """Check that the units of every tap were observed in at least one batch.

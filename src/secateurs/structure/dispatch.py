@@ -5,7 +5,7 @@ The tracer and the observer are subclasses of `Watcher`, so sites that were trac
 
 from __future__ import annotations
 
-from collections import Counter
+from collections import Counter, defaultdict
 from typing import Any, NamedTuple
 
 from torch import Tensor, nn
@@ -50,10 +50,10 @@ class Watcher(TorchDispatchMode):
 
     def __init__(self, model: nn.Module):
         super().__init__()
-        self._names = {id(module): name for name, module in model.named_modules()}
+        self._modules = dict(model.named_modules())
+        self._names = {id(module): name for name, module in self._modules.items()}
         self._hooks: list[Any] = []
         self._stack: list[str] = []
-        self._modules = dict(model.named_modules())
         self._latest: dict[str, str] = {}
         self._calls: Counter[tuple[str, str, str]] = Counter()
 
@@ -87,10 +87,13 @@ class Watcher(TorchDispatchMode):
     def _parameter_used(self, module: str, args: Any) -> str | None:
         """The name of the first parameter of a module among the arguments of an operator, or None."""
         own = self._modules[module]._parameters.items()  # looked up now: weights may be loaded while the model runs
-        owners = [(name, parameter) for name, parameter in own if parameter is not None]
+        owners: dict[int, dict[int, str]] = defaultdict(dict)
+        for name, parameter in own:
+            if parameter is not None:
+                owners[_storage(parameter)][parameter.numel()] = name
         for tensor in tensors_in(args) if owners else ():
-            names = {p.numel(): name for name, p in owners if _storage(p) == _storage(tensor)}
-            if names:  # parameters that share their memory, such as weights in which all are zero, differ in size
+            if names := owners.get(_storage(tensor)):
+                # Parameters that share their memory, such as weights in which all are zero, differ in size.
                 return names.get(tensor.numel(), next(iter(names.values())))
         return None
 

@@ -8,19 +8,18 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Iterator
-from contextlib import contextmanager
 from types import CodeType
 from typing import Any
 
 from torch import nn
 
 from secateurs.data import Call
+from secateurs.errors import TraceError
 from secateurs.structure import axis as ax
+from secateurs.structure.forward_pass import freeze_outputs, run_traced
 from secateurs.structure.model_outputs import outputs_of
 from secateurs.structure.trace_record import TraceRecord
-from secateurs.structure.tracer import Tracer
 from secateurs.structure.unify import unify
-from secateurs.utils import evaluating
 
 LOOKUPS = ("getattr", "get_submodule", "_modules", "children", "named_children", "modules", "named_modules")
 """Ways to reach a module without the name of the attribute."""
@@ -29,22 +28,15 @@ LOOKUPS = ("getattr", "get_submodule", "_modules", "children", "named_children",
 def add_training_path(model: nn.Module, record: TraceRecord, call: Call) -> None:
     """Run the model in training mode and add what it says of the axes; nothing if all parameters are in use already.
 
-    Modules of PyTorch stay in evaluation mode: they compute with the same parameters in both modes. A model that does
-    not run in training mode on these inputs, because it needs targets for example, adds nothing.
+    A model that does not run in training mode on these inputs, because it needs targets for example, adds nothing.
     """
     if not _unused(model, record):
         return
-    tracer, call = Tracer(model), call.copy()
-    tracer.add_inputs(call.tensors(), record.batch.size)
-    with evaluating(model), _training(model):
-        try:
-            with tracer:
-                output = call.run(model)
-        except Exception:  # the code of the model may raise anything
-            return
-    for tensor in outputs_of(output):
-        for axis in tracer.tensors.info(tensor).axes:
-            ax.freeze(axis, "model output in training mode")
+    try:
+        tracer, output = run_traced(model, call, training=True)
+    except TraceError:
+        return
+    freeze_outputs(tracer, outputs_of(output), "model output in training mode")
     for name, axes in tracer.record.tensor_axes.items():
         for first, second in zip(record.tensor_axes[name], axes, strict=True):
             unify(first, second)
@@ -119,11 +111,3 @@ def _names_in(function: Any) -> Iterator[str]:
         for constant in code.co_consts:
             if isinstance(constant, CodeType):
                 yield from _names_in(constant)
-
-
-@contextmanager
-def _training(model: nn.Module) -> Iterator[None]:
-    """Set training mode for modules that are not part of PyTorch; `evaluating` around it restores the modes."""
-    for module in model.modules():
-        module.training = not type(module).__module__.startswith("torch.nn.")
-    yield

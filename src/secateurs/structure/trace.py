@@ -9,18 +9,18 @@ from torch import nn
 from torch.nn.parameter import is_lazy
 
 from secateurs.data import Call, as_call
-from secateurs.errors import DataError, ModelError, TraceError
+from secateurs.errors import ModelError, TraceError
 from secateurs.huggingface import add_decoder_inputs
 from secateurs.structure import axis as ax
 from secateurs.structure.build_structure import build_structure
+from secateurs.structure.forward_pass import freeze_outputs, run_traced
 from secateurs.structure.kinds import parse_kinds
 from secateurs.structure.model_outputs import outputs_of
 from secateurs.structure.name_patterns import matching
 from secateurs.structure.other_paths import add_training_path, freeze_for_unreached_modules
 from secateurs.structure.structure import Structure
 from secateurs.structure.trace_record import TraceRecord
-from secateurs.structure.tracer import Tracer
-from secateurs.utils import device_of, evaluating, refuse_compiled, refuse_quantized
+from secateurs.utils import device_of, refuse_compiled, refuse_quantized
 
 
 def trace(
@@ -58,7 +58,7 @@ def trace(
         >>> structure.frozen
         {'0.weight[1]': 'model input', '2': 'model output'}
     """
-    device = device_of(model)
+    device_of(model)  # checks that it is a module
     refuse_quantized(model)
     refuse_compiled(model)
     if next(model.parameters(), None) is None:
@@ -70,8 +70,8 @@ def trace(
     allowed = parse_kinds(kinds)
     kept = matching(model, [keep] if isinstance(keep, str) else keep)
     call = add_decoder_inputs(model, as_call(example_inputs))
-    record = _run(model, call, device)
-    add_training_path(model, record, call.to(device))
+    record = _run(model, call)
+    add_training_path(model, record, call)
     freeze_for_unreached_modules(model, record)
     _freeze_unused_and_kept(record, kept)
     _freeze_repetitions(record)
@@ -79,34 +79,16 @@ def trace(
     return build_structure(model, record, call, allowed)
 
 
-def _run(model: nn.Module, example_call: Call, device: Any) -> TraceRecord:
+def _run(model: nn.Module, call: Call) -> TraceRecord:
     """Run the model once and return the record."""
-    tracer, call = Tracer(model), example_call.to(device).copy()
-    for tensor, value in zip(call.tensors(), example_call.tensors(), strict=True):
-        tracer.values.know(tensor, value)
-    try:
-        samples = call.samples()
-    except DataError:  # only observations need the number of samples, and they raise this error then
-        samples = 1
-    tracer.add_inputs(call.tensors(), samples)
-    tracer.record.inputs = {
-        name: tracer.tensors.info(tensor).axes for name, tensor in call.named_tensors(model).items()
-    }
-    with evaluating(model):
-        try:
-            with tracer:
-                output = call.run(model)
-        except Exception as error:
-            raise TraceError(f"the model does not run on the example inputs ({call.describe()}): {error}") from error
+    tracer, output = run_traced(model, call)
     outputs = list(outputs_of(output))
     if not outputs:
         raise TraceError(
             f"the model returns a {type(output).__name__} without tensors, so its results cannot be compared; "
             "wrap the model in a module that returns the result"
         )
-    for tensor in outputs:
-        for axis in tracer.tensors.info(tensor).axes:
-            ax.freeze(axis, "model output")
+    freeze_outputs(tracer, outputs, "model output")
     return tracer.record
 
 

@@ -11,8 +11,7 @@ from torch import Tensor, nn
 from secateurs.data import Call
 from secateurs.errors import VerificationError
 from secateurs.surgery.cut import rebuild
-from secateurs.surgery.shape_check import failure
-from secateurs.surgery.verify import difference, run_model
+from secateurs.surgery.verify import difference, difference_from, run_model
 
 
 def check_copy(model: nn.Module, call: Call) -> None:
@@ -33,10 +32,7 @@ def check_copy(model: nn.Module, call: Call) -> None:
     except Exception:  # the code of the model may raise anything, for example if lengths are not in order
         changed = call
         expected = run_model(model, changed)
-    try:
-        reason = difference(run_model(copy, changed), expected)
-    except Exception as error:
-        reason = failure(error)
+    reason = difference_from(expected, copy, changed)
     if reason is None or difference(run_model(model, changed), expected):  # outputs that differ from run to run
         return
     hooked = [repr(name or "the model") for name, module in model.named_modules() if _has_hooks(module)]

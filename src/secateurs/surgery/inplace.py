@@ -9,13 +9,12 @@ from typing import Any
 from torch import Tensor, nn
 from torch.utils._pytree import tree_leaves, tree_map_only
 
-from secateurs.data import Call, as_call
+from secateurs.data import as_call
 from secateurs.errors import ModelError, VerificationError
 from secateurs.surgery.apply import Cut
 from secateurs.surgery.multihead_attention import adapt_attention
-from secateurs.surgery.shape_check import failure
 from secateurs.surgery.stale_attributes import assign, lookup
-from secateurs.surgery.verify import difference, run_model
+from secateurs.surgery.verify import difference_from, run_model
 from secateurs.utils import device_of, named_tensors
 
 WRAPPERS = {"DistributedDataParallel", "DataParallel", "FullyShardedDataParallel", "FSDPModule", "OptimizedModule"}
@@ -71,7 +70,7 @@ def replacing(model: nn.Module, cut: Cut, example_inputs: Any) -> Iterator[None]
         _replace_tensors(model, smaller)
         adapt_attention(model)
         assign(model, cut.attributes)
-        if reason := _differs(model, cut.model, call):
+        if reason := difference_from(run_model(cut.model, call), model, call):
             raise VerificationError(
                 f"{type(model).__name__} cannot be cut in place: it still uses the old tensors, so it holds references "
                 f"to them outside of modules ({reason}); cut a copy with secateurs.apply"
@@ -103,15 +102,6 @@ def _replace_tensors(model: nn.Module, smaller: dict[int, Tensor]) -> None:
                 vars(module)[name] = tree_map_only(Tensor, new, value)
     for parameter in model.parameters():
         parameter.grad = None
-
-
-def _differs(model: nn.Module, small: nn.Module, call: Call) -> str | None:
-    """A description of the difference between the outputs of the model and of the copy, or None."""
-    expected = run_model(small, call)
-    try:
-        return difference(run_model(model, call), expected)
-    except Exception as error:  # the code of the model may raise anything
-        return failure(error)
 
 
 def _tables(model: nn.Module) -> list[dict[str, Any]]:

@@ -13,6 +13,7 @@ from secateurs.data import Call
 from secateurs.errors import VerificationError
 from secateurs.structure import outputs_of
 from secateurs.surgery.cut import rebuild
+from secateurs.surgery.shape_check import failure
 from secateurs.surgery.without_randomness import WithoutRandomness
 from secateurs.utils import evaluating, rng
 
@@ -66,6 +67,14 @@ def difference(
         if not equal:
             return f"output {number} differs by {float(error):.3g}; its largest value is {float(scale):.3g}"
     return None
+
+
+def difference_from(expected: list[Tensor], model: nn.Module, call: Call) -> str | None:
+    """Run a model, and describe how it fails or how the outputs differ from the expected ones, or return None."""
+    try:
+        return difference(run_model(model, call), expected)
+    except Exception as error:  # the code of the model may raise anything
+        return failure(error)
 
 
 def in_double(model: nn.Module, call: Call) -> tuple[nn.Module, Call, list[Tensor]]:
